@@ -1,0 +1,174 @@
+//! Step 6: what a decision says, as plain data, and the permit that alone lets a call through.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// What is to become of a call. Ordered by strictness: the greater one wins.
+///
+/// `allow_with_constraints` is [`Verdict::Allow`] on a [`Decision`] whose constraints are not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Allow,
+    RequireApproval,
+    Deny,
+}
+
+impl Verdict {
+    /// The word used in policies, records, metrics and filter state.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::RequireApproval => "require_approval",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// At most `jobs_max` calls may run at once under `rule_id` (per Envoy process). Limits of several rules stand side
+/// by side: a call needs a lease of each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ConcurrencyLimit {
+    pub rule_id: String,
+    pub jobs_max: u32,
+}
+
+/// What enforcement must do if it lets the call run. Those of all matching rules unite, each towards stricter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraints {
+    /// The call is ended after this many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_runtime_ms: Option<u64>,
+    /// How often Envoy may forward again after an attempt that cannot have reached the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_retries: Option<u32>,
+    /// Sorted by rule id, one per rule.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub concurrency: BTreeSet<ConcurrencyLimit>,
+}
+
+impl Constraints {
+    /// Whether nothing is asked of enforcement.
+    pub fn is_empty(&self) -> bool {
+        self.max_runtime_ms.is_none() && self.max_retries.is_none() && self.concurrency.is_empty()
+    }
+
+    /// Both at once: numbers by minimum, leases side by side.
+    #[must_use]
+    pub fn united(&self, other: &Self) -> Self {
+        fn least<T: Ord + Copy>(one: Option<T>, two: Option<T>) -> Option<T> {
+            match (one, two) {
+                (Some(one), Some(two)) => Some(one.min(two)),
+                (some, None) | (None, some) => some,
+            }
+        }
+        Self {
+            max_runtime_ms: least(self.max_runtime_ms, other.max_runtime_ms),
+            max_retries: least(self.max_retries, other.max_retries),
+            concurrency: self.concurrency.union(&other.concurrency).cloned().collect(),
+        }
+    }
+}
+
+/// `min` people of `group` must approve. The group `*` is any group: one person who may approve at all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ApproverGroup {
+    pub group: String,
+    pub min: u32,
+}
+
+/// Who has to approve, and by when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApprovalRequirement {
+    /// Every entry must be met; one person counts once. Sorted by group, one per group, never empty.
+    pub all_of: Vec<ApproverGroup>,
+    /// A request nobody decided within this many milliseconds is expired.
+    pub decide_within_ms: u64,
+    /// An approval nobody claimed within this many milliseconds is lapsed.
+    pub claim_within_ms: u64,
+}
+
+/// One rule that took part in a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// The rule's id, or `default_decision` when no rule matched.
+    pub rule_id: String,
+    /// The rule's `reason`, for people and for the agent.
+    pub text: String,
+    /// The rule's `remediation`: what the agent may do instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<String>,
+}
+
+/// One decision, as plain data: it says what was decided and proves nothing. Only a [`Permit`] lets a call through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    pub verdict: Verdict,
+    pub constraints: Constraints,
+    /// Present exactly when the verdict is `require_approval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRequirement>,
+    /// The deciding rule first, then every other rule that matched.
+    pub reasons: Vec<Reason>,
+    /// The refusal must look as if the target did not exist.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conceal: bool,
+    /// The policy and catalogue that decided.
+    pub snapshot_id: Digest,
+    /// Only the rules, catalogue entries and constraints that took part: an unrelated edit keeps it.
+    pub basis: Digest,
+}
+
+impl Decision {
+    /// The deciding rule, or `default_decision`.
+    pub fn rule_id(&self) -> &str {
+        self.reasons.first().map_or("default_decision", |reason| &reason.rule_id)
+    }
+
+    /// The sentence of the deciding rule.
+    pub fn reason(&self) -> &str {
+        self.reasons.first().map_or("", |reason| &reason.text)
+    }
+}
+
+/// A decision and, exactly when it allows, the permit to forward.
+#[derive(Debug)]
+pub struct Evaluated {
+    pub decision: Decision,
+    pub permit: Option<Permit>,
+}
+
+/// Proof that one judged call may be forwarded, and under which constraints.
+///
+/// Invariant 1: only `PolicySnapshot::evaluate` (on allow) and `approval::verify` make one. It cannot be cloned,
+/// deserialized or built elsewhere.
+#[derive(Debug)]
+pub struct Permit {
+    call_digest: Digest,
+    snapshot_id: Digest,
+    constraints: Constraints,
+}
+
+impl Permit {
+    pub(crate) fn new(call_digest: Digest, snapshot_id: Digest, constraints: Constraints) -> Self {
+        Self { call_digest, snapshot_id, constraints }
+    }
+
+    /// The call that was judged; a forward of any other is refused.
+    pub fn call_digest(&self) -> Digest {
+        self.call_digest
+    }
+
+    /// The snapshot that allowed it.
+    pub fn snapshot_id(&self) -> Digest {
+        self.snapshot_id
+    }
+
+    /// What enforcement must do while it runs.
+    pub fn constraints(&self) -> &Constraints {
+        &self.constraints
+    }
+}

@@ -1,0 +1,21 @@
+//! The pure heart of Holdpoint: reads MCP, seals envelopes, judges them, binds approvals, shapes the record.
+//!
+//! Same inputs, same answers: no clock, no IO, no environment, no randomness, no threads, no globals. Time (Unix
+//! milliseconds), counters and bytes are arguments. Modules stand in the order to read them, which is the order in
+//! which a message meets them.
+
+pub mod digest;
+pub mod json;
+pub mod mcp;
+
+pub mod identity;
+
+pub mod envelope;
+
+pub mod decision;
+pub mod yaml;
+
+pub mod policy;
+
+pub mod approval;
+pub mod audit;
