@@ -1,0 +1,193 @@
+//! Step 12: what the record says of one step of one call, and the Merkle log that makes a change visible.
+
+use serde::{Deserialize, Serialize};
+
+use crate::decision::Verdict;
+use crate::digest::Digest;
+use crate::identity::Principal;
+
+#[cfg(feature = "log")]
+pub mod merkle;
+
+/// `schema` of every [`AuditEntry`].
+pub const AUDIT_SCHEMA: &str = "holdpoint/audit/v1";
+
+/// What an entry reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// The filter decided a message.
+    Decision,
+    /// The filter refused a message before any rule: malformed, or without a principal.
+    Refusal,
+    /// A held call opened an approval.
+    ApprovalOpened,
+    /// A further identical call joined it.
+    ApprovalJoined,
+    /// One person approved or denied.
+    Review,
+    /// An approval changed its status other than by claim; `status` says to what.
+    ApprovalClosed,
+    /// One live call used a grant: the intent entry, durable before the call runs.
+    Claim,
+    /// A hold ended without its call running.
+    HoldEnded,
+    /// What became of a call that was forwarded.
+    Outcome,
+    /// A policy was registered by its snapshot id.
+    PolicyRegistered,
+    /// A token was created or revoked.
+    TokenChanged,
+    /// Entries of a source are missing; `detail` says how many.
+    Gap,
+}
+
+impl EntryKind {
+    /// The word used in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decision => "decision",
+            Self::Refusal => "refusal",
+            Self::ApprovalOpened => "approval_opened",
+            Self::ApprovalJoined => "approval_joined",
+            Self::Review => "review",
+            Self::ApprovalClosed => "approval_closed",
+            Self::Claim => "claim",
+            Self::HoldEnded => "hold_ended",
+            Self::Outcome => "outcome",
+            Self::PolicyRegistered => "policy_registered",
+            Self::TokenChanged => "token_changed",
+            Self::Gap => "gap",
+        }
+    }
+}
+
+/// What became of a forwarded call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The server answered with a result.
+    Committed,
+    /// The server answered with an error.
+    Failed,
+    /// The call never reached the server.
+    Refused,
+    /// Nobody can tell: no answer, or not a whole one.
+    Unknown,
+}
+
+impl Outcome {
+    /// The word used in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One leaf of the log, without arguments or results: small, and safe to keep for years.
+///
+/// Only `schema`, `kind` and `at_ms` are always there; an absent fact is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Always [`AUDIT_SCHEMA`].
+    pub schema: String,
+    pub kind: EntryKind,
+    /// Unix time in milliseconds, by the clock of whoever wrote the entry.
+    pub at_ms: u64,
+    /// `gateway/boot id` of the filter that reported it; absent when the service itself did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Principal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Tool name, resource URI or prompt name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_digest: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    /// The deciding rule first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rule_ids: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<Digest>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_id: Option<String>,
+    /// New status of an approval, or `approve` / `deny` of a review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// `issuer subject` of whoever acted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Words of a person, or of the refusal. Bounded by [`DETAIL_CHARS_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// HTTP status of the server's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// From the forward to the end of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+}
+
+/// Longest `detail`, in characters.
+pub const DETAIL_CHARS_MAX: usize = 1_000;
+
+impl AuditEntry {
+    /// An entry with only what every entry has.
+    pub fn new(kind: EntryKind, at_ms: u64) -> Self {
+        Self {
+            schema: AUDIT_SCHEMA.to_owned(),
+            kind,
+            at_ms,
+            source: None,
+            principal: None,
+            server: None,
+            method: None,
+            target: None,
+            call_digest: None,
+            verdict: None,
+            rule_ids: Vec::new(),
+            snapshot_id: None,
+            basis: None,
+            approval_id: None,
+            hold_id: None,
+            status: None,
+            by: None,
+            detail: None,
+            outcome: None,
+            http_status: None,
+            latency_ms: None,
+            trace_id: None,
+        }
+    }
+}
+
+/// Body of `POST /v1/audit/entries`: entries of one filter VM, in order.
+///
+/// Sending a batch again is harmless: the service keeps the next counter of each source and skips what it has.
+/// A counter that jumps is written down as a [`EntryKind::Gap`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryBatch {
+    /// `gateway/boot id`: one life of one filter VM.
+    pub source: String,
+    /// Counter of the first entry; the others follow without gaps.
+    pub first_counter: u64,
+    pub entries: Vec<AuditEntry>,
+}
