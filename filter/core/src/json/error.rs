@@ -32,7 +32,11 @@ pub enum ReadError {
     /// Not UTF-8 from here on.
     NotUtf8 { at: usize },
     /// The grammar wants something else here.
-    Unexpected { at: usize, found: Found, expected: &'static str },
+    Unexpected {
+        at: usize,
+        found: Found,
+        expected: &'static str,
+    },
     /// A raw control character inside a string.
     ControlCharacter { at: usize, byte: u8 },
     /// A backslash with nothing known behind it.

@@ -120,7 +120,10 @@ impl Reader<'_> {
 
     fn open(&mut self, kind: Kind) -> Result<(), ReadError> {
         if self.open.len() >= self.depth_max as usize {
-            return Err(ReadError::TooDeep { at: self.at, depth_max: self.depth_max });
+            return Err(ReadError::TooDeep {
+                at: self.at,
+                depth_max: self.depth_max,
+            });
         }
         self.open.push(Open {
             is_object: kind == Kind::Object,
@@ -135,9 +138,14 @@ impl Reader<'_> {
 
     fn close(&mut self) -> Result<(), ReadError> {
         self.step(1);
-        let Some(open) = self.open.pop() else { return Ok(()) };
+        let Some(open) = self.open.pop() else {
+            return Ok(());
+        };
         if open.is_object {
-            refuse_duplicates(self.text, self.keys.get_mut(open.keys_start..).unwrap_or_default())?;
+            refuse_duplicates(
+                self.text,
+                self.keys.get_mut(open.keys_start..).unwrap_or_default(),
+            )?;
             self.keys.truncate(open.keys_start);
         }
         let subtree = self.nodes.len().saturating_sub(open.node);
@@ -195,7 +203,11 @@ impl Reader<'_> {
             }
             self.step(8);
         }
-        self.step(tail.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count());
+        self.step(
+            tail.iter()
+                .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
+                .count(),
+        );
     }
 
     fn escape(&mut self) -> Result<(), ReadError> {
@@ -213,7 +225,9 @@ impl Reader<'_> {
         if !(0xd800..0xe000).contains(&unit) {
             return Ok(());
         }
-        let second = self.code_unit(self.at).and_then(|second| text::surrogate_pair(unit, second));
+        let second = self
+            .code_unit(self.at)
+            .and_then(|second| text::surrogate_pair(unit, second));
         second.ok_or(ReadError::LoneSurrogate { at })?;
         self.step(6);
         Ok(())
@@ -222,8 +236,12 @@ impl Reader<'_> {
     /// The code unit of the `\uXXXX` at `at`.
     fn code_unit(&self, at: usize) -> Option<u32> {
         let escape = self.text.as_bytes().get(at..)?.first_chunk::<6>()?;
-        let [b'\\', b'u', digits @ ..] = escape else { return None };
-        digits.iter().try_fold(0_u32, |unit, digit| Some((unit << 4) | char::from(*digit).to_digit(16)?))
+        let [b'\\', b'u', digits @ ..] = escape else {
+            return None;
+        };
+        digits.iter().try_fold(0_u32, |unit, digit| {
+            Some((unit << 4) | char::from(*digit).to_digit(16)?)
+        })
     }
 
     fn number(&mut self) -> Result<(), ReadError> {
@@ -234,7 +252,9 @@ impl Reader<'_> {
         }
         match (self.peek(), self.skip_digits()) {
             (_, 0) => return Err(number("a minus sign without digits")),
-            (Some(b'0'), 2..) => return Err(number("a number with a leading zero; write it without")),
+            (Some(b'0'), 2..) => {
+                return Err(number("a number with a leading zero; write it without"));
+            }
             _ => {}
         }
         if self.peek() == Some(b'.') {
@@ -255,10 +275,15 @@ impl Reader<'_> {
         }
         let written = self.text.get(start..self.at).unwrap_or_default();
         if written.len() > self.number_chars_max as usize {
-            return Err(ReadError::NumberTooLong { at: start, number_chars_max: self.number_chars_max });
+            return Err(ReadError::NumberTooLong {
+                at: start,
+                number_chars_max: self.number_chars_max,
+            });
         }
         // Some parsers make infinity of such a number, some refuse it. Without an exponent it takes over 300 digits.
-        if (has_exponent || written.len() > 300) && !written.parse::<f64>().is_ok_and(f64::is_finite) {
+        if (has_exponent || written.len() > 300)
+            && !written.parse::<f64>().is_ok_and(f64::is_finite)
+        {
             return Err(ReadError::NumberTooLarge { at: start });
         }
         self.push(Node::new(Kind::Number, offset(start), offset(self.at)))
@@ -272,7 +297,11 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, word: &'static str, kind: Kind) -> Result<(), ReadError> {
-        if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+        if !self
+            .text
+            .get(self.at..)
+            .is_some_and(|rest| rest.starts_with(word))
+        {
             return Err(self.unexpected("a value"));
         }
         let start = self.at;
@@ -282,7 +311,10 @@ impl Reader<'_> {
 
     fn push(&mut self, node: Node) -> Result<(), ReadError> {
         if self.nodes.len() >= self.nodes_max as usize {
-            return Err(ReadError::TooManyNodes { at: node.start as usize, nodes_max: self.nodes_max });
+            return Err(ReadError::TooManyNodes {
+                at: node.start as usize,
+                nodes_max: self.nodes_max,
+            });
         }
         self.nodes.push(node);
         Ok(())
@@ -304,7 +336,11 @@ impl Reader<'_> {
     }
 
     fn unexpected(&self, expected: &'static str) -> ReadError {
-        ReadError::Unexpected { at: self.at, found: self.peek().map_or(Found::End, Found::Byte), expected }
+        ReadError::Unexpected {
+            at: self.at,
+            found: self.peek().map_or(Found::End, Found::Byte),
+            expected,
+        }
     }
 }
 
@@ -328,30 +364,57 @@ fn stops(word: u64) -> u64 {
 /// Refuses an object whose decoded keys are not all different. The sender chooses the keys, so beyond a handful they
 /// are sorted: a hash map could be made to collide, and comparing all with all could be made to take minutes.
 fn refuse_duplicates(text: &str, keys: &mut [Node]) -> Result<(), ReadError> {
-    let inner = |key: &Node| text::unquoted(text.get(key.start as usize..key.end as usize).unwrap_or_default());
+    let inner = |key: &Node| {
+        text::unquoted(
+            text.get(key.start as usize..key.end as usize)
+                .unwrap_or_default(),
+        )
+    };
     let duplicate = if keys.iter().any(|key| key.is_escaped()) {
-        let mut decoded: Vec<(Cow<'_, str>, u32)> = keys.iter().map(|key| (decoded(*key, inner(key)), key.start)).collect();
+        let mut decoded: Vec<(Cow<'_, str>, u32)> = keys
+            .iter()
+            .map(|key| (decoded(*key, inner(key)), key.start))
+            .collect();
         decoded.sort_unstable();
         neighbours(&decoded, |a, b| a.0 == b.0).map(|key| (key.0.clone(), key.1))
     } else if keys.len() <= KEYS_COMPARED_PAIRWISE_MAX {
-        let repeats = |(index, key): (usize, &Node)| keys.iter().take(index).any(|seen| inner(seen) == inner(key));
-        let repeated = keys.iter().enumerate().find(|(index, key)| repeats((*index, key)));
+        let repeats = |(index, key): (usize, &Node)| {
+            keys.iter()
+                .take(index)
+                .any(|seen| inner(seen) == inner(key))
+        };
+        let repeated = keys
+            .iter()
+            .enumerate()
+            .find(|(index, key)| repeats((*index, key)));
         repeated.map(|(_, key)| (Cow::Borrowed(inner(key)), key.start))
     } else {
         keys.sort_unstable_by(|a, b| inner(a).cmp(inner(b)).then(a.start.cmp(&b.start)));
-        neighbours(keys, |a, b| inner(a) == inner(b)).map(|key| (Cow::Borrowed(inner(key)), key.start))
+        neighbours(keys, |a, b| inner(a) == inner(b))
+            .map(|key| (Cow::Borrowed(inner(key)), key.start))
     };
     match duplicate {
-        Some((key, at)) => Err(ReadError::DuplicateKey { at: at as usize, key: text::excerpt(&key) }),
+        Some((key, at)) => Err(ReadError::DuplicateKey {
+            at: at as usize,
+            key: text::excerpt(&key),
+        }),
         None => Ok(()),
     }
 }
 
 fn decoded(key: Node, inner: &str) -> Cow<'_, str> {
-    if key.is_escaped() { Cow::Owned(text::decode(inner)) } else { Cow::Borrowed(inner) }
+    if key.is_escaped() {
+        Cow::Owned(text::decode(inner))
+    } else {
+        Cow::Borrowed(inner)
+    }
 }
 
 /// The second of the first two neighbours that are the same.
 fn neighbours<T>(sorted: &[T], same: impl Fn(&T, &T) -> bool) -> Option<&T> {
-    sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| same(a, b)).map(|(_, b)| b)
+    sorted
+        .iter()
+        .zip(sorted.iter().skip(1))
+        .find(|(a, b)| same(a, b))
+        .map(|(_, b)| b)
 }

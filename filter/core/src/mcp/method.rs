@@ -1,0 +1,190 @@
+//! Step 3: the methods a client may send, and how each is governed.
+
+/// What a message asks for. One that is not known here is never guessed at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Method {
+    ToolsCall,
+    ResourcesRead,
+    ResourcesSubscribe,
+    ResourcesUnsubscribe,
+    PromptsGet,
+    CompletionComplete,
+    SubscriptionsListen,
+    TasksGet,
+    TasksResult,
+    TasksList,
+    TasksUpdate,
+    TasksCancel,
+    ToolsList,
+    ResourcesList,
+    ResourcesTemplatesList,
+    PromptsList,
+    Initialize,
+    ServerDiscover,
+    Ping,
+    LoggingSetLevel,
+    NotificationsInitialized,
+    NotificationsCancelled,
+    NotificationsProgress,
+    NotificationsRootsListChanged,
+    NotificationsTasksStatus,
+    /// The message has no method: it answers a request of the server.
+    Response,
+    /// A method outside this list, verbatim.
+    Unknown(String),
+}
+
+/// How a method is governed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MethodClass {
+    /// Has an effect or gives something away: rules decide, and none deciding means the default decision.
+    Governed,
+    /// Lists what there is; the answer is filtered.
+    List,
+    /// Plumbing of the protocol.
+    Lifecycle,
+    /// Nobody knows what it does.
+    Unknown,
+}
+
+const KNOWN: [Method; 25] = [
+    Method::ToolsCall,
+    Method::ResourcesRead,
+    Method::ResourcesSubscribe,
+    Method::ResourcesUnsubscribe,
+    Method::PromptsGet,
+    Method::CompletionComplete,
+    Method::SubscriptionsListen,
+    Method::TasksGet,
+    Method::TasksResult,
+    Method::TasksList,
+    Method::TasksUpdate,
+    Method::TasksCancel,
+    Method::ToolsList,
+    Method::ResourcesList,
+    Method::ResourcesTemplatesList,
+    Method::PromptsList,
+    Method::Initialize,
+    Method::ServerDiscover,
+    Method::Ping,
+    Method::LoggingSetLevel,
+    Method::NotificationsInitialized,
+    Method::NotificationsCancelled,
+    Method::NotificationsProgress,
+    Method::NotificationsRootsListChanged,
+    Method::NotificationsTasksStatus,
+];
+
+impl Method {
+    /// The method of a name on the wire. Case matters.
+    pub fn from_wire(name: &str) -> Self {
+        KNOWN
+            .into_iter()
+            .find(|method| method.as_str() == name)
+            .unwrap_or_else(|| Self::Unknown(name.to_owned()))
+    }
+
+    /// The name on the wire; `(response)` for a message without method.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::ToolsCall => "tools/call",
+            Self::ResourcesRead => "resources/read",
+            Self::ResourcesSubscribe => "resources/subscribe",
+            Self::ResourcesUnsubscribe => "resources/unsubscribe",
+            Self::PromptsGet => "prompts/get",
+            Self::CompletionComplete => "completion/complete",
+            Self::SubscriptionsListen => "subscriptions/listen",
+            Self::TasksGet => "tasks/get",
+            Self::TasksResult => "tasks/result",
+            Self::TasksList => "tasks/list",
+            Self::TasksUpdate => "tasks/update",
+            Self::TasksCancel => "tasks/cancel",
+            Self::ToolsList => "tools/list",
+            Self::ResourcesList => "resources/list",
+            Self::ResourcesTemplatesList => "resources/templates/list",
+            Self::PromptsList => "prompts/list",
+            Self::Initialize => "initialize",
+            Self::ServerDiscover => "server/discover",
+            Self::Ping => "ping",
+            Self::LoggingSetLevel => "logging/setLevel",
+            Self::NotificationsInitialized => "notifications/initialized",
+            Self::NotificationsCancelled => "notifications/cancelled",
+            Self::NotificationsProgress => "notifications/progress",
+            Self::NotificationsRootsListChanged => "notifications/roots/list_changed",
+            Self::NotificationsTasksStatus => "notifications/tasks/status",
+            Self::Response => "(response)",
+            Self::Unknown(name) => name,
+        }
+    }
+
+    /// How the method is governed. A response carries what a user or a model said, so it is governed like a call.
+    pub fn class(&self) -> MethodClass {
+        match self {
+            Self::ToolsCall
+            | Self::ResourcesRead
+            | Self::ResourcesSubscribe
+            | Self::ResourcesUnsubscribe
+            | Self::PromptsGet
+            | Self::CompletionComplete
+            | Self::SubscriptionsListen
+            | Self::TasksGet
+            | Self::TasksResult
+            | Self::TasksList
+            | Self::TasksUpdate
+            | Self::TasksCancel
+            | Self::Response => MethodClass::Governed,
+            Self::ToolsList
+            | Self::ResourcesList
+            | Self::ResourcesTemplatesList
+            | Self::PromptsList => MethodClass::List,
+            Self::Initialize
+            | Self::ServerDiscover
+            | Self::Ping
+            | Self::LoggingSetLevel
+            | Self::NotificationsInitialized
+            | Self::NotificationsCancelled
+            | Self::NotificationsProgress
+            | Self::NotificationsRootsListChanged
+            | Self::NotificationsTasksStatus => MethodClass::Lifecycle,
+            Self::Unknown(_) => MethodClass::Unknown,
+        }
+    }
+
+    /// Whether the method is one that never has an answer, and so never an id.
+    pub fn is_notification(&self) -> bool {
+        match self {
+            Self::NotificationsInitialized
+            | Self::NotificationsCancelled
+            | Self::NotificationsProgress
+            | Self::NotificationsRootsListChanged
+            | Self::NotificationsTasksStatus => true,
+            Self::Unknown(name) => name.starts_with("notifications/"),
+            Self::ToolsCall
+            | Self::ResourcesRead
+            | Self::ResourcesSubscribe
+            | Self::ResourcesUnsubscribe
+            | Self::PromptsGet
+            | Self::CompletionComplete
+            | Self::SubscriptionsListen
+            | Self::TasksGet
+            | Self::TasksResult
+            | Self::TasksList
+            | Self::TasksUpdate
+            | Self::TasksCancel
+            | Self::ToolsList
+            | Self::ResourcesList
+            | Self::ResourcesTemplatesList
+            | Self::PromptsList
+            | Self::Initialize
+            | Self::ServerDiscover
+            | Self::Ping
+            | Self::LoggingSetLevel
+            | Self::Response => false,
+        }
+    }
+
+    /// Whether this version of Holdpoint knows what the method does.
+    pub fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+}
