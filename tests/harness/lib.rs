@@ -1,1 +1,26 @@
+//! The harness: everything that stands around the main path when it is tested or shown, real wherever a user's would be.
+//!
+//! Read in this order: where things lie and how they are built, what keeps a child process honest, the parts (Envoy,
+//! service, issuer, upstream, client), and `stack`, which puts them together so that a test reads in ten lines.
+//! All of it is tokio; only building and installing block, once per process.
 
+pub mod cargo;
+pub mod repository;
+
+pub mod envoy_binary;
+pub mod service_binary;
+pub mod wasm;
+
+pub mod ports;
+pub mod probe;
+pub mod process;
+
+pub mod envoy;
+pub mod envoy_config;
+pub mod filter_document;
+pub mod idp;
+pub mod service;
+pub mod upstream;
+
+pub mod client;
+pub mod stack;

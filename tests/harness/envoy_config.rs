@@ -1,0 +1,281 @@
+//! The one base `envoy/envoy.yaml`, with only that changed which a test or the demo must change. Serves step 1.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use crate::repository;
+
+/// The name of the filter in the base configuration.
+pub const FILTER: &str = "holdpoint";
+/// The cluster of the approval service in the base configuration.
+pub const APPROVAL_CLUSTER: &str = "holdpoint";
+/// The cluster of the MCP server in the base configuration.
+pub const UPSTREAM_CLUSTER: &str = "tracker";
+
+const FILTER_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+
+/// An Envoy configuration on its way from the base to a file. Ports are 0, chosen by the system, unless set.
+#[derive(Debug, Clone)]
+pub struct EnvoyConfig {
+    document: Value,
+    approval_token: String,
+    workers: u32,
+    by_discovery: bool,
+}
+
+/// Where `EnvoyConfig::write` put things.
+#[derive(Debug, Clone)]
+pub struct WrittenConfig {
+    /// The file to start Envoy with.
+    pub bootstrap: PathBuf,
+    /// The filter's own configuration, when Envoy reads it from a file that may be replaced while it runs.
+    pub discovery: Option<PathBuf>,
+}
+
+impl EnvoyConfig {
+    /// The base configuration on ports that the system chooses, with two workers.
+    pub fn base() -> anyhow::Result<Self> {
+        let text = repository::text("envoy/envoy.yaml")?;
+        let document =
+            serde_saphyr::from_str(&text).map_err(|error| anyhow!("`envoy/envoy.yaml`: {error}"))?;
+        let mut config = Self {
+            document,
+            approval_token: "no-token".to_owned(),
+            workers: 2,
+            by_discovery: false,
+        };
+        config.listen_on(0)?;
+        config.admin_on(0)?;
+        Ok(config)
+    }
+
+    /// Sets the loopback port that clients call; 0 lets the system choose.
+    pub fn listen_on(&mut self, port: u16) -> anyhow::Result<()> {
+        let listener = self.at("/static_resources/listeners/0")?;
+        *at(listener, "/address/socket_address/port_value")? = json!(port);
+        Ok(())
+    }
+
+    /// Sets the loopback port of the admin interface; 0 lets the system choose.
+    pub fn admin_on(&mut self, port: u16) -> anyhow::Result<()> {
+        *self.at("/admin/address/socket_address/port_value")? = json!(port);
+        Ok(())
+    }
+
+    /// Sets the number of worker threads.
+    pub fn workers(&mut self, workers: u32) {
+        self.workers = workers;
+    }
+
+    /// Sets the wasm file that the filter runs.
+    pub fn wasm_file(&mut self, path: &Path) -> anyhow::Result<()> {
+        let filter = self.filter_config()?;
+        *at(filter, "/config/vm_config/code/local/filename")? = json!(path);
+        Ok(())
+    }
+
+    /// Sets the filter's document (DESIGN's `approval`, `identity`, …, `policy`), as it arrives byte for byte.
+    pub fn filter_document(&mut self, text: &str) -> anyhow::Result<()> {
+        *at(self.filter_config()?, "/config/configuration/value")? = json!(text);
+        Ok(())
+    }
+
+    /// The filter's document as it stands now.
+    pub fn filter_document_text(&mut self) -> anyhow::Result<String> {
+        let value = at(self.filter_config()?, "/config/configuration/value")?;
+        value
+            .as_str()
+            .map(str::to_owned)
+            .context("the filter's `configuration` is not a text")
+    }
+
+    /// Takes the filter out, to prove what stands around it.
+    pub fn without_filter(&mut self) -> anyhow::Result<()> {
+        self.http_filters()?
+            .retain(|filter| filter["name"] != FILTER);
+        Ok(())
+    }
+
+    /// Lets Envoy read the filter from a file that can be replaced while it runs, as a control plane would send it.
+    pub fn filter_by_discovery(&mut self) {
+        self.by_discovery = true;
+    }
+
+    /// Points a cluster at a loopback port.
+    pub fn cluster_port(&mut self, cluster: &str, port: u16) -> anyhow::Result<()> {
+        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let socket_address = at(self.cluster(cluster)?, endpoint)?;
+        *socket_address = json!({"address": "127.0.0.1", "port_value": port});
+        Ok(())
+    }
+
+    /// Lets a cluster speak HTTP/2 without TLS.
+    pub fn cluster_speaks_http2(&mut self, cluster: &str) -> anyhow::Result<()> {
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        self.cluster(cluster)?["typed_extension_protocol_options"][options] = json!({
+            "@type": format!("type.googleapis.com/{options}"),
+            "explicit_http_config": {"http2_protocol_options": {}},
+        });
+        Ok(())
+    }
+
+    /// Sets the identity provider's public keys.
+    pub fn jwks(&mut self, jwks: &str) -> anyhow::Result<()> {
+        let filters = self.http_filters()?;
+        let jwt = filters
+            .iter_mut()
+            .find(|filter| filter["name"] == "envoy.filters.http.jwt_authn")
+            .context("the base has no jwt_authn filter")?;
+        *at(jwt, "/typed_config/providers/idp/local_jwks/inline_string")? = json!(jwks);
+        Ok(())
+    }
+
+    /// Sets the token with which Envoy speaks to the approval service.
+    pub fn approval_token(&mut self, token: &str) {
+        token.clone_into(&mut self.approval_token);
+    }
+
+    /// Sets how long a stream may be quiet, in milliseconds: it must outlast the longest hold.
+    pub fn idle_ms_max(&mut self, idle_ms_max: u64) -> anyhow::Result<()> {
+        let seconds = json!(format!("{}.{:03}s", idle_ms_max / 1000, idle_ms_max % 1000));
+        self.connection_manager()?["stream_idle_timeout"] = seconds.clone();
+        self.route()?["route"]["idle_timeout"] = seconds;
+        Ok(())
+    }
+
+    /// The one route of the base, for a test that needs another `metadata` or `timeout`.
+    pub fn route(&mut self) -> anyhow::Result<&mut Value> {
+        at(
+            self.connection_manager()?,
+            "/route_config/virtual_hosts/0/routes/0",
+        )
+    }
+
+    /// The `typed_config` of the HTTP connection manager.
+    pub fn connection_manager(&mut self) -> anyhow::Result<&mut Value> {
+        self.at("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config")
+    }
+
+    /// The `typed_config` of the filter, for a test that breaks it on purpose.
+    pub fn filter_config(&mut self) -> anyhow::Result<&mut Value> {
+        self.http_filters()?
+            .iter_mut()
+            .find(|filter| filter["name"] == FILTER)
+            .map(|filter| &mut filter["typed_config"])
+            .with_context(|| format!("the configuration has no filter `{FILTER}`"))
+    }
+
+    /// A cluster by its name.
+    pub fn cluster(&mut self, name: &str) -> anyhow::Result<&mut Value> {
+        self.at("/static_resources/clusters")?
+            .as_array_mut()
+            .and_then(|clusters| clusters.iter_mut().find(|cluster| cluster["name"] == name))
+            .with_context(|| format!("the base has no cluster `{name}`"))
+    }
+
+    /// The whole document, for what no method above changes.
+    pub fn document(&mut self) -> &mut Value {
+        &mut self.document
+    }
+
+    /// How many workers Envoy is to have.
+    pub fn worker_count(&self) -> u32 {
+        self.workers
+    }
+
+    /// Writes everything that Envoy needs into `dir`.
+    pub fn write(&self, dir: &Path) -> anyhow::Result<WrittenConfig> {
+        let mut written = self.clone();
+        let token = dir.join("approval-token.json");
+        replace(&token, &secret(&self.approval_token))?;
+        for filter in written.upstream_filters()? {
+            let source = "/typed_config/credential/typed_config/credential/sds_config/path_config_source/path";
+            if let Some(path) = filter.pointer_mut(source) {
+                *path = json!(token);
+            }
+        }
+        let discovery = self
+            .by_discovery
+            .then(|| written.move_filter_out(dir))
+            .transpose()?;
+        let bootstrap = dir.join("envoy.json");
+        replace(&bootstrap, &written.document)?;
+        Ok(WrittenConfig {
+            bootstrap,
+            discovery,
+        })
+    }
+
+    /// Writes the filter's configuration again, over the file that a running Envoy watches.
+    pub fn rewrite_discovery(&mut self, discovery: &Path) -> anyhow::Result<()> {
+        let typed_config = self.filter_config()?.clone();
+        replace(discovery, &discovered(&typed_config))
+    }
+
+    fn move_filter_out(&mut self, dir: &Path) -> anyhow::Result<PathBuf> {
+        let path = dir.join("filter.json");
+        let typed_config = self.filter_config()?.clone();
+        replace(&path, &discovered(&typed_config))?;
+        for filter in self.http_filters()? {
+            if filter["name"] == FILTER {
+                *filter = json!({"name": FILTER, "config_discovery": {
+                    "config_source": {"resource_api_version": "V3", "path_config_source": {"path": path}},
+                    "type_urls": [FILTER_TYPE],
+                }});
+            }
+        }
+        Ok(path)
+    }
+
+    fn upstream_filters(&mut self) -> anyhow::Result<&mut Vec<Value>> {
+        at(
+            self.cluster(APPROVAL_CLUSTER)?,
+            "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/http_filters",
+        )?
+        .as_array_mut()
+        .context("the approval cluster has no `http_filters`")
+    }
+
+    fn http_filters(&mut self) -> anyhow::Result<&mut Vec<Value>> {
+        at(self.connection_manager()?, "/http_filters")?
+            .as_array_mut()
+            .context("`http_filters` is not a list")
+    }
+
+    fn at(&mut self, pointer: &str) -> anyhow::Result<&mut Value> {
+        at(&mut self.document, pointer)
+    }
+}
+
+fn at<'a>(value: &'a mut Value, pointer: &str) -> anyhow::Result<&'a mut Value> {
+    value
+        .pointer_mut(pointer)
+        .with_context(|| format!("`envoy/envoy.yaml` has nothing at `{pointer}`"))
+}
+
+fn secret(token: &str) -> Value {
+    json!({"resources": [{
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": "approval-token",
+        "generic_secret": {"secret": {"inline_string": token}},
+    }]})
+}
+
+fn discovered(typed_config: &Value) -> Value {
+    json!({"resources": [{
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": FILTER,
+        "typed_config": typed_config,
+    }]})
+}
+
+/// Envoy watches for renames, and must never read half a file.
+fn replace(path: &Path, document: &Value) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, document.to_string())?;
+    fs::rename(&beside, path)?;
+    Ok(())
+}

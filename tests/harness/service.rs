@@ -1,0 +1,161 @@
+//! The real approval service, as `holdpoint serve` runs it. The far side of step 8.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::ChildProcess;
+use crate::{ports, probe, service_binary};
+
+/// A service with a database of its own. Its port and its database outlive `kill` and `restart`.
+#[derive(Debug)]
+pub struct Service {
+    process: ChildProcess,
+    binary: PathBuf,
+    port: u16,
+    arguments: Vec<String>,
+    dir: TempDir,
+}
+
+impl Service {
+    /// Starts a service on a free port with an empty database, and waits until it is ready.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(ports::free()?, &[]).await
+    }
+
+    /// The same on a chosen port and with further arguments for `holdpoint serve`.
+    pub async fn start_with(port: u16, arguments: &[&str]) -> anyhow::Result<Self> {
+        let binary = service_binary::holdpoint()?.to_owned();
+        let dir = tempfile::Builder::new()
+            .prefix("holdpoint-service-")
+            .tempdir()?;
+        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        let process = serve(&binary, port, dir.path(), &arguments).await?;
+        Ok(Self {
+            process,
+            binary,
+            port,
+            arguments,
+            dir,
+        })
+    }
+
+    /// The loopback port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The address of a path of its API, such as `/v1/approvals`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// The directory with its database and its keys.
+    pub fn data_dir(&self) -> PathBuf {
+        data_dir(self.dir.path())
+    }
+
+    /// The process, to question it.
+    pub fn process(&self) -> &ChildProcess {
+        &self.process
+    }
+
+    /// Ends it as a crash would (SIGKILL).
+    pub fn kill(&self) {
+        self.process.kill();
+    }
+
+    /// Starts it again, after `kill`, on the same port and database.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        self.process = serve(&self.binary, self.port, self.dir.path(), &self.arguments).await?;
+        Ok(())
+    }
+
+    /// Makes a token by the command line, as an operator would. `role` is one of enforcer, approver, auditor, admin.
+    pub fn token(&self, role: &str, subject: &str, groups: &[&str]) -> anyhow::Result<String> {
+        let mut arguments = vec!["token", "create", "--role", role, "--subject", subject];
+        for group in groups {
+            arguments.extend(["--group", group]);
+        }
+        self.printed(&arguments, "token")
+    }
+
+    /// The public key that the filter must trust: `ed25519:<64 hex digits>`.
+    pub fn service_key(&self) -> anyhow::Result<String> {
+        self.printed(&["keys", "show"], "service_key")
+    }
+
+    /// Runs `holdpoint` on this service's data directory and returns one member of the JSON object that it prints.
+    fn printed(&self, arguments: &[&str], member: &str) -> anyhow::Result<String> {
+        let data_dir = self.data_dir();
+        let mut words: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
+        words.extend([OsStr::new("--data-dir"), data_dir.as_os_str()]);
+        words.extend([OsStr::new("--output"), OsStr::new("json")]);
+        let printed = self.cli(&words)?;
+        let object: Value = serde_json::from_str(&printed)
+            .with_context(|| format!("`holdpoint {}` printed `{printed}`", arguments.join(" ")))?;
+        object[member]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("`holdpoint {}` printed no `{member}`", arguments.join(" ")))
+    }
+
+    /// Runs `holdpoint` with exactly these words and returns what it printed. Fails with its own error text.
+    pub fn cli(&self, words: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
+        let output = Command::new(&self.binary).args(words).output()?;
+        if !output.status.success() {
+            let words: Vec<_> = words
+                .iter()
+                .map(|word| word.as_ref().to_string_lossy())
+                .collect();
+            bail!(
+                "`holdpoint {}` failed: {}",
+                words.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+fn data_dir(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+async fn serve(
+    binary: &Path,
+    port: u16,
+    dir: &Path,
+    arguments: &[String],
+) -> anyhow::Result<ChildProcess> {
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+        .arg("--data-dir")
+        .arg(data_dir(dir))
+        .args(arguments);
+    let process = ChildProcess::start("holdpoint", command, dir)?;
+    let http = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build()?;
+    let ready = probe::until("the service is ready", probe::PATIENCE, async || {
+        if process.exited().is_some() {
+            return Some(false);
+        }
+        let url = format!("http://127.0.0.1:{port}/readyz");
+        let answer = http.get(url).send().await.ok()?;
+        answer.status().is_success().then_some(true)
+    })
+    .await;
+    match ready {
+        Ok(true) => Ok(process),
+        Ok(false) => bail!("the service did not start: {}", process.last_words()),
+        Err(error) => Err(error.context(process.last_words())),
+    }
+}

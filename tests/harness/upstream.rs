@@ -1,0 +1,249 @@
+//! A recording MCP server: keeps every head and the exact bytes of every body, and answers as it is told. The far side of
+//! step 10.
+
+use std::convert::Infallible;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Channel, Empty, Full, combinators::BoxBody};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::probe;
+
+/// One message as it arrived.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The HTTP method.
+    pub method: Method,
+    /// The path with its query.
+    pub path: String,
+    /// The version of HTTP it came by.
+    pub version: Version,
+    /// Every header, in order of arrival per name.
+    pub headers: HeaderMap,
+    /// The exact bytes of the body; what had come when `complete` is false.
+    pub body: Bytes,
+    /// The trailers, if any came.
+    pub trailers: Option<HeaderMap>,
+    /// Whether the body ended properly.
+    pub complete: bool,
+}
+
+impl Received {
+    /// The body as JSON; null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+
+    /// A header as text, if it came exactly once and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        match (values.next(), values.next()) {
+            (Some(only), None) => only.to_str().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// How the server answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// A status and a JSON text.
+    Json { status: u16, body: String },
+    /// A stream of events, each written after its pause.
+    Sse { events: Vec<(Duration, String)> },
+    /// The connection is closed (HTTP/1) or the stream reset (HTTP/2) without an answer.
+    Drop,
+}
+
+impl Answer {
+    /// A successful tool result with `text`, for the id of `message`.
+    pub fn tool_result(message: &Received, text: &str) -> Self {
+        let result = json!({"content": [{"type": "text", "text": text}], "isError": false});
+        let id = message.json()["id"].clone();
+        let body = json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string();
+        Self::Json { status: 200, body }
+    }
+}
+
+type Script = Arc<dyn Fn(&Received) -> (Duration, Answer) + Send + Sync>;
+
+#[derive(Default)]
+struct Records {
+    received: Vec<Received>,
+    script: Option<Script>,
+}
+
+/// A recording server on a loopback port, HTTP/1 and HTTP/2 alike. Gone when dropped.
+pub struct Upstream {
+    port: u16,
+    records: Arc<Mutex<Records>>,
+    accept: JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Starts a server on a port that the system chooses. It answers every message with a successful tool result.
+    pub async fn start() -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let records = Arc::new(Mutex::new(Records::default()));
+        let accept = tokio::spawn(accept(listener, Arc::clone(&records)));
+        Ok(Self {
+            port,
+            records,
+            accept,
+        })
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on answers as `script` says, after the pause that it says.
+    pub fn answer_with(
+        &self,
+        script: impl Fn(&Received) -> (Duration, Answer) + Send + Sync + 'static,
+    ) {
+        lock(&self.records).script = Some(Arc::new(script));
+    }
+
+    /// Every message so far.
+    pub fn received(&self) -> Vec<Received> {
+        lock(&self.records).received.clone()
+    }
+
+    /// How many messages have arrived.
+    pub fn count(&self) -> usize {
+        lock(&self.records).received.len()
+    }
+
+    /// Waits until at least `count` messages have arrived, and returns all of them.
+    pub async fn wait_for(&self, count: usize) -> anyhow::Result<Vec<Received>> {
+        let what = format!("{count} messages at the server");
+        probe::until(&what, probe::PATIENCE, async || {
+            Some(self.received()).filter(|received| received.len() >= count)
+        })
+        .await
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+fn lock(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
+    records.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves until aborted; the set of connections ends with it.
+async fn accept(listener: TcpListener, records: Arc<Mutex<Records>>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            return;
+        };
+        let records = Arc::clone(&records);
+        connections.spawn(async move {
+            let service = service_fn(move |message| serve(message, Arc::clone(&records)));
+            // A broken connection is the client's affair, and often the point of a test.
+            let _ = auto::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(
+    message: Request<Incoming>,
+    records: Arc<Mutex<Records>>,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, std::io::Error> {
+    let received = receive(message).await;
+    let script = {
+        let mut records = lock(&records);
+        records.received.push(received.clone());
+        records.script.clone()
+    };
+    let (pause, answer) = match script {
+        Some(script) => script(&received),
+        None => (Duration::ZERO, Answer::tool_result(&received, "done")),
+    };
+    tokio::time::sleep(pause).await;
+    match answer {
+        Answer::Json { status, body } => Ok(answered(
+            status,
+            "application/json",
+            Full::from(body).boxed(),
+        )),
+        Answer::Sse { events } => Ok(answered(200, "text/event-stream", stream(events))),
+        Answer::Drop => Err(std::io::Error::other("told to drop the connection")),
+    }
+}
+
+async fn receive(message: Request<Incoming>) -> Received {
+    let (head, mut incoming) = message.into_parts();
+    let mut body = Vec::new();
+    let mut trailers = None;
+    let complete = loop {
+        match incoming.frame().await {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => body.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            },
+            Some(Err(_)) => break false,
+            None => break true,
+        }
+    };
+    Received {
+        method: head.method,
+        path: head.uri.to_string(),
+        version: head.version,
+        headers: head.headers,
+        body: body.into(),
+        trailers,
+        complete,
+    }
+}
+
+fn stream(events: Vec<(Duration, String)>) -> BoxBody<Bytes, Infallible> {
+    if events.is_empty() {
+        return Empty::new().boxed();
+    }
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
+    tokio::spawn(async move {
+        for (pause, event) in events {
+            tokio::time::sleep(pause).await;
+            if sender.send_data(event.into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    body.boxed()
+}
+
+fn answered(
+    status: u16,
+    content_type: &'static str,
+    body: BoxBody<Bytes, Infallible>,
+) -> Response<BoxBody<Bytes, Infallible>> {
+    let mut answered = Response::new(body);
+    *answered.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let value = hyper::header::HeaderValue::from_static(content_type);
+    answered
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, value);
+    answered
+}

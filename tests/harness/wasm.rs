@@ -1,0 +1,60 @@
+//! The filter as wasm, built when first asked for. Brings what steps 1–11 run in.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::{Context, anyhow, bail};
+
+use crate::cargo;
+
+const TARGET: &str = "wasm32-wasip1";
+
+/// The path of `holdpoint_filter.wasm`, built from this checkout. Built once per process; later calls are free.
+/// Installs the wasm target if this machine has none.
+pub fn module() -> anyhow::Result<&'static Path> {
+    static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = MODULE.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    match built {
+        Ok(path) => Ok(path),
+        Err(error) => Err(anyhow!("{error}")),
+    }
+}
+
+fn build() -> anyhow::Result<PathBuf> {
+    ensure_target()?;
+    cargo::build(
+        "the filter (wasm)",
+        &[
+            "-p",
+            "holdpoint-filter",
+            "--profile",
+            "filter",
+            "--target",
+            TARGET,
+        ],
+        |name| name.ends_with("holdpoint_filter.wasm"),
+    )
+}
+
+fn ensure_target() -> anyhow::Result<()> {
+    let libdir = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .context("cannot run `rustc`: is Rust installed and on the PATH?")?;
+    let libdir = String::from_utf8_lossy(&libdir.stdout).trim().to_owned();
+    if !libdir.is_empty() && Path::new(&libdir).is_dir() {
+        return Ok(());
+    }
+    cargo::say(&format!("installing the Rust target {TARGET}"));
+    let status = Command::new("rustup")
+        .args(["target", "add", TARGET])
+        .status()
+        .with_context(|| {
+            format!("the Rust target `{TARGET}` is missing and there is no `rustup` to add it")
+        })?;
+    if !status.success() {
+        bail!("`rustup target add {TARGET}` failed: run it by hand and see why");
+    }
+    Ok(())
+}

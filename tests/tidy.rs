@@ -1,0 +1,2 @@
+//! The walls of the house.
+fn main() {}
