@@ -94,3 +94,6 @@ impl std::fmt::Debug for Document {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

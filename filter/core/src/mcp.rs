@@ -30,3 +30,6 @@ pub fn read(
     let document = json::Document::read(body, limits).map_err(|error| Malformed::json(&error))?;
     message::read(head, document)
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ impl ObjectWriter {
         out
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -149,7 +149,9 @@ impl Routing<'_> {
                 );
             }
             (None, _) if required => {
-                return mismatch("header `mcp-method` is missing; repeat the body's `method` in it");
+                return mismatch(
+                    "header `mcp-method` is missing; repeat the body's `method` in it",
+                );
             }
             (None, _) => {}
         }
