@@ -26,9 +26,14 @@ fn cargo() -> Command {
     for (name, _) in std::env::vars_os() {
         // Cargo sets these for what it runs; inherited, they change fingerprints or flags and rebuild everything.
         let name = name.to_string_lossy();
-        let about_a_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix));
+        let about_a_package = [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix));
         let about_a_build = [
             "CARGO_PRIMARY_PACKAGE",
             "CARGO_ENCODED_RUSTFLAGS",

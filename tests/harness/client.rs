@@ -147,28 +147,27 @@ impl HttpCall {
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         let message = self.message(port)?;
-        let (connection, answer): (_, JoinHandle<anyhow::Result<HttpAnswer>>) = if self.http2 {
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
-            let connection = tokio::spawn(async move {
-                let _ = connection.await;
-            });
-            let answer =
-                tokio::spawn(
-                    async move { collect(sender.send_request(message).await?, started).await },
-                );
-            (connection, answer)
-        } else {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-            let connection = tokio::spawn(async move {
-                let _ = connection.await;
-            });
-            let answer =
-                tokio::spawn(
-                    async move { collect(sender.send_request(message).await?, started).await },
-                );
-            (connection, answer)
-        };
+        let (connection, answer): (_, JoinHandle<anyhow::Result<HttpAnswer>>) =
+            if self.http2 {
+                let (mut sender, connection) =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+                let connection = tokio::spawn(async move {
+                    let _ = connection.await;
+                });
+                let answer = tokio::spawn(async move {
+                    collect(sender.send_request(message).await?, started).await
+                });
+                (connection, answer)
+            } else {
+                let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+                let connection = tokio::spawn(async move {
+                    let _ = connection.await;
+                });
+                let answer = tokio::spawn(async move {
+                    collect(sender.send_request(message).await?, started).await
+                });
+                (connection, answer)
+            };
         Ok(InFlight {
             connection: connection.abort_handle(),
             answer,

@@ -124,9 +124,11 @@ impl Envoy {
 
     /// Waits for the first access log line that `matches`: it is written after the client has its answer.
     pub async fn access_log_line(&self, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        probe::until("the access log shows the call", probe::PATIENCE, async || {
-            self.access_log().into_iter().find(|line| matches(line))
-        })
+        probe::until(
+            "the access log shows the call",
+            probe::PATIENCE,
+            async || self.access_log().into_iter().find(|line| matches(line)),
+        )
         .await
         .with_context(|| self.process.last_words())
     }

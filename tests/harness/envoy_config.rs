@@ -39,8 +39,8 @@ impl EnvoyConfig {
     /// The base configuration on ports that the system chooses, with two workers.
     pub fn base() -> anyhow::Result<Self> {
         let text = repository::text("envoy/envoy.yaml")?;
-        let document =
-            serde_saphyr::from_str(&text).map_err(|error| anyhow!("`envoy/envoy.yaml`: {error}"))?;
+        let document = serde_saphyr::from_str(&text)
+            .map_err(|error| anyhow!("`envoy/envoy.yaml`: {error}"))?;
         let mut config = Self {
             document,
             approval_token: "no-token".to_owned(),
@@ -106,7 +106,8 @@ impl EnvoyConfig {
 
     /// Points a cluster at a loopback port.
     pub fn cluster_port(&mut self, cluster: &str, port: u16) -> anyhow::Result<()> {
-        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let endpoint =
+            "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
         let socket_address = at(self.cluster(cluster)?, endpoint)?;
         *socket_address = json!({"address": "127.0.0.1", "port_value": port});
         Ok(())

@@ -59,7 +59,10 @@ impl McpClient {
     /// The names of the tools that this client is shown, on all pages.
     pub async fn tools(&self) -> anyhow::Result<Vec<String>> {
         let tools = self.service.list_all_tools().await?;
-        Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect())
+        Ok(tools
+            .into_iter()
+            .map(|tool| tool.name.into_owned())
+            .collect())
     }
 
     /// Calls `tool` with `arguments` (a JSON object; anything else counts as none) and waits for its result.

@@ -75,7 +75,11 @@ pub(crate) async fn record(
 ) -> Response {
     let (head, body) = message.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return (StatusCode::BAD_REQUEST, "the body broke off or is too large").into_response();
+        return (
+            StatusCode::BAD_REQUEST,
+            "the body broke off or is too large",
+        )
+            .into_response();
     };
     if !body.is_empty() {
         recorder.lock().push(Recorded {

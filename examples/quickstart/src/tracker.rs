@@ -101,10 +101,7 @@ impl Tracker {
         said(&of_project)
     }
 
-    #[tool(
-        description = "Reads one issue",
-        annotations(read_only_hint = true)
-    )]
+    #[tool(description = "Reads one issue", annotations(read_only_hint = true))]
     fn get_issue(
         &self,
         Parameters(IssueNumber { number }): Parameters<IssueNumber>,
@@ -204,7 +201,8 @@ impl ServerHandler for Tracker {
         _page: Option<PaginatedRequestParams>,
         _call: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let open_issues = Resource::new(OPEN_ISSUES, "open issues").with_mime_type("application/json");
+        let open_issues =
+            Resource::new(OPEN_ISSUES, "open issues").with_mime_type("application/json");
         Ok(ListResourcesResult::with_all_items(vec![open_issues]))
     }
 
@@ -234,5 +232,6 @@ fn no_issue(number: u64) -> CallToolResult {
 }
 
 fn json_text(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_else(|error| format!("cannot be written as JSON: {error}"))
+    serde_json::to_string(value)
+        .unwrap_or_else(|error| format!("cannot be written as JSON: {error}"))
 }
