@@ -144,7 +144,7 @@ impl Reader<'_> {
         if open.is_object {
             refuse_duplicates(
                 self.text,
-                self.keys.get_mut(open.keys_start..).unwrap_or_default(),
+                self.keys.get(open.keys_start..).unwrap_or_default(),
             )?;
             self.keys.truncate(open.keys_start);
         }
@@ -363,46 +363,71 @@ fn stops(word: u64) -> u64 {
 
 /// Refuses an object whose decoded keys are not all different. The sender chooses the keys, so beyond a handful they
 /// are sorted: a hash map could be made to collide, and comparing all with all could be made to take minutes.
-fn refuse_duplicates(text: &str, keys: &mut [Node]) -> Result<(), ReadError> {
-    let inner = |key: &Node| {
-        text::unquoted(
-            text.get(key.start as usize..key.end as usize)
-                .unwrap_or_default(),
-        )
-    };
-    let duplicate = if keys.iter().any(|key| key.is_escaped()) {
+fn refuse_duplicates(text: &str, keys: &[Node]) -> Result<(), ReadError> {
+    let repeated = if keys.iter().any(|key| key.is_escaped()) {
         let mut decoded: Vec<(Cow<'_, str>, u32)> = keys
             .iter()
-            .map(|key| (decoded(*key, inner(key)), key.start))
+            .map(|key| (decoded(*key, text), key.start))
             .collect();
         decoded.sort_unstable();
-        neighbours(&decoded, |a, b| a.0 == b.0).map(|key| (key.0.clone(), key.1))
+        neighbours(&decoded, |a, b| a.0 == b.0).map(|key| key.1)
     } else if keys.len() <= KEYS_COMPARED_PAIRWISE_MAX {
-        let repeats = |(index, key): (usize, &Node)| {
-            keys.iter()
-                .take(index)
-                .any(|seen| inner(seen) == inner(key))
+        let is_repeated = |index, key: &Node| {
+            let length = |key: &Node| key.end.wrapping_sub(key.start);
+            let mut seen = keys.iter().take(index);
+            seen.any(|seen| {
+                length(seen) == length(key) && literal(*seen, text) == literal(*key, text)
+            })
         };
-        let repeated = keys
-            .iter()
+        keys.iter()
             .enumerate()
-            .find(|(index, key)| repeats((*index, key)));
-        repeated.map(|(_, key)| (Cow::Borrowed(inner(key)), key.start))
+            .find(|(index, key)| is_repeated(*index, key))
+            .map(|(_, key)| key.start)
     } else {
-        keys.sort_unstable_by(|a, b| inner(a).cmp(inner(b)).then(a.start.cmp(&b.start)));
-        neighbours(keys, |a, b| inner(a) == inner(b))
-            .map(|key| (Cow::Borrowed(inner(key)), key.start))
+        // The fingerprint only spares most comparisons of text; whoever makes them collide pays for sorting text.
+        let mut sorted: Vec<(u64, &[u8], u32)> = keys
+            .iter()
+            .map(|key| (literal(*key, text), key.start))
+            .map(|(literal, start)| (fingerprint(literal), literal, start))
+            .collect();
+        sorted.sort_unstable();
+        neighbours(&sorted, |a, b| a.0 == b.0 && a.1 == b.1).map(|key| key.2)
     };
-    match duplicate {
-        Some((key, at)) => Err(ReadError::DuplicateKey {
-            at: at as usize,
-            key: text::excerpt(&key),
-        }),
-        None => Ok(()),
-    }
+    let Some(start) = repeated else { return Ok(()) };
+    let Some(key) = keys.iter().find(|key| key.start == start) else {
+        return Ok(());
+    };
+    Err(ReadError::DuplicateKey {
+        at: key.start as usize,
+        key: text::excerpt(&decoded(*key, text)),
+    })
 }
 
-fn decoded(key: Node, inner: &str) -> Cow<'_, str> {
+/// The key with its quotes. Keys without escapes are equal exactly when their literals are.
+fn literal(key: Node, text: &str) -> &[u8] {
+    text.as_bytes()
+        .get(key.start as usize..key.end as usize)
+        .unwrap_or_default()
+}
+
+fn fingerprint(literal: &[u8]) -> u64 {
+    let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let (words, tail) = literal.as_chunks::<8>();
+    let sum = words
+        .iter()
+        .fold(0, |sum, word| mix(sum, u64::from_le_bytes(*word)));
+    mix(
+        sum,
+        tail.iter()
+            .fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+    )
+}
+
+fn decoded(key: Node, text: &str) -> Cow<'_, str> {
+    let inner = text::unquoted(
+        text.get(key.start as usize..key.end as usize)
+            .unwrap_or_default(),
+    );
     if key.is_escaped() {
         Cow::Owned(text::decode(inner))
     } else {

@@ -87,7 +87,15 @@ impl<'d> Value<'d> {
 
     /// Whether this is the string `expected`, without decoding unless it must.
     pub fn is_str(&self, expected: &str) -> bool {
-        self.as_str().is_some_and(|found| found == expected)
+        if self.node.is_escaped() {
+            return self.as_str().is_some_and(|found| found == expected);
+        }
+        // Lengths first: most look-ups end here, and a look-up is done for every protocol key of every message.
+        let inner = (self.node.start as usize).saturating_add(1)
+            ..(self.node.end as usize).saturating_sub(1);
+        inner.len() == expected.len()
+            && self.kind() == Kind::String
+            && self.document.bytes().get(inner) == Some(expected.as_bytes())
     }
 
     /// The number verbatim: `1`, `1.0` and `1e0` are three texts.

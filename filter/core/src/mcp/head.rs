@@ -103,10 +103,11 @@ impl<'a> Head<'a> {
     fn param_headers(&self) -> Result<Vec<(String, String)>, Malformed> {
         let mut params: Vec<(String, String)> = Vec::new();
         for (name, value) in self.headers {
-            let name = name.to_ascii_lowercase();
-            if !name.starts_with(PARAM_PREFIX) {
+            let prefix = name.get(..PARAM_PREFIX.len()).unwrap_or_default();
+            if !prefix.eq_ignore_ascii_case(PARAM_PREFIX) {
                 continue;
             }
+            let name = name.to_ascii_lowercase();
             let shown = text::excerpt(&String::from_utf8_lossy(&name));
             let (Ok(name), Some(value)) = (String::from_utf8(name), readable(value)) else {
                 let detail =

@@ -47,7 +47,7 @@ pub enum MethodClass {
     Unknown,
 }
 
-const KNOWN: [Method; 25] = [
+static KNOWN: [Method; 25] = [
     Method::ToolsCall,
     Method::ResourcesRead,
     Method::ResourcesSubscribe,
@@ -78,9 +78,9 @@ const KNOWN: [Method; 25] = [
 impl Method {
     /// The method of a name on the wire. Case matters.
     pub fn from_wire(name: &str) -> Self {
-        KNOWN
-            .into_iter()
-            .find(|method| method.as_str() == name)
+        let known = KNOWN.iter().find(|method| method.as_str() == name);
+        known
+            .cloned()
             .unwrap_or_else(|| Self::Unknown(name.to_owned()))
     }
 
