@@ -14,7 +14,7 @@ use crate::{envoy_binary, probe};
 /// What became of a new filter configuration that a running Envoy was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PolicyUpdate {
-    /// It is in force for new calls.
+    /// It is in force; each worker takes it up for new calls within milliseconds.
     Accepted,
     /// It was refused; the old one is still in force.
     Rejected,
@@ -50,6 +50,8 @@ impl Envoy {
             .args(["--concurrency", &config.worker_count().to_string()])
             // Several may run on one machine; hot restart would make them one family.
             .arg("--disable-hot-restart")
+            // A misspelt field in a file that is read while running is otherwise ignored without a word.
+            .arg("--reject-unknown-dynamic-fields")
             // Access log lines appear at once instead of after ten seconds.
             .args(["--file-flush-interval-msec", "20"])
             .args(["--log-level", "info"]);
@@ -169,12 +171,13 @@ impl Envoy {
         let discovery = self.written.discovery.clone().context(
             "this Envoy reads its filter from the bootstrap: start it with `filter_by_discovery`",
         )?;
-        let accepted_before = self.discovery_stat("config_reload").await?;
+        // `update_success` rather than `config_reload`: that one stays when the new text equals the old.
+        let accepted_before = self.discovery_stat("update_success").await?;
         let rejected_before = self.discovery_stat("update_rejected").await?;
         self.config.filter_document(text)?;
         self.config.rewrite_discovery(&discovery)?;
         probe::until("Envoy takes the policy up", probe::PATIENCE, async || {
-            if self.discovery_stat("config_reload").await.ok()? > accepted_before {
+            if self.discovery_stat("update_success").await.ok()? > accepted_before {
                 return Some(PolicyUpdate::Accepted);
             }
             if self.discovery_stat("update_rejected").await.ok()? > rejected_before {

@@ -86,6 +86,22 @@ impl Service {
         self.printed(&arguments, "token")
     }
 
+    /// The same for a subject that another issuer vouches for: whom the service compares with the caller of a held call.
+    pub fn token_from(
+        &self,
+        issuer: &str,
+        role: &str,
+        subject: &str,
+        groups: &[&str],
+    ) -> anyhow::Result<String> {
+        let mut arguments = vec!["token", "create", "--role", role, "--subject", subject];
+        arguments.extend(["--issuer", issuer]);
+        for group in groups {
+            arguments.extend(["--group", group]);
+        }
+        self.printed(&arguments, "token")
+    }
+
     /// The public key that the filter must trust: `ed25519:<64 hex digits>`.
     pub fn service_key(&self) -> anyhow::Result<String> {
         self.printed(&["keys", "show"], "service_key")
