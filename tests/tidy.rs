@@ -72,37 +72,13 @@ const fn core(name: &'static str) -> Wall {
 
 /// Packages that a manifest must not depend on.
 const FORBIDDEN_DEPENDENCIES: &[(&str, &[&str])] = &[
-    (
-        "filter/Cargo.toml",
-        &["approval-svc", "sqlx", "axum", "tokio"],
-    ),
-    (
-        "filter/core/Cargo.toml",
-        &[
-            "holdpoint-filter",
-            "approval-svc",
-            "proxy-wasm",
-            "sqlx",
-            "axum",
-            "tokio",
-        ],
-    ),
-    (
-        "approval-svc/Cargo.toml",
-        &["holdpoint-filter", "proxy-wasm"],
-    ),
+    ("filter/Cargo.toml", &["approval-svc", "sqlx", "axum", "tokio"]),
+    ("filter/core/Cargo.toml", &["holdpoint-filter", "approval-svc", "proxy-wasm", "sqlx", "axum", "tokio"]),
+    ("approval-svc/Cargo.toml", &["holdpoint-filter", "proxy-wasm"]),
 ];
 
 /// What `README.md` files may point at: paths that begin so must exist.
-const TOP_LEVEL: &[&str] = &[
-    "filter/",
-    "approval-svc/",
-    "envoy/",
-    "tests/",
-    "examples/",
-    ".ci/",
-    ".cargo/",
-];
+const TOP_LEVEL: &[&str] = &["filter/", "approval-svc/", "envoy/", "tests/", "examples/", ".ci/", ".cargo/"];
 
 struct SourceFile {
     path: String,
@@ -118,45 +94,18 @@ fn walls_stand() {
 #[test]
 fn crossed_wall_is_found() {
     let crossing = |path: &str, text: &str| {
-        let file = SourceFile {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = SourceFile { path: path.to_owned(), text: text.to_owned() };
         crossings(&file).len()
     };
-    assert_eq!(
-        crossing("filter/src/exchange.rs", "use proxy_wasm::types;"),
-        1
-    );
-    assert_eq!(
-        crossing("filter/src/host/abi.rs", "use proxy_wasm::types;"),
-        0
-    );
-    assert_eq!(
-        crossing("filter/src/exchange.rs", "// proxy_wasm says so"),
-        0
-    );
-    assert_eq!(
-        crossing("approval-svc/src/approvals.rs", "sqlx::query(\"\")"),
-        1
-    );
-    assert_eq!(
-        crossing("approval-svc/src/http/auth.rs", "use axum::Json;"),
-        0
-    );
+    assert_eq!(crossing("filter/src/exchange.rs", "use proxy_wasm::types;"), 1);
+    assert_eq!(crossing("filter/src/host/abi.rs", "use proxy_wasm::types;"), 0);
+    assert_eq!(crossing("filter/src/exchange.rs", "// proxy_wasm says so"), 0);
+    assert_eq!(crossing("approval-svc/src/approvals.rs", "sqlx::query(\"\")"), 1);
+    assert_eq!(crossing("approval-svc/src/http/auth.rs", "use axum::Json;"), 0);
     assert_eq!(crossing("approval-svc/src/ledger.rs", "use axum::Json;"), 1);
-    assert_eq!(
-        crossing("filter/core/src/audit.rs", "let now = SystemTime::now();"),
-        1
-    );
-    assert_eq!(
-        crossing("filter/core/src/audit.rs", "let instantly = 1;"),
-        0
-    );
-    assert_eq!(
-        crossing("filter/core/src/audit/tests.rs", "use std::fs;"),
-        0
-    );
+    assert_eq!(crossing("filter/core/src/audit.rs", "let now = SystemTime::now();"), 1);
+    assert_eq!(crossing("filter/core/src/audit.rs", "let instantly = 1;"), 0);
+    assert_eq!(crossing("filter/core/src/audit/tests.rs", "use std::fs;"), 0);
 }
 
 #[test]
@@ -200,17 +149,8 @@ fn every_path_that_a_readme_names_exists() {
 
 #[test]
 fn paths_are_read_out_of_prose() {
-    let text =
-        "See `envoy/envoy.yaml`, `cargo test`, `filter/src/{a,b}.rs` and `filter/src/host*`.";
-    assert_eq!(
-        named_paths(text),
-        [
-            "envoy/envoy.yaml",
-            "filter/src/a.rs",
-            "filter/src/b.rs",
-            "filter/src/"
-        ]
-    );
+    let text = "See `envoy/envoy.yaml`, `cargo test`, `filter/src/{a,b}.rs` and `filter/src/host*`.";
+    assert_eq!(named_paths(text), ["envoy/envoy.yaml", "filter/src/a.rs", "filter/src/b.rs", "filter/src/"]);
 }
 
 #[test]
@@ -226,9 +166,7 @@ fn nothing_names_one_machine() {
         concat!("npmjs", ".org"),
     ];
     let mut findings = Vec::new();
-    for file in sources(&[
-        "rs", "md", "yaml", "toml", "json", "sql", "sh", "html", "js",
-    ]) {
+    for file in sources(&["rs", "md", "yaml", "toml", "json", "sql", "sh", "html", "js"]) {
         for (number, line) in file.text.lines().enumerate() {
             for name in forbidden.iter().filter(|name| line.contains(**name)) {
                 findings.push(format!("{}:{}: names `{name}`", file.path, number + 1));
@@ -244,10 +182,8 @@ fn base_configuration_carries_the_quickstart_policy() {
     let base = read("envoy/envoy.yaml");
     let (_, block) = base.split_once("value: |\n").unwrap_or_default();
     let indent = " ".repeat(20);
-    let carried = block
-        .lines()
-        .map_while(|line| line.strip_prefix(&indent))
-        .fold(String::new(), |text, line| text + line + "\n");
+    let carried =
+        block.lines().map_while(|line| line.strip_prefix(&indent)).fold(String::new(), |text, line| text + line + "\n");
     assert_eq!(
         carried,
         read("examples/quickstart/policy.yaml"),
@@ -257,31 +193,19 @@ fn base_configuration_carries_the_quickstart_policy() {
 
 /// The lines of a file that name what a wall keeps out.
 fn crossings(file: &SourceFile) -> Vec<String> {
-    let is_test = file.path.starts_with("tests/")
-        || file.path.contains("/tests/")
-        || file.path.ends_with("/tests.rs");
+    let is_test = file.path.starts_with("tests/") || file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
     if is_test {
         return Vec::new();
     }
     let mut findings = Vec::new();
     let walls = WALLS.iter().filter(|wall| {
-        file.path.starts_with(wall.within)
-            && !wall
-                .allowed
-                .iter()
-                .any(|allowed| file.path.starts_with(allowed))
+        file.path.starts_with(wall.within) && !wall.allowed.iter().any(|allowed| file.path.starts_with(allowed))
     });
     for wall in walls {
         for (number, line) in file.text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             if names(code, wall.name) {
-                findings.push(format!(
-                    "{}:{}: names `{}` ({})",
-                    file.path,
-                    number + 1,
-                    wall.name,
-                    wall.why
-                ));
+                findings.push(format!("{}:{}: names `{}` ({})", file.path, number + 1, wall.name, wall.why));
             }
         }
     }
@@ -303,22 +227,14 @@ fn named_paths(text: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with("```")) {
         for quoted in line.split('`').skip(1).step_by(2) {
-            let plain = |character: char| {
-                character.is_ascii_alphanumeric() || "_./-{},*".contains(character)
-            };
+            let plain = |character: char| character.is_ascii_alphanumeric() || "_./-{},*".contains(character);
             let is_path = TOP_LEVEL.iter().any(|top| quoted.starts_with(top));
             if !is_path || !quoted.chars().all(plain) {
                 continue;
             }
             for path in spread(quoted) {
                 let fixed = match path.split_once('*') {
-                    Some((fixed, _)) => {
-                        fixed
-                            .rsplit_once('/')
-                            .map_or(fixed, |(dir, _)| dir)
-                            .to_owned()
-                            + "/"
-                    }
+                    Some((fixed, _)) => fixed.rsplit_once('/').map_or(fixed, |(dir, _)| dir).to_owned() + "/",
                     None => path,
                 };
                 paths.push(fixed);
@@ -330,15 +246,13 @@ fn named_paths(text: &str) -> Vec<String> {
 
 /// `a{b,c}d` as `abd` and `acd`.
 fn spread(pattern: &str) -> Vec<String> {
-    let parts = pattern.split_once('{').and_then(|(before, rest)| {
-        rest.split_once('}')
-            .map(|(inside, after)| (before, inside, after))
-    });
+    let parts = pattern
+        .split_once('{')
+        .and_then(|(before, rest)| rest.split_once('}').map(|(inside, after)| (before, inside, after)));
     match parts {
-        Some((before, inside, after)) => inside
-            .split(',')
-            .flat_map(|choice| spread(&format!("{before}{choice}{after}")))
-            .collect(),
+        Some((before, inside, after)) => {
+            inside.split(',').flat_map(|choice| spread(&format!("{before}{choice}{after}"))).collect()
+        }
         None => vec![pattern.to_owned()],
     }
 }
@@ -352,21 +266,14 @@ fn sources(endings: &[&str]) -> Vec<SourceFile> {
     let mut files = Vec::new();
     let mut dirs = vec![root()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs::read_dir(&dir)
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok)
-        {
+        for entry in fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok) {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             if path.is_dir() {
                 if !["target", ".git", "node_modules"].contains(&name.as_str()) {
                     dirs.push(path);
                 }
-            } else if endings
-                .iter()
-                .any(|ending| name.ends_with(&format!(".{ending}")))
-            {
+            } else if endings.iter().any(|ending| name.ends_with(&format!(".{ending}"))) {
                 let relative = path.strip_prefix(root()).unwrap_or(&path);
                 files.push(SourceFile {
                     path: relative.to_string_lossy().into_owned(),
@@ -376,19 +283,10 @@ fn sources(endings: &[&str]) -> Vec<SourceFile> {
         }
     }
     files.sort_by(|left, right| left.path.cmp(&right.path));
-    assert!(
-        !files.is_empty(),
-        "no {endings:?} files below {}",
-        root().display()
-    );
+    assert!(!files.is_empty(), "no {endings:?} files below {}", root().display());
     files
 }
 
 fn report(findings: &[String]) {
-    assert!(
-        findings.is_empty(),
-        "{} findings:\n{}",
-        findings.len(),
-        findings.join("\n")
-    );
+    assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
 }

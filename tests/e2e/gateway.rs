@@ -34,12 +34,7 @@ async fn mcp_client_works_through_envoy_with_a_verified_token() -> anyhow::Resul
     }
     assert_eq!(server.recorder().call_counts()["get_issue"], 2);
     assert!(envoy.stat("http.mcp.jwt_authn.allowed").await? >= 2);
-    assert!(
-        envoy
-            .prometheus()
-            .await?
-            .contains("envoy_http_downstream_rq_total")
-    );
+    assert!(envoy.prometheus().await?.contains("envoy_http_downstream_rq_total"));
     Ok(())
 }
 
@@ -54,21 +49,15 @@ async fn token_of_another_key_or_issuer_is_refused_by_envoy() -> anyhow::Result<
     let expired = idp.mint(idp.claims("agent-7").with("exp", 1_000_000_000))?;
     let for_another = idp.mint(idp.claims("agent-7").with("aud", "some-api"))?;
     for token in [forged, elsewhere, expired] {
-        let answer = tools_call("get_issue", "{}", &token)
-            .send(envoy.port())
-            .await?;
+        let answer = tools_call("get_issue", "{}", &token).send(envoy.port()).await?;
         assert_eq!(answer.status, 401);
     }
-    let answer = tools_call("get_issue", "{}", &for_another)
-        .send(envoy.port())
-        .await?;
+    let answer = tools_call("get_issue", "{}", &for_another).send(envoy.port()).await?;
     assert_eq!(answer.status, 403);
     assert_eq!(upstream.count(), 0);
 
     let good = idp.mint(idp.claims("agent-7").with("iss", ISSUER))?;
-    let answer = tools_call("get_issue", "{}", &good)
-        .send(envoy.port())
-        .await?;
+    let answer = tools_call("get_issue", "{}", &good).send(envoy.port()).await?;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["result"]["isError"], false);
     Ok(())
@@ -92,10 +81,7 @@ async fn base_replaces_what_a_caller_says_about_itself() -> anyhow::Result<()> {
     assert_eq!(answer.status, 200);
     let received = upstream.wait_for(1).await?.remove(0);
     assert_eq!(received.header("x-forwarded-client-cert"), None);
-    assert_ne!(
-        received.header("x-request-id"),
-        Some("chosen-by-the-caller")
-    );
+    assert_ne!(received.header("x-request-id"), Some("chosen-by-the-caller"));
     assert_eq!(received.header("x-envoy-max-retries"), None);
 
     let underscore = call().header("x_actor", "admin").send(envoy.port()).await?;
@@ -120,11 +106,7 @@ async fn bytes_trailers_and_both_http_versions_arrive_as_sent() -> anyhow::Resul
     let body = b"{\"jsonrpc\" : \"2.0\",\t\"id\":1, \"method\":\"ping\"}\n".to_vec();
 
     HttpCall::post(body.clone()).send(envoy.port()).await?;
-    HttpCall::post(body.clone())
-        .over_http2()
-        .with_trailers(&[("x-checksum", "7")])
-        .send(envoy.port())
-        .await?;
+    HttpCall::post(body.clone()).over_http2().with_trailers(&[("x-checksum", "7")]).send(envoy.port()).await?;
     let received = upstream.wait_for(2).await?;
     assert_eq!(received[0].body, body);
     assert_eq!(received[1].body, body);
@@ -148,10 +130,7 @@ async fn approval_cluster_carries_the_service_token_and_no_dump_shows_it() -> an
     let answer = HttpCall::post("{}").send(envoy.port()).await?;
     assert_eq!(answer.status, 200);
     let received = service.wait_for(1).await?.remove(0);
-    assert_eq!(
-        received.header("authorization"),
-        Some("Bearer hp-very-secret")
-    );
+    assert_eq!(received.header("authorization"), Some("Bearer hp-very-secret"));
     assert_eq!(received.version, hyper::Version::HTTP_2);
 
     let dump = envoy.admin_text("/config_dump?include_eds").await?;

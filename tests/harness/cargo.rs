@@ -26,14 +26,9 @@ fn cargo() -> Command {
     for (name, _) in std::env::vars_os() {
         // Cargo sets these for what it runs; inherited, they change fingerprints or flags and rebuild everything.
         let name = name.to_string_lossy();
-        let about_a_package = [
-            "CARGO_PKG_",
-            "CARGO_MANIFEST_",
-            "CARGO_BIN_",
-            "CARGO_CRATE_",
-        ]
-        .iter()
-        .any(|prefix| name.starts_with(prefix));
+        let about_a_package = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
         let about_a_build = [
             "CARGO_PRIMARY_PACKAGE",
             "CARGO_ENCODED_RUSTFLAGS",
@@ -50,13 +45,9 @@ fn cargo() -> Command {
     command
 }
 
-/// Runs `cargo build` with `arguments` and returns the artifact whose path ends in `artifact_suffix`.
-/// Cargo's progress goes to the terminal; a failure carries the last lines of its output.
-pub fn build(
-    what: &str,
-    arguments: &[&str],
-    artifact: impl Fn(&str) -> bool,
-) -> anyhow::Result<PathBuf> {
+/// Runs `cargo build` with `arguments` and returns the first path it made that `artifact` accepts; `what` names it in
+/// progress and errors. Cargo's progress goes to the terminal; a failure carries the last lines of its output.
+pub fn build(what: &str, arguments: &[&str], artifact: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
     let mut child = cargo()
         .arg("build")
         .args(arguments)
@@ -77,10 +68,7 @@ pub fn build(
     let status = child.wait()?;
     let tail = progress.join().unwrap_or_default();
     if !status.success() {
-        bail!(
-            "`cargo build {}` failed, so there is no {what}:\n{tail}",
-            arguments.join(" ")
-        );
+        bail!("cannot build {what}: `cargo build {}` failed:\n{tail}", arguments.join(" "));
     }
     messages
         .lines()
@@ -90,7 +78,7 @@ pub fn build(
         .filter_map(|name| name.as_str().map(str::to_owned))
         .find(|name| artifact(name))
         .map(PathBuf::from)
-        .with_context(|| format!("`cargo build {}` made no {what}", arguments.join(" ")))
+        .with_context(|| format!("cannot find {what} among what `cargo build {}` made", arguments.join(" ")))
 }
 
 /// Passes cargo's progress on and keeps its last lines.
@@ -98,8 +86,7 @@ fn follow(stderr: impl Read, what: &str) -> String {
     let mut tail = VecDeque::new();
     let mut said = false;
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        let line_of_work = line.trim_start().starts_with("Compiling")
-            || line.trim_start().starts_with("Downloading");
+        let line_of_work = line.trim_start().starts_with("Compiling") || line.trim_start().starts_with("Downloading");
         if line_of_work {
             if !said {
                 say(&format!("building {what}:"));

@@ -36,10 +36,7 @@ pub enum HttpBody {
     /// All at once, with its length.
     Whole(Vec<u8>),
     /// In pieces, each after its pause, without a length; then trailers, if there are any.
-    Pieces {
-        pieces: Vec<(Duration, Vec<u8>)>,
-        trailers: Vec<(String, String)>,
-    },
+    Pieces { pieces: Vec<(Duration, Vec<u8>)>, trailers: Vec<(String, String)> },
 }
 
 /// What came back.
@@ -64,10 +61,8 @@ impl HttpAnswer {
     /// The JSON-RPC message in the body, be it plain JSON or the last event of a stream; null if there is none.
     pub fn json(&self) -> Value {
         let text = self.text();
-        let last_event = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("data:"))
-            .rfind(|data| !data.trim().is_empty());
+        let last_event =
+            text.lines().filter_map(|line| line.strip_prefix("data:")).rfind(|data| !data.trim().is_empty());
         serde_json::from_str(last_event.unwrap_or(&text)).unwrap_or(Value::Null)
     }
 }
@@ -89,16 +84,14 @@ impl HttpCall {
     /// The same with one more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.headers
-            .push((name.to_owned(), value.as_ref().to_vec()));
+        self.headers.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 
     /// The same without any header of that name.
     #[must_use]
     pub fn without_header(mut self, name: &str) -> Self {
-        self.headers
-            .retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        self.headers.retain(|(present, _)| !present.eq_ignore_ascii_case(name));
         self
     }
 
@@ -122,14 +115,8 @@ impl HttpCall {
             HttpBody::Whole(bytes) => vec![(Duration::ZERO, bytes)],
             HttpBody::Pieces { pieces, .. } => pieces,
         };
-        let trailers = trailers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        self.body = HttpBody::Pieces {
-            pieces: whole,
-            trailers,
-        };
+        let trailers = trailers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.body = HttpBody::Pieces { pieces: whole, trailers };
         self
     }
 
@@ -147,45 +134,29 @@ impl HttpCall {
         stream.set_nodelay(true)?;
         let io = TokioIo::new(stream);
         let message = self.message(port)?;
-        let (connection, answer): (_, JoinHandle<anyhow::Result<HttpAnswer>>) =
-            if self.http2 {
-                let (mut sender, connection) =
-                    hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
-                let connection = tokio::spawn(async move {
-                    let _ = connection.await;
-                });
-                let answer = tokio::spawn(async move {
-                    collect(sender.send_request(message).await?, started).await
-                });
-                (connection, answer)
-            } else {
-                let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
-                let connection = tokio::spawn(async move {
-                    let _ = connection.await;
-                });
-                let answer = tokio::spawn(async move {
-                    collect(sender.send_request(message).await?, started).await
-                });
-                (connection, answer)
-            };
-        Ok(InFlight {
-            connection: connection.abort_handle(),
-            answer,
-        })
+        let (connection, answer): (_, JoinHandle<anyhow::Result<HttpAnswer>>) = if self.http2 {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await?;
+            let connection = tokio::spawn(async move {
+                let _ = connection.await;
+            });
+            let answer = tokio::spawn(async move { collect(sender.send_request(message).await?, started).await });
+            (connection, answer)
+        } else {
+            let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+            let connection = tokio::spawn(async move {
+                let _ = connection.await;
+            });
+            let answer = tokio::spawn(async move { collect(sender.send_request(message).await?, started).await });
+            (connection, answer)
+        };
+        Ok(InFlight { connection: connection.abort_handle(), answer })
     }
 
     fn message(&self, port: u16) -> anyhow::Result<Request<BoxBody<Bytes, Infallible>>> {
         let authority = format!("127.0.0.1:{port}");
-        let uri = if self.http2 {
-            format!("http://{authority}{}", self.path)
-        } else {
-            self.path.clone()
-        };
+        let uri = if self.http2 { format!("http://{authority}{}", self.path) } else { self.path.clone() };
         let mut message = Request::builder().method(self.method.as_str()).uri(uri);
-        let names_host = self
-            .headers
-            .iter()
-            .any(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let names_host = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         if !self.http2 && !names_host {
             message = message.header("host", &authority);
         }
@@ -204,10 +175,7 @@ impl HttpBody {
         };
         let mut trailer_map = HeaderMap::new();
         for (name, value) in trailers {
-            trailer_map.append(
-                HeaderName::from_bytes(name.as_bytes())?,
-                HeaderValue::from_str(&value)?,
-            );
+            trailer_map.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_str(&value)?);
         }
         let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
         tokio::spawn(async move {
@@ -225,22 +193,10 @@ impl HttpBody {
     }
 }
 
-async fn collect(
-    answer: hyper::Response<hyper::body::Incoming>,
-    started: Instant,
-) -> anyhow::Result<HttpAnswer> {
+async fn collect(answer: hyper::Response<hyper::body::Incoming>, started: Instant) -> anyhow::Result<HttpAnswer> {
     let (head, body) = answer.into_parts();
-    let body = body
-        .collect()
-        .await
-        .context("the answer broke off")?
-        .to_bytes();
-    Ok(HttpAnswer {
-        status: head.status,
-        headers: head.headers,
-        body,
-        elapsed: started.elapsed(),
-    })
+    let body = body.collect().await.context("the answer broke off")?.to_bytes();
+    Ok(HttpAnswer { status: head.status, headers: head.headers, body, elapsed: started.elapsed() })
 }
 
 /// A call whose answer has not been read yet. Dropping it leaves the call running; `abandon` is what a client does.

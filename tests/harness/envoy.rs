@@ -36,9 +36,7 @@ pub struct Envoy {
 impl Envoy {
     /// Starts Envoy and waits until it serves. A failure carries Envoy's own last lines.
     pub async fn start(config: EnvoyConfig) -> anyhow::Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("holdpoint-envoy-")
-            .tempdir()?;
+        let dir = tempfile::Builder::new().prefix("holdpoint-envoy-").tempdir()?;
         let written = config.write(dir.path())?;
         let admin_address = dir.path().join("admin.address");
         let mut command = Command::new(envoy_binary::envoy()?);
@@ -57,16 +55,12 @@ impl Envoy {
             .args(["--log-level", "info"]);
         let process = ChildProcess::start("envoy", command, dir.path())?;
 
-        let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(10))
-            .build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;
         let ready = probe::until("Envoy serves", probe::PATIENCE, async || {
             if process.exited().is_some() {
                 return Some(None);
             }
-            let address = std::fs::read_to_string(&admin_address)
-                .ok()
-                .filter(|address| !address.is_empty())?;
+            let address = std::fs::read_to_string(&admin_address).ok().filter(|address| !address.is_empty())?;
             let admin = format!("http://{address}");
             let ready = http.get(format!("{admin}/ready")).send().await.ok()?;
             ready.status().is_success().then_some(Some(admin))
@@ -77,15 +71,7 @@ impl Envoy {
             Ok(None) => bail!("Envoy did not start: {}", process.last_words()),
             Err(error) => return Err(error.context(process.last_words())),
         };
-        let mut envoy = Self {
-            process,
-            config,
-            written,
-            admin,
-            port: 0,
-            http,
-            _dir: dir,
-        };
+        let mut envoy = Self { process, config, written, admin, port: 0, http, _dir: dir };
         envoy.port = envoy.listener_port().await?;
         Ok(envoy)
     }
@@ -117,20 +103,14 @@ impl Envoy {
 
     /// The access log so far, one object a line.
     pub fn access_log(&self) -> Vec<Value> {
-        self.process
-            .stdout_text()
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        self.process.stdout_text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Waits for the first access log line that `matches`: it is written after the client has its answer.
     pub async fn access_log_line(&self, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        probe::until(
-            "the access log shows the call",
-            probe::PATIENCE,
-            async || self.access_log().into_iter().find(|line| matches(line)),
-        )
+        probe::until("the access log shows the call", probe::PATIENCE, async || {
+            self.access_log().into_iter().find(|line| matches(line))
+        })
         .await
         .with_context(|| self.process.last_words())
     }
@@ -141,9 +121,7 @@ impl Envoy {
         let stats = self.admin_text("/stats").await?;
         let found = stats.lines().find_map(|line| line.strip_prefix(&prefix));
         match found {
-            Some(value) => value
-                .parse()
-                .with_context(|| format!("statistic `{name}` is `{value}`")),
+            Some(value) => value.parse().with_context(|| format!("statistic `{name}` is `{value}`")),
             None => Ok(0),
         }
     }
@@ -156,21 +134,18 @@ impl Envoy {
     /// What the admin interface answers to a GET of `path`.
     pub async fn admin_text(&self, path: &str) -> anyhow::Result<String> {
         let url = format!("{}{path}", self.admin);
-        let answer = self
-            .http
-            .get(&url)
-            .send()
-            .await
-            .with_context(|| self.process.last_words())?;
+        let answer = self.http.get(&url).send().await.with_context(|| self.process.last_words())?;
         Ok(answer.error_for_status()?.text().await?)
     }
 
     /// Offers a new filter document to this running Envoy, and waits for its answer. The configuration must have been
     /// started with `filter_by_discovery`.
     pub async fn update_filter_document(&mut self, text: &str) -> anyhow::Result<PolicyUpdate> {
-        let discovery = self.written.discovery.clone().context(
-            "this Envoy reads its filter from the bootstrap: start it with `filter_by_discovery`",
-        )?;
+        let discovery = self
+            .written
+            .discovery
+            .clone()
+            .context("this Envoy reads its filter from the bootstrap: start it with `filter_by_discovery`")?;
         // `update_success` rather than `config_reload`: that one stays when the new text equals the old.
         let accepted_before = self.discovery_stat("update_success").await?;
         let rejected_before = self.discovery_stat("update_rejected").await?;
@@ -196,8 +171,7 @@ impl Envoy {
     }
 
     async fn listener_port(&self) -> anyhow::Result<u16> {
-        let listeners: Value =
-            serde_json::from_str(&self.admin_text("/listeners?format=json").await?)?;
+        let listeners: Value = serde_json::from_str(&self.admin_text("/listeners?format=json").await?)?;
         listeners
             .pointer("/listener_statuses/0/local_address/socket_address/port_value")
             .and_then(Value::as_u64)

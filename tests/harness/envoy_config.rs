@@ -39,14 +39,8 @@ impl EnvoyConfig {
     /// The base configuration on ports that the system chooses, with two workers.
     pub fn base() -> anyhow::Result<Self> {
         let text = repository::text("envoy/envoy.yaml")?;
-        let document = serde_saphyr::from_str(&text)
-            .map_err(|error| anyhow!("`envoy/envoy.yaml`: {error}"))?;
-        let mut config = Self {
-            document,
-            approval_token: "no-token".to_owned(),
-            workers: 2,
-            by_discovery: false,
-        };
+        let document = serde_saphyr::from_str(&text).map_err(|error| anyhow!("`envoy/envoy.yaml`: {error}"))?;
+        let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
         config.listen_on(0)?;
         config.admin_on(0)?;
         Ok(config)
@@ -86,16 +80,12 @@ impl EnvoyConfig {
     /// The filter's document as it stands now.
     pub fn filter_document_text(&mut self) -> anyhow::Result<String> {
         let value = at(self.filter_config()?, "/config/configuration/value")?;
-        value
-            .as_str()
-            .map(str::to_owned)
-            .context("the filter's `configuration` is not a text")
+        value.as_str().map(str::to_owned).context("the filter's `configuration` is not a text")
     }
 
     /// Takes the filter out, to prove what stands around it.
     pub fn without_filter(&mut self) -> anyhow::Result<()> {
-        self.http_filters()?
-            .retain(|filter| filter["name"] != FILTER);
+        self.http_filters()?.retain(|filter| filter["name"] != FILTER);
         Ok(())
     }
 
@@ -106,8 +96,7 @@ impl EnvoyConfig {
 
     /// Points a cluster at a loopback port.
     pub fn cluster_port(&mut self, cluster: &str, port: u16) -> anyhow::Result<()> {
-        let endpoint =
-            "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+        let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
         let socket_address = at(self.cluster(cluster)?, endpoint)?;
         *socket_address = json!({"address": "127.0.0.1", "port_value": port});
         Ok(())
@@ -149,10 +138,7 @@ impl EnvoyConfig {
 
     /// The one route of the base, for a test that needs another `metadata` or `timeout`.
     pub fn route(&mut self) -> anyhow::Result<&mut Value> {
-        at(
-            self.connection_manager()?,
-            "/route_config/virtual_hosts/0/routes/0",
-        )
+        at(self.connection_manager()?, "/route_config/virtual_hosts/0/routes/0")
     }
 
     /// The `typed_config` of the HTTP connection manager.
@@ -198,16 +184,10 @@ impl EnvoyConfig {
                 *path = json!(token);
             }
         }
-        let discovery = self
-            .by_discovery
-            .then(|| written.move_filter_out(dir))
-            .transpose()?;
+        let discovery = self.by_discovery.then(|| written.move_filter_out(dir)).transpose()?;
         let bootstrap = dir.join("envoy.json");
         replace(&bootstrap, &written.document)?;
-        Ok(WrittenConfig {
-            bootstrap,
-            discovery,
-        })
+        Ok(WrittenConfig { bootstrap, discovery })
     }
 
     /// Writes the filter's configuration again, over the file that a running Envoy watches.
@@ -241,9 +221,7 @@ impl EnvoyConfig {
     }
 
     fn http_filters(&mut self) -> anyhow::Result<&mut Vec<Value>> {
-        at(self.connection_manager()?, "/http_filters")?
-            .as_array_mut()
-            .context("`http_filters` is not a list")
+        at(self.connection_manager()?, "/http_filters")?.as_array_mut().context("`http_filters` is not a list")
     }
 
     fn at(&mut self, pointer: &str) -> anyhow::Result<&mut Value> {
@@ -252,9 +230,7 @@ impl EnvoyConfig {
 }
 
 fn at<'a>(value: &'a mut Value, pointer: &str) -> anyhow::Result<&'a mut Value> {
-    value
-        .pointer_mut(pointer)
-        .with_context(|| format!("`envoy/envoy.yaml` has nothing at `{pointer}`"))
+    value.pointer_mut(pointer).with_context(|| format!("`envoy/envoy.yaml` has nothing at `{pointer}`"))
 }
 
 fn secret(token: &str) -> Value {

@@ -80,9 +80,8 @@ impl FilterDocument {
 /// The policy part of `examples/quickstart/policy.yaml`, as text of its own.
 pub fn quickstart_policy() -> anyhow::Result<String> {
     let document = repository::text("examples/quickstart/policy.yaml")?;
-    let (_, policy) = document
-        .split_once("\npolicy:\n")
-        .context("`examples/quickstart/policy.yaml` has no line `policy:`")?;
+    let (_, policy) =
+        document.split_once("\npolicy:\n").context("`examples/quickstart/policy.yaml` has no line `policy:`")?;
     Ok(policy
         .lines()
         .map(|line| line.strip_prefix("  ").unwrap_or(line))
@@ -90,11 +89,10 @@ pub fn quickstart_policy() -> anyhow::Result<String> {
 }
 
 fn indent(policy: &str) -> String {
-    policy.lines().fold(String::new(), |text, line| {
-        if line.is_empty() {
-            text + "\n"
-        } else {
-            text + "  " + line + "\n"
-        }
-    })
+    policy.lines().fold(
+        String::new(),
+        |text, line| {
+            if line.is_empty() { text + "\n" } else { text + "  " + line + "\n" }
+        },
+    )
 }

@@ -25,10 +25,8 @@ impl Idp {
     /// A new issuer with a fresh random key.
     pub fn new() -> anyhow::Result<Self> {
         // RFC 8410: a PKCS#8 Ed25519 private key is this prefix and the 32 bytes of the seed.
-        const PREFIX: [u8; 16] = [
-            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,
-            0x04, 0x20,
-        ];
+        const PREFIX: [u8; 16] =
+            [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
         let mut seed = [0_u8; 32];
         getrandom::fill(&mut seed).context("the system has no randomness")?;
         let key = EncodingKey::from_ed_der(&[PREFIX.as_slice(), seed.as_slice()].concat());
@@ -46,10 +44,7 @@ impl Idp {
 
     /// Claims of `subject` as the base configuration accepts them, valid for an hour. Add to them and `mint`.
     pub fn claims(&self, subject: &str) -> Claims {
-        let now_s = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Claims(Map::new())
             .with("iss", ISSUER)
             .with("aud", AUDIENCE)

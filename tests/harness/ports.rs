@@ -8,9 +8,7 @@ use std::sync::{Mutex, PoisonError};
 pub fn free() -> anyhow::Result<u16> {
     static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     loop {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut handed_out = HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner);
         if handed_out.insert(port) {
             return Ok(port);

@@ -12,11 +12,7 @@ const PAUSE_MS: u64 = 10;
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks `question` until it answers `Some`, at most for `within`. Fails with `what` was waited for.
-pub async fn until<T, F>(
-    what: &str,
-    within: Duration,
-    mut question: impl FnMut() -> F,
-) -> anyhow::Result<T>
+pub async fn until<T, F>(what: &str, within: Duration, mut question: impl FnMut() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = Option<T>>,
 {

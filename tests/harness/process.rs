@@ -23,19 +23,10 @@ impl ChildProcess {
     pub fn start(name: &str, mut command: Command, log_dir: &Path) -> anyhow::Result<Self> {
         let stdout = log_dir.join(format!("{name}.stdout"));
         let stderr = log_dir.join(format!("{name}.stderr"));
-        command
-            .stdin(Stdio::null())
-            .stdout(File::create(&stdout)?)
-            .stderr(File::create(&stderr)?);
+        command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
         let program = command.get_program().to_string_lossy().into_owned();
-        let child =
-            spawn_from_keeper(command).with_context(|| format!("cannot start `{program}`"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child: Mutex::new(child),
-            stdout,
-            stderr,
-        })
+        let child = spawn_from_keeper(command).with_context(|| format!("cannot start `{program}`"))?;
+        Ok(Self { name: name.to_owned(), child: Mutex::new(child), stdout, stderr })
     }
 
     /// The process id.
@@ -84,11 +75,7 @@ impl ChildProcess {
             Some(status) => format!("ended ({status})"),
             None => "runs".to_owned(),
         };
-        format!(
-            "`{}` {state}; its last lines:\n{}",
-            self.name,
-            tail.unwrap_or_default().join("\n")
-        )
+        format!("`{}` {state}; its last lines:\n{}", self.name, tail.unwrap_or_default().join("\n"))
     }
 
     fn child(&self) -> MutexGuard<'_, Child> {
@@ -129,12 +116,8 @@ fn spawn_from_keeper(mut command: Command) -> anyhow::Result<Child> {
     });
     die_with_parent(&mut command);
     let (started, child) = mpsc::channel();
-    keeper
-        .send(Order { command, started })
-        .context("the thread that starts children is gone")?;
-    Ok(child
-        .recv()
-        .context("the thread that starts children is gone")??)
+    keeper.send(Order { command, started }).context("the thread that starts children is gone")?;
+    Ok(child.recv().context("the thread that starts children is gone")??)
 }
 
 #[cfg(target_os = "linux")]

@@ -16,8 +16,7 @@ pub fn path(relative: &str) -> PathBuf {
 /// The text of a file of the repository. Fails with the path when it cannot be read.
 pub fn text(relative: &str) -> anyhow::Result<String> {
     let path = path(relative);
-    std::fs::read_to_string(&path)
-        .map_err(|error| anyhow::anyhow!("cannot read `{}`: {error}", path.display()))
+    std::fs::read_to_string(&path).map_err(|error| anyhow::anyhow!("cannot read `{}`: {error}", path.display()))
 }
 
 /// The directory for what is built or installed: cargo's own target directory.

@@ -31,18 +31,10 @@ impl Service {
     /// The same on a chosen port and with further arguments for `holdpoint serve`.
     pub async fn start_with(port: u16, arguments: &[&str]) -> anyhow::Result<Self> {
         let binary = service_binary::holdpoint()?.to_owned();
-        let dir = tempfile::Builder::new()
-            .prefix("holdpoint-service-")
-            .tempdir()?;
+        let dir = tempfile::Builder::new().prefix("holdpoint-service-").tempdir()?;
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
         let process = serve(&binary, port, dir.path(), &arguments).await?;
-        Ok(Self {
-            process,
-            binary,
-            port,
-            arguments,
-            dir,
-        })
+        Ok(Self { process, binary, port, arguments, dir })
     }
 
     /// The loopback port it listens on.
@@ -87,13 +79,7 @@ impl Service {
     }
 
     /// The same for a subject that another issuer vouches for: whom the service compares with the caller of a held call.
-    pub fn token_from(
-        &self,
-        issuer: &str,
-        role: &str,
-        subject: &str,
-        groups: &[&str],
-    ) -> anyhow::Result<String> {
+    pub fn token_from(&self, issuer: &str, role: &str, subject: &str, groups: &[&str]) -> anyhow::Result<String> {
         let mut arguments = vec!["token", "create", "--role", role, "--subject", subject];
         arguments.extend(["--issuer", issuer]);
         for group in groups {
@@ -126,15 +112,8 @@ impl Service {
     pub fn cli(&self, words: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
         let output = Command::new(&self.binary).args(words).output()?;
         if !output.status.success() {
-            let words: Vec<_> = words
-                .iter()
-                .map(|word| word.as_ref().to_string_lossy())
-                .collect();
-            bail!(
-                "`holdpoint {}` failed: {}",
-                words.join(" "),
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            let words: Vec<_> = words.iter().map(|word| word.as_ref().to_string_lossy()).collect();
+            bail!("`holdpoint {}` failed: {}", words.join(" "), String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -144,12 +123,7 @@ fn data_dir(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-async fn serve(
-    binary: &Path,
-    port: u16,
-    dir: &Path,
-    arguments: &[String],
-) -> anyhow::Result<ChildProcess> {
+async fn serve(binary: &Path, port: u16, dir: &Path, arguments: &[String]) -> anyhow::Result<ChildProcess> {
     let mut command = Command::new(binary);
     command
         .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
@@ -157,9 +131,7 @@ async fn serve(
         .arg(data_dir(dir))
         .args(arguments);
     let process = ChildProcess::start("holdpoint", command, dir)?;
-    let http = reqwest::Client::builder()
-        .timeout(Duration::from_secs(2))
-        .build()?;
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
     let ready = probe::until("the service is ready", probe::PATIENCE, async || {
         if process.exited().is_some() {
             return Some(false);

@@ -11,7 +11,8 @@ use crate::cargo;
 pub fn holdpoint() -> anyhow::Result<&'static Path> {
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BINARY.get_or_init(|| {
-        cargo::build("the approval service", &["-p", "approval-svc"], |name| {
+        // `--workspace` gives the dependencies the features that `cargo test` gave them, so that they are not built twice.
+        cargo::build("the approval service", &["--workspace", "--bin", "holdpoint"], |name| {
             name.ends_with("/holdpoint")
         })
         .map_err(|error| format!("{error:#}"))

@@ -128,21 +128,12 @@ impl StackBuilder {
         config.idle_ms_max(document.hold_ms_max + IDLE_MARGIN_MS)?;
         config.jwks(idp.jwks())?;
         config.cluster_port(APPROVAL_CLUSTER, service.port())?;
-        config.cluster_port(
-            UPSTREAM_CLUSTER,
-            self.upstream_port.unwrap_or(upstream.port()),
-        )?;
+        config.cluster_port(UPSTREAM_CLUSTER, self.upstream_port.unwrap_or(upstream.port()))?;
         config.approval_token(&service.token("enforcer", "gateway-1", &[])?);
         for change in self.configs {
             change(&mut config);
         }
         let envoy = Envoy::start(config).await?;
-        Ok(Stack {
-            envoy,
-            service,
-            upstream,
-            idp,
-            document,
-        })
+        Ok(Stack { envoy, service, upstream, idp, document })
     }
 }

@@ -97,11 +97,7 @@ impl Upstream {
         let port = listener.local_addr()?.port();
         let records = Arc::new(Mutex::new(Records::default()));
         let accept = tokio::spawn(accept(listener, Arc::clone(&records)));
-        Ok(Self {
-            port,
-            records,
-            accept,
-        })
+        Ok(Self { port, records, accept })
     }
 
     /// The port it listens on.
@@ -110,10 +106,7 @@ impl Upstream {
     }
 
     /// From now on answers as `script` says, after the pause that it says.
-    pub fn answer_with(
-        &self,
-        script: impl Fn(&Received) -> (Duration, Answer) + Send + Sync + 'static,
-    ) {
+    pub fn answer_with(&self, script: impl Fn(&Received) -> (Duration, Answer) + Send + Sync + 'static) {
         lock(&self.records).script = Some(Arc::new(script));
     }
 
@@ -130,10 +123,8 @@ impl Upstream {
     /// Waits until at least `count` messages have arrived, and returns all of them.
     pub async fn wait_for(&self, count: usize) -> anyhow::Result<Vec<Received>> {
         let what = format!("{count} messages at the server");
-        probe::until(&what, probe::PATIENCE, async || {
-            Some(self.received()).filter(|received| received.len() >= count)
-        })
-        .await
+        probe::until(&what, probe::PATIENCE, async || Some(self.received()).filter(|received| received.len() >= count))
+            .await
     }
 }
 
@@ -158,9 +149,7 @@ async fn accept(listener: TcpListener, records: Arc<Mutex<Records>>) {
         connections.spawn(async move {
             let service = service_fn(move |message| serve(message, Arc::clone(&records)));
             // A broken connection is the client's affair, and often the point of a test.
-            let _ = auto::Builder::new(TokioExecutor::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
         while connections.try_join_next().is_some() {}
     }
@@ -182,11 +171,7 @@ async fn serve(
     };
     tokio::time::sleep(pause).await;
     match answer {
-        Answer::Json { status, body } => Ok(answered(
-            status,
-            "application/json",
-            Full::from(body).boxed(),
-        )),
+        Answer::Json { status, body } => Ok(answered(status, "application/json", Full::from(body).boxed())),
         Answer::Sse { events } => Ok(answered(200, "text/event-stream", stream(events))),
         Answer::Drop => Err(std::io::Error::other("told to drop the connection")),
     }
@@ -239,11 +224,8 @@ fn answered(
     body: BoxBody<Bytes, Infallible>,
 ) -> Response<BoxBody<Bytes, Infallible>> {
     let mut answered = Response::new(body);
-    *answered.status_mut() =
-        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *answered.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let value = hyper::header::HeaderValue::from_static(content_type);
-    answered
-        .headers_mut()
-        .insert(hyper::header::CONTENT_TYPE, value);
+    answered.headers_mut().insert(hyper::header::CONTENT_TYPE, value);
     answered
 }

@@ -23,18 +23,9 @@ pub fn module() -> anyhow::Result<&'static Path> {
 
 fn build() -> anyhow::Result<PathBuf> {
     ensure_target()?;
-    cargo::build(
-        "the filter (wasm)",
-        &[
-            "-p",
-            "holdpoint-filter",
-            "--profile",
-            "filter",
-            "--target",
-            TARGET,
-        ],
-        |name| name.ends_with("holdpoint_filter.wasm"),
-    )
+    cargo::build("the filter (wasm)", &["-p", "holdpoint-filter", "--profile", "filter", "--target", TARGET], |name| {
+        name.ends_with("holdpoint_filter.wasm")
+    })
 }
 
 fn ensure_target() -> anyhow::Result<()> {
@@ -50,9 +41,7 @@ fn ensure_target() -> anyhow::Result<()> {
     let status = Command::new("rustup")
         .args(["target", "add", TARGET])
         .status()
-        .with_context(|| {
-            format!("the Rust target `{TARGET}` is missing and there is no `rustup` to add it")
-        })?;
+        .with_context(|| format!("the Rust target `{TARGET}` is missing and there is no `rustup` to add it"))?;
     if !status.success() {
         bail!("`rustup target add {TARGET}` failed: run it by hand and see why");
     }
