@@ -1,1 +1,36 @@
-fn main(){}
+//! `holdpoint`: the approval and audit service and its command line. Steps 8 and 12.
+
+mod cli;
+
+mod router;
+mod serve;
+
+mod http;
+
+mod approvals;
+mod ledger;
+mod policies;
+
+mod store;
+mod tokens;
+mod waiters;
+
+mod data_dir;
+mod keys;
+mod metrics;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match cli::run(cli::Cli::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("holdpoint: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Step 8: the single use of a grant by one live call. The claim entry is the intent: durable before the call runs.
+
+use holdpoint_core::approval::{ApprovalStatus, Claim, ClaimRequest, SignedClaim};
+use holdpoint_core::audit::EntryKind;
+
+use super::open::is_number_128;
+use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, review, step};
+use crate::store::row::{Approval, ClaimRow};
+use crate::store::{Change, Conflict, StoreError, Write};
+
+/// How long a claim is good for: long enough for a slow answer, too short to keep one.
+const CLAIM_MS: u64 = 60_000;
+
+/// Why nothing may run.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    #[error("`nonce` must be 32 lower-case hex digits, fresh for every claim")]
+    Nonce,
+    #[error("there is no approval `{0}`")]
+    NotFound(String),
+    #[error("the hold does not wait for this approval: open or join first")]
+    HoldUnknown,
+    #[error("the hold was withdrawn: a call whose client has left never runs")]
+    HoldWithdrawn,
+    #[error("this hold has claimed under another nonce: a grant is used once")]
+    AlreadyClaimed,
+    #[error("another call has used this grant: open again to ask anew")]
+    Consumed,
+    #[error("the approval is {0}: only an approved one can be claimed")]
+    NotApproved(ApprovalStatus),
+    #[error("the approval is {0}: open again to ask anew")]
+    Gone(ApprovalStatus),
+    #[error("`call_digest` is not the call that was approved")]
+    DigestChanged,
+    #[error("the policy that asked for this approval has changed: open again under the new one")]
+    BasisChanged,
+    #[error("the claim could not be written: {0}")]
+    Text(serde_json::Error),
+    #[error(transparent)]
+    Stuck(#[from] StuckError),
+}
+
+impl From<StoreError> for ClaimError {
+    fn from(error: StoreError) -> Self {
+        Self::Stuck(error.into())
+    }
+}
+
+impl Approvals {
+    /// Uses the grant for one hold. The same hold and nonce get the same answer again.
+    pub async fn claim(&self, id: &str, request: &ClaimRequest) -> Result<SignedClaim, ClaimError> {
+        if !is_number_128(&request.nonce) {
+            return Err(ClaimError::Nonce);
+        }
+        for _ in 0..TRIES_MAX {
+            let Some(approval) = self.store.approval(id).await? else {
+                return Err(ClaimError::NotFound(id.to_owned()));
+            };
+            if let Some(answer) = self.answered(id, request).await? {
+                return Ok(answer);
+            }
+            let now_ms = self.store.now_ms().await?;
+            if approval.status.is_open() && approval.expires_at_ms <= now_ms {
+                self.close_by_clock(&approval, now_ms).await?;
+                continue;
+            }
+            judge(&approval, request)?;
+            if approval.asked.basis != request.basis {
+                let reason = Some("the policy changed between approval and claim".to_owned());
+                match self.close(&approval, ApprovalStatus::Superseded, None, reason, now_ms).await? {
+                    Attempt::Done => return Err(ClaimError::BasisChanged),
+                    Attempt::Lost(_) => continue,
+                }
+            }
+            let row = self.signed(&approval, request, now_ms).await?;
+            let answer = SignedClaim { claim: row.claim.clone(), signature: row.signature.clone() };
+            match self.attempt(claim_change(&approval, request, row, now_ms)).await? {
+                Attempt::Done => return Ok(answer),
+                Attempt::Lost(Conflict::HoldEnded) => return Err(ClaimError::HoldWithdrawn),
+                Attempt::Lost(_) => {}
+            }
+        }
+        Err(StuckError::Busy.into())
+    }
+
+    /// The answer this hold has got already. An error when the hold may not claim at all.
+    async fn answered(&self, id: &str, request: &ClaimRequest) -> Result<Option<SignedClaim>, ClaimError> {
+        let Some(hold) = self.store.hold(&request.hold_id).await? else { return Err(ClaimError::HoldUnknown) };
+        if hold.ended_at_ms.is_some() {
+            return Err(ClaimError::HoldWithdrawn);
+        }
+        if hold.approval_id.as_deref() != Some(id) {
+            return Err(ClaimError::HoldUnknown);
+        }
+        match self.store.claim(&request.hold_id).await? {
+            None => Ok(None),
+            Some(row) if row.nonce == request.nonce && row.approval_id == id => {
+                Ok(Some(SignedClaim { claim: row.claim, signature: row.signature }))
+            }
+            Some(_) => Err(ClaimError::AlreadyClaimed),
+        }
+    }
+
+    async fn signed(&self, approval: &Approval, request: &ClaimRequest, now_ms: u64) -> Result<ClaimRow, ClaimError> {
+        let reviews = self.store.reviews(&approval.id).await?;
+        let approved = reviews.iter().filter(|review| review.verdict == ReviewVerdict::Approve);
+        let claim = Claim {
+            approval_id: approval.id.clone(),
+            hold_id: request.hold_id.clone(),
+            nonce: request.nonce.clone(),
+            call_digest: approval.asked.call_digest,
+            basis: approval.asked.basis,
+            snapshot_id: request.snapshot_id,
+            constraints: approval.asked.constraints.clone(),
+            approved_by: approved.map(review::name).collect(),
+            expires_at_ms: now_ms.saturating_add(CLAIM_MS),
+        };
+        let claim = serde_json::to_string(&claim).map_err(ClaimError::Text)?;
+        let signature = self.signer.sign_claim(&claim);
+        Ok(ClaimRow {
+            hold_id: request.hold_id.clone(),
+            approval_id: approval.id.clone(),
+            nonce: request.nonce.clone(),
+            claim,
+            signature,
+            claimed_at_ms: now_ms,
+            outcome: None,
+        })
+    }
+}
+
+fn judge(approval: &Approval, request: &ClaimRequest) -> Result<(), ClaimError> {
+    match approval.status {
+        ApprovalStatus::Approved => {}
+        ApprovalStatus::Consumed => return Err(ClaimError::Consumed),
+        ApprovalStatus::Expired | ApprovalStatus::Lapsed => return Err(ClaimError::Gone(approval.status)),
+        ApprovalStatus::Superseded => return Err(ClaimError::BasisChanged),
+        ApprovalStatus::Pending | ApprovalStatus::Denied | ApprovalStatus::Withdrawn | ApprovalStatus::Revoked => {
+            return Err(ClaimError::NotApproved(approval.status));
+        }
+    }
+    if approval.asked.call_digest != request.call_digest {
+        return Err(ClaimError::DigestChanged);
+    }
+    Ok(())
+}
+
+fn claim_change(approval: &Approval, request: &ClaimRequest, row: ClaimRow, now_ms: u64) -> Change {
+    let mut entry = entry_of(EntryKind::Claim, approval, now_ms);
+    entry.hold_id = Some(request.hold_id.clone());
+    entry.snapshot_id = Some(request.snapshot_id);
+    entry.status = Some(ApprovalStatus::Consumed.as_str().to_owned());
+    entry.by.clone_from(&approval.decided_by);
+    let used = step(approval, ApprovalStatus::Consumed, now_ms);
+    Change { writes: vec![Write::MoveApproval(Box::new(used)), Write::AddClaim(Box::new(row))], entries: vec![entry] }
+}

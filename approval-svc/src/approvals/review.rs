@@ -1,0 +1,227 @@
+//! Step 8: what one person says. Never the requester, never without a group that is still needed; one deny is final.
+
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus, OpenApproval};
+use holdpoint_core::audit::EntryKind;
+use holdpoint_core::decision::ApproverGroup;
+use holdpoint_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::quorum::{self, Quorum};
+use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, step};
+use crate::ledger::clip;
+use crate::store::row::{Approval, Review};
+use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
+use crate::tokens::{Credential, ISSUER_LOCAL};
+
+/// Body of `POST /v1/approvals/{id}/reviews`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReviewBody {
+    pub verdict: ReviewVerdict,
+    /// Digest of the call that its author was shown. It or `If-Match` is required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_digest: Option<Digest>,
+    /// Required for a deny: it reaches the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Why a review does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    #[error("there is no approval `{0}`: list them with GET /v1/approvals")]
+    NotFound(String),
+    #[error("say what you saw: send `call_digest` in the body, or the version in `If-Match`")]
+    NothingSeen,
+    #[error("`call_digest` is not the digest of this call: look at the approval again")]
+    DigestChanged,
+    #[error("the approval is at version {version} by now: look at it again")]
+    VersionChanged { version: u64 },
+    #[error("a deny needs a `reason`: it is what the agent is told")]
+    ReasonMissing,
+    #[error("you asked for this call yourself (`{0}`): somebody else must review it")]
+    OwnCall(String),
+    #[error("your groups ({}) are none that this approval needs: {}", list(yours), needs(needed))]
+    NotInGroup { yours: Vec<String>, needed: Vec<ApproverGroup> },
+    #[error("you have reviewed this approval already")]
+    AlreadyReviewed,
+    #[error("the approval is {0} already")]
+    AlreadyDecided(ApprovalStatus),
+    #[error("the approval is {0}: its time ran out before anybody decided; an identical call asks anew")]
+    Gone(ApprovalStatus),
+    #[error(transparent)]
+    Stuck(#[from] StuckError),
+}
+
+impl From<StoreError> for ReviewError {
+    fn from(error: StoreError) -> Self {
+        Self::Stuck(error.into())
+    }
+}
+
+fn list(groups: &[String]) -> String {
+    if groups.is_empty() { "none".to_owned() } else { groups.join(", ") }
+}
+
+fn needs(needed: &[ApproverGroup]) -> String {
+    let needed: Vec<String> = needed.iter().map(|group| format!("{} more of `{}`", group.min, group.group)).collect();
+    needed.join(", ")
+}
+
+impl Approvals {
+    /// Takes one person's word; the approval as it stands afterwards.
+    pub async fn review(
+        &self,
+        id: &str,
+        reviewer: &Credential,
+        body: &ReviewBody,
+        if_version: Option<u64>,
+    ) -> Result<ApprovalState, ReviewError> {
+        let reason = body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty()).map(clip);
+        if body.call_digest.is_none() && if_version.is_none() {
+            return Err(ReviewError::NothingSeen);
+        }
+        for _ in 0..TRIES_MAX {
+            let Some(approval) = self.store.approval(id).await? else {
+                return Err(ReviewError::NotFound(id.to_owned()));
+            };
+            let now_ms = self.store.now_ms().await?;
+            if approval.status == ApprovalStatus::Pending && approval.expires_at_ms <= now_ms {
+                self.close_by_clock(&approval, now_ms).await?;
+                continue;
+            }
+            let reviews = self.store.reviews(id).await?;
+            judge(&approval, &reviews, reviewer, body, if_version, reason.as_deref())?;
+            let review = Review {
+                issuer: reviewer.issuer.clone(),
+                subject: reviewer.subject.clone(),
+                groups: reviewer.groups.clone(),
+                verdict: body.verdict,
+                reason: reason.clone(),
+                at_ms: now_ms,
+            };
+            let to = moved(&approval, &reviews, &review);
+            let after = after(&approval, &to);
+            match self.attempt(review_change(&approval, review, to)).await? {
+                Attempt::Done => return Ok(after),
+                Attempt::Lost(Conflict::Reviewed) => return Err(ReviewError::AlreadyReviewed),
+                Attempt::Lost(_) => {}
+            }
+        }
+        Err(StuckError::Busy.into())
+    }
+}
+
+/// Whether this person may say this of this approval, as it stands.
+fn judge(
+    approval: &Approval,
+    reviews: &[Review],
+    reviewer: &Credential,
+    body: &ReviewBody,
+    if_version: Option<u64>,
+    reason: Option<&str>,
+) -> Result<(), ReviewError> {
+    if is_requester(reviewer, &approval.asked) {
+        return Err(ReviewError::OwnCall(reviewer.subject.clone()));
+    }
+    match approval.status {
+        ApprovalStatus::Pending => {}
+        ApprovalStatus::Expired | ApprovalStatus::Lapsed => return Err(ReviewError::Gone(approval.status)),
+        ApprovalStatus::Approved
+        | ApprovalStatus::Denied
+        | ApprovalStatus::Withdrawn
+        | ApprovalStatus::Superseded
+        | ApprovalStatus::Consumed
+        | ApprovalStatus::Revoked => return Err(ReviewError::AlreadyDecided(approval.status)),
+    }
+    if body.call_digest.is_some_and(|seen| seen != approval.asked.call_digest) {
+        return Err(ReviewError::DigestChanged);
+    }
+    if reviews.iter().any(|review| review.issuer == reviewer.issuer && review.subject == reviewer.subject) {
+        return Err(ReviewError::AlreadyReviewed);
+    }
+    if if_version.is_some_and(|seen| seen != approval.version) {
+        return Err(ReviewError::VersionChanged { version: approval.version });
+    }
+    let mut quorum = Quorum::new(&approval.asked.requirement, reviews.iter().map(|review| &review.groups));
+    let needed = quorum.missing();
+    let counts = match body.verdict {
+        ReviewVerdict::Approve => quorum.admit(&reviewer.groups),
+        // Somebody of a group that is complete by now may still see what the others did not.
+        ReviewVerdict::Deny => quorum::takes(&approval.asked.requirement, &reviewer.groups),
+    };
+    if !counts {
+        return Err(ReviewError::NotInGroup { yours: reviewer.groups.iter().cloned().collect(), needed });
+    }
+    if body.verdict == ReviewVerdict::Deny && reason.is_none() {
+        return Err(ReviewError::ReasonMissing);
+    }
+    Ok(())
+}
+
+/// Whether the reviewer is whom the call acts for, or the agent that makes it.
+fn is_requester(reviewer: &Credential, asked: &OpenApproval) -> bool {
+    let principal = &asked.principal;
+    let is_subject = reviewer.subject == principal.subject || Some(&reviewer.subject) == principal.agent_id.as_ref();
+    // Nobody vouches for a local issuer, so the same name under it is taken for the same person.
+    let may_be_same = |issuer: &str| issuer.is_empty() || issuer == ISSUER_LOCAL;
+    is_subject
+        && (reviewer.issuer == principal.issuer || may_be_same(&reviewer.issuer) || may_be_same(&principal.issuer))
+}
+
+/// Where the approval goes by this review. With the quorum not yet full, to the next version of `pending`.
+fn moved(approval: &Approval, reviews: &[Review], review: &Review) -> ApprovalMove {
+    match review.verdict {
+        ReviewVerdict::Deny => ApprovalMove {
+            reason: review.reason.clone(),
+            decided_by: Some(name(review)),
+            ..step(approval, ApprovalStatus::Denied, review.at_ms)
+        },
+        ReviewVerdict::Approve => {
+            let everybody: Vec<&Review> = reviews.iter().chain([review]).collect();
+            let quorum = Quorum::new(&approval.asked.requirement, everybody.iter().map(|review| &review.groups));
+            if !quorum.missing().is_empty() {
+                return step(approval, ApprovalStatus::Pending, review.at_ms);
+            }
+            let names: Vec<String> = everybody.into_iter().map(name).collect();
+            ApprovalMove {
+                expires_at_ms: Some(review.at_ms.saturating_add(approval.asked.requirement.claim_within_ms)),
+                decided_by: Some(names.join(", ")),
+                ..step(approval, ApprovalStatus::Approved, review.at_ms)
+            }
+        }
+    }
+}
+
+/// `issuer subject`, as the record and claims name people.
+pub fn name(review: &Review) -> String {
+    format!("{} {}", review.issuer, review.subject)
+}
+
+fn after(approval: &Approval, to: &ApprovalMove) -> ApprovalState {
+    ApprovalState {
+        status: to.to,
+        version: approval.version + 1,
+        reason: to.reason.clone(),
+        decided_by: to.decided_by.clone(),
+        expires_at_ms: to.expires_at_ms.unwrap_or(approval.expires_at_ms),
+        ..approval.state()
+    }
+}
+
+fn review_change(approval: &Approval, review: Review, to: ApprovalMove) -> Change {
+    let mut said = entry_of(EntryKind::Review, approval, review.at_ms);
+    said.status = Some(review.verdict.as_str().to_owned());
+    said.by = Some(name(&review));
+    said.detail.clone_from(&review.reason);
+    let mut entries = vec![said];
+    if to.to != ApprovalStatus::Pending {
+        let mut closed = entry_of(EntryKind::ApprovalClosed, approval, review.at_ms);
+        closed.status = Some(to.to.as_str().to_owned());
+        closed.by.clone_from(&to.decided_by);
+        closed.detail.clone_from(&to.reason);
+        entries.push(closed);
+    }
+    let add = Write::AddReview { approval_id: approval.id.clone(), review };
+    Change { writes: vec![add, Write::MoveApproval(Box::new(to))], entries }
+}

@@ -1,0 +1,62 @@
+//! Step 8: takes a grant back before it is used.
+
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus};
+use serde::{Deserialize, Serialize};
+
+use super::{Approvals, Attempt, StuckError, TRIES_MAX};
+use crate::ledger::clip;
+use crate::store::StoreError;
+use crate::tokens::Credential;
+
+/// Body of `POST /v1/approvals/{id}/revoke`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Why nothing was taken back.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    #[error("there is no approval `{0}`: list them with GET /v1/approvals")]
+    NotFound(String),
+    #[error("the approval is {0}: only an approved one that is not yet used can be revoked")]
+    NotApproved(ApprovalStatus),
+    #[error(transparent)]
+    Stuck(#[from] StuckError),
+}
+
+impl From<StoreError> for RevokeError {
+    fn from(error: StoreError) -> Self {
+        Self::Stuck(error.into())
+    }
+}
+
+impl Approvals {
+    /// Moves an unused grant to `revoked`; the approval as it stands afterwards.
+    pub async fn revoke(&self, id: &str, by: &Credential, body: &RevokeBody) -> Result<ApprovalState, RevokeError> {
+        for _ in 0..TRIES_MAX {
+            let Some(approval) = self.store.approval(id).await? else {
+                return Err(RevokeError::NotFound(id.to_owned()));
+            };
+            if approval.status != ApprovalStatus::Approved {
+                return Err(RevokeError::NotApproved(approval.status));
+            }
+            let now_ms = self.store.now_ms().await?;
+            let (by, reason) = (Some(by.name()), body.reason.as_deref().map(clip));
+            let state = ApprovalState {
+                status: ApprovalStatus::Revoked,
+                version: approval.version + 1,
+                reason: reason.clone(),
+                decided_by: by.clone(),
+                ..approval.state()
+            };
+            match self.close(&approval, ApprovalStatus::Revoked, by, reason, now_ms).await? {
+                Attempt::Done => return Ok(state),
+                Attempt::Lost(_) => {}
+            }
+        }
+        Err(StuckError::Busy.into())
+    }
+}

@@ -1,0 +1,85 @@
+//! Step 8: a hold ends without its call running. It can never claim afterwards; its request may wait for a rejoin.
+
+use holdpoint_core::approval::{WithdrawCause, WithdrawHold};
+use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
+
+use super::open::{CLOCK_MS_MAX, is_number_128};
+use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of};
+use crate::store::{Change, Conflict, StoreError, Write};
+
+/// Why a hold was not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WithdrawError {
+    #[error("a hold id is 32 lower-case hex digits")]
+    HoldId,
+    #[error(transparent)]
+    Stuck(#[from] StuckError),
+}
+
+impl From<StoreError> for WithdrawError {
+    fn from(error: StoreError) -> Self {
+        Self::Stuck(error.into())
+    }
+}
+
+impl Approvals {
+    /// Ends a hold; again is harmless. A hold that nobody knows is remembered, so that it cannot open later.
+    pub async fn withdraw(&self, hold_id: &str, body: &WithdrawHold) -> Result<(), WithdrawError> {
+        if !is_number_128(hold_id) {
+            return Err(WithdrawError::HoldId);
+        }
+        for _ in 0..TRIES_MAX {
+            let hold = self.store.hold(hold_id).await?;
+            if hold.as_ref().is_some_and(|hold| hold.ended_at_ms.is_some()) {
+                return Ok(());
+            }
+            let claim = self.store.claim(hold_id).await?;
+            let now_ms = self.store.now_ms().await?;
+            let approval = match hold.and_then(|hold| hold.approval_id) {
+                Some(id) => self.store.approval(&id).await?,
+                None => None,
+            };
+            let about = |kind| match &approval {
+                Some(approval) => entry_of(kind, approval, now_ms),
+                None => AuditEntry::new(kind, now_ms),
+            };
+            let mut change = Change::default();
+            change.writes.push(Write::EndHold {
+                hold_id: hold_id.to_owned(),
+                cause: body.cause,
+                at_ms: now_ms,
+                claimed: claim.is_some(),
+            });
+            let mut ended = about(EntryKind::HoldEnded);
+            ended.hold_id = Some(hold_id.to_owned());
+            ended.detail = Some(sentence(body.cause).to_owned());
+            change.entries.push(ended);
+            if let (Some(approval), Some(rejoin_ms)) = (&approval, body.rejoin_ms) {
+                let rejoin_by_ms = now_ms.saturating_add(rejoin_ms.min(CLOCK_MS_MAX));
+                change.writes.push(Write::AwaitRejoin { id: approval.id.clone(), rejoin_by_ms });
+            }
+            if claim.is_some_and(|claim| claim.outcome.is_none()) {
+                change.writes.push(Write::SetOutcome { hold_id: hold_id.to_owned(), outcome: Outcome::Refused });
+                let mut outcome = about(EntryKind::Outcome);
+                outcome.hold_id = Some(hold_id.to_owned());
+                outcome.outcome = Some(Outcome::Refused);
+                outcome.detail = Some("the hold ended between the claim and the forward".to_owned());
+                change.entries.push(outcome);
+            }
+            match self.attempt(change).await? {
+                Attempt::Done => return Ok(()),
+                Attempt::Lost(Conflict::HoldEnded) => return Ok(()),
+                Attempt::Lost(_) => {}
+            }
+        }
+        Err(StuckError::Busy.into())
+    }
+}
+
+fn sentence(cause: WithdrawCause) -> &'static str {
+    match cause {
+        WithdrawCause::ClientGone => "the client left",
+        WithdrawCause::AnsweredPending => "the client was told to come back later",
+        WithdrawCause::Refused => "the filter refused the call",
+    }
+}

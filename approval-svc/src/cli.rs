@@ -1,0 +1,87 @@
+//! The command line: one file per subcommand.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+mod approvals;
+mod audit;
+mod client;
+mod keys;
+mod policy;
+mod serve;
+mod text;
+mod token;
+
+/// Holds risky MCP calls until a human decides, and keeps a record that shows every change.
+#[derive(Debug, Parser)]
+#[command(name = "holdpoint", version, after_help = "First steps:
+  holdpoint token create --data-dir data --role approver --subject alice --group sre
+  holdpoint serve --data-dir data
+  holdpoint approvals list --token-file alice.token")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service
+    Serve(serve::ServeArgs),
+    /// Look at approvals and decide them
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// The key that gateways trust
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Read and verify the record
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Check policy files
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+}
+
+/// Runs one command; its exit code is 1 when what it checked is not as it should be.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve(args) => serve::run(args).await,
+        Command::Approvals(command) => approvals::run(command).await,
+        Command::Token(command) => token::run(command).await,
+        Command::Keys(command) => keys::run(&command),
+        Command::Audit(command) => audit::run(command).await,
+        Command::Policy(command) => policy::run(&command),
+    }
+}
+
+/// Where the service keeps its state.
+#[derive(Debug, Args)]
+struct DataDir {
+    /// Directory with the database and the service key
+    #[arg(long, env = "HOLDPOINT_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+/// How results are printed.
+#[derive(Debug, Args)]
+struct Output {
+    /// Form of the output
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// Whether standard output is a person's terminal: only there is anything coloured.
+fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}

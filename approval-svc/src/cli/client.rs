@@ -1,0 +1,92 @@
+//! Talks to a running service for the commands that need one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::{Method, Response, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::text::visible;
+
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// Which service, and as whom.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// Address of the service
+    #[arg(long, env = "HOLDPOINT_URL", default_value = "http://127.0.0.1:7437", value_name = "URL")]
+    server: Url,
+    /// Your token; better in the environment or a file than on the command line
+    #[arg(long, env = "HOLDPOINT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+    /// File that holds your token
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+}
+
+/// A service that answers to a token.
+pub struct Client {
+    http: reqwest::Client,
+    server: Url,
+    token: String,
+}
+
+impl Server {
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let token = match (&self.token_file, &self.token) {
+            (Some(file), _) => std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?,
+            (None, Some(token)) => token.clone(),
+            (None, None) => bail!(
+                "no token: set HOLDPOINT_TOKEN or `--token-file`; make one with `holdpoint token create --role approver`"
+            ),
+        };
+        let http = reqwest::Client::builder().timeout(ANSWER_MAX).build()?;
+        Ok(Client { http, server: self.server.clone(), token: token.trim().to_owned() })
+    }
+}
+
+impl Client {
+    /// Reads `path`, which may carry a query.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Sends `body` to `path`.
+    pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.call(Method::POST, path, Some(body)).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> anyhow::Result<T> {
+        let url = self.server.join(path).with_context(|| format!("`{}` is no address of a service", self.server))?;
+        let mut request = self.http.request(method, url).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.with_context(|| {
+            format!("cannot reach {}: is `holdpoint serve` running there? say where with `--server`", self.server)
+        })?;
+        if !response.status().is_success() {
+            bail!(refusal(response).await);
+        }
+        response.json().await.context("the answer is not from a holdpoint service of this version")
+    }
+}
+
+/// What the service says is wrong, in its own sentence.
+async fn refusal(response: Response) -> String {
+    let status = response.status();
+    let problem: Value = response.json().await.unwrap_or_default();
+    match problem.get("detail").and_then(Value::as_str) {
+        Some(detail) => visible(detail),
+        None => format!("the service answered {status}"),
+    }
+}

@@ -1,0 +1,46 @@
+//! `holdpoint serve`
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::DataDir;
+use crate::settings::Settings;
+
+/// Run the service until it is told to stop (SIGTERM or Ctrl-C).
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  holdpoint serve --listen 127.0.0.1:7437 --data-dir /var/lib/holdpoint
+
+The first start makes the database and the service key. Put the key that is printed into the filter's
+configuration as `approval.service_key`. RUST_LOG sets how much is logged.")]
+pub struct ServeArgs {
+    /// Address and port; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7437", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Allow an address that other machines can reach, without TLS
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Pending approvals that one principal may have; more are refused
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pending_per_principal_max: u64,
+}
+
+pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let settings =
+        Settings::new(args.listen, args.insecure_listen, args.data_dir.data_dir, args.pending_per_principal_max)?;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    let data_dir = settings.data_dir.clone();
+    crate::serve::serve(settings, |address, key| {
+        println!("holdpoint serves http://{address} · data in {} · service key {key}", data_dir.display());
+    })
+    .await?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,23 @@
+//! Attackers' text on a terminal: shown, never obeyed.
+
+use super::*;
+
+#[test]
+fn hidden_characters_are_written_out() {
+    assert_eq!(visible("a\u{202e}b\u{1b}[31m\u{200b}\n"), "a\\u{202e}b\\u{1b}[31m\\u{200b}\\u{a}");
+    assert_eq!(visible("Grüße, 世界 😀"), "Grüße, 世界 😀");
+    assert_eq!(visible("a\u{a0}b\u{3000}c\u{e0041}"), "a\\u{a0}b\\u{3000}c\\u{e0041}");
+}
+
+#[test]
+fn json_is_indented_without_touching_its_numbers() {
+    let shown = indented(r#"{"a":[1,12345678901234567890123,1.0],"b":{},"c":[],"d":"x,{\"}","e":"‮"}"#);
+    let expected = "{\n  \"a\": [\n    1,\n    12345678901234567890123,\n    1.0\n  ],\n  \"b\": {},\n  \"c\": [],\n  \"d\": \"x,{\\\"}\",\n  \"e\": \"\\u{202e}\"\n}";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn times_and_spans_read_well() {
+    assert_eq!(time(1_700_000_000_123), "2023-11-14 22:13:20Z");
+    assert_eq!([span(5), span(61_000), span(900_000), span(86_400_000)], ["5 ms", "61 s", "15 min", "24 h"]);
+}

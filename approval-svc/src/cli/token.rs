@@ -1,0 +1,111 @@
+//! `holdpoint token`: straight to the database, whether the service runs or not.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::text::{time, visible};
+use super::{DataDir, Form, Output};
+use crate::data_dir;
+use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::store::{CommitError, Conflict, Store};
+use crate::tokens::{self, ISSUER_LOCAL, NewToken, Role};
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and show it, this once
+    #[command(after_help = "Examples:
+  holdpoint token create --data-dir data --role enforcer --subject edge-gateway
+  holdpoint token create --data-dir data --role approver --subject alice --group sre --group oncall")]
+    Create {
+        #[command(flatten)]
+        data_dir: DataDir,
+        /// What its holder may do
+        #[arg(long, value_enum)]
+        role: Role,
+        /// Who its holder is: nobody approves a call of the same subject
+        #[arg(long, value_name = "NAME")]
+        subject: String,
+        /// Who vouches for the subject
+        #[arg(long, default_value = ISSUER_LOCAL, value_name = "ISSUER")]
+        issuer: String,
+        /// A group its holder is in; may be repeated
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List tokens, without their secrets
+    List {
+        #[command(flatten)]
+        data_dir: DataDir,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Make a token useless
+    Revoke {
+        #[command(flatten)]
+        data_dir: DataDir,
+        /// Its id, as `token list` shows it
+        id: String,
+    },
+}
+
+pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        TokenCommand::Create { data_dir, role, subject, issuer, groups, output } => {
+            anyhow::ensure!(!subject.trim().is_empty(), "`--subject` must name somebody");
+            let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect() };
+            let (token, text) = tokens::create(&open(&data_dir).await?, new).await?;
+            match output.output {
+                Form::Text => {
+                    println!("{text}");
+                    eprintln!("token {} for {}: keep it now, it is not shown again", token.id, visible(&token.subject));
+                }
+                Form::Json => println!("{}", json!({ "id": token.id, "token": text })),
+            }
+        }
+        TokenCommand::List { data_dir, output } => {
+            let tokens = open(&data_dir).await?.tokens().await?;
+            match output.output {
+                Form::Text => {
+                    for token in tokens {
+                        let groups: Vec<&str> = token.groups.iter().map(String::as_str).collect();
+                        let state = match token.revoked_at_ms {
+                            Some(at_ms) => format!("revoked {}", time(at_ms)),
+                            None => format!("since {}", time(token.created_at_ms)),
+                        };
+                        let name = visible(&format!("{} {}", token.issuer, token.subject));
+                        println!("{}  {:<8}  {name}  [{}]  {state}", token.id, token.role, visible(&groups.join(", ")));
+                    }
+                }
+                Form::Json => {
+                    let rows = tokens.into_iter().map(|token| {
+                        json!({
+                            "id": token.id, "role": token.role, "issuer": token.issuer, "subject": token.subject,
+                            "groups": token.groups, "created_at_ms": token.created_at_ms,
+                            "revoked_at_ms": token.revoked_at_ms,
+                        })
+                    });
+                    println!("{}", json!({ "tokens": rows.collect::<Vec<_>>() }));
+                }
+            }
+        }
+        TokenCommand::Revoke { data_dir, id } => match tokens::revoke(&open(&data_dir).await?, &id).await {
+            Ok(()) => println!("token {id} is revoked"),
+            Err(CommitError::Conflict(Conflict::Missing)) => {
+                anyhow::bail!("no valid token has the id `{id}`: see `holdpoint token list`")
+            }
+            Err(error) => return Err(error.into()),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn open(dir: &DataDir) -> anyhow::Result<SqliteStore> {
+    data_dir::create(&dir.data_dir)?;
+    let file = data_dir::database(&dir.data_dir);
+    SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))
+}

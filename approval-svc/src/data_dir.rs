@@ -1,0 +1,27 @@
+//! The data directory: the database and the service key. Whoever can read it can sign; so only its owner can.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+/// Name of the database's file.
+const DATABASE: &str = "holdpoint.db";
+
+/// The directory could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot create the data directory `{}`: {error}: choose another with `--data-dir`", dir.display())]
+pub struct DataDirError {
+    dir: PathBuf,
+    error: io::Error,
+}
+
+/// Makes the directory, closed to others, unless it is there.
+pub fn create(dir: &Path) -> Result<(), DataDirError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| DataDirError { dir: dir.to_owned(), error })
+}
+
+/// Where its database is.
+pub fn database(dir: &Path) -> PathBuf {
+    dir.join(DATABASE)
+}

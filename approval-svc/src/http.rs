@@ -1,0 +1,12 @@
+//! Steps 8 and 12 over HTTP. Thin: extract, call, respond.
+
+pub mod approvals;
+pub mod audit;
+pub mod auth;
+pub mod body;
+pub mod events;
+pub mod holds;
+pub mod policies;
+pub mod prefer;
+pub mod problem;
+pub mod status;

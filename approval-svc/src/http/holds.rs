@@ -1,0 +1,19 @@
+//! Step 8 over HTTP: a live call stops waiting.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use holdpoint_core::approval::WithdrawHold;
+
+use super::body::Body;
+use super::problem::Problem;
+use crate::router::App;
+
+/// `POST /v1/holds/{hold_id}/withdraw`
+pub async fn withdraw(
+    State(app): State<App>,
+    Path(hold_id): Path<String>,
+    Body(body): Body<WithdrawHold>,
+) -> Result<StatusCode, Problem> {
+    app.approvals.withdraw(&hold_id, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

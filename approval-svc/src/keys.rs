@@ -1,0 +1,102 @@
+//! Step 8: the service's Ed25519 key. It signs claims and checkpoints; gateways hold only its public half.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::{Signer, SigningKey};
+use holdpoint_core::approval::signed_bytes;
+use holdpoint_core::digest::{Digest, hex_decode, hex_encode};
+
+#[cfg(test)]
+mod tests;
+
+/// Name of the key's file in the data directory.
+const FILE_NAME: &str = "service-key.hex";
+const KEY_ID_DIGITS: usize = 12;
+/// C2SP signed notes give Ed25519 this number.
+const NOTE_ALGORITHM: u8 = 0x01;
+
+/// The key that signs.
+pub struct ServiceSigner(SigningKey);
+
+/// Why there is no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("cannot read or write the service key `{}`: {error}", file.display())]
+    File { file: PathBuf, error: io::Error },
+    #[error("`{}` is not a service key: put back the original file; a new key needs every gateway's \
+             `approval.service_key` changed", file.display())]
+    Shape { file: PathBuf },
+    #[error("the system gave no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+impl ServiceSigner {
+    /// Reads the key of this data directory; makes one, readable by its owner alone, where there is none.
+    pub fn load_or_create(data_dir: &Path) -> Result<Self, KeyError> {
+        let file = data_dir.join(FILE_NAME);
+        let at_file = |error| KeyError::File { file: file.clone(), error };
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(KeyError::Random)?;
+        // Written whole under another name and linked into place: whoever is second finds the first one's key.
+        let draft = data_dir.join(format!("{FILE_NAME}.{}", hex_encode(&seed[..4])));
+        if !file.try_exists().map_err(at_file)? {
+            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(at_file)?;
+            out.write_all(hex_encode(&seed).as_bytes()).and_then(|()| out.sync_all()).map_err(at_file)?;
+            let linked = fs::hard_link(&draft, &file);
+            fs::remove_file(&draft).map_err(at_file)?;
+            match linked {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(at_file(error)),
+            }
+        }
+        let text = fs::read_to_string(&file).map_err(at_file)?;
+        let seed = hex_decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        match seed {
+            Some(seed) => Ok(Self(SigningKey::from_bytes(&seed))),
+            None => Err(KeyError::Shape { file }),
+        }
+    }
+
+    /// The public half as gateways are configured with it: `ed25519:` and 64 hex digits.
+    pub fn public(&self) -> String {
+        format!("ed25519:{}", hex_encode(self.0.verifying_key().as_bytes()))
+    }
+
+    /// Short name of the key: the first digits of the digest of its public half.
+    pub fn id(&self) -> String {
+        let mut id = hex_encode(Digest::of(self.0.verifying_key().as_bytes()).as_bytes());
+        id.truncate(KEY_ID_DIGITS);
+        id
+    }
+
+    /// Signs the text of a claim; 64 bytes in hex.
+    pub fn sign_claim(&self, claim: &str) -> String {
+        hex_encode(&self.0.sign(&signed_bytes(claim)).to_bytes())
+    }
+
+    /// What a signed note carries after the signer's `name`: four bytes of key hash and the signature over `text`.
+    pub fn sign_note(&self, name: &str, text: &str) -> Vec<u8> {
+        let mut signature = note_key_hash(name, self.0.verifying_key().as_bytes()).to_vec();
+        signature.extend_from_slice(&self.0.sign(text.as_bytes()).to_bytes());
+        signature
+    }
+
+    /// Whether `signature` is what [`ServiceSigner::sign_note`] gives.
+    pub fn verifies_note(&self, name: &str, text: &str, signature: &[u8]) -> bool {
+        // Ed25519 signatures of one key over one text are always the same.
+        self.sign_note(name, text) == signature
+    }
+}
+
+/// Key hash of C2SP signed-note: sha256(name ‖ line feed ‖ algorithm ‖ public key), its first four bytes.
+fn note_key_hash(name: &str, public: &[u8; 32]) -> [u8; 4] {
+    let mut named = name.as_bytes().to_vec();
+    named.extend_from_slice(&[b'\n', NOTE_ALGORITHM]);
+    named.extend_from_slice(public);
+    let hash = *Digest::of(&named).as_bytes();
+    [hash[0], hash[1], hash[2], hash[3]]
+}

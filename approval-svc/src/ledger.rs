@@ -1,0 +1,259 @@
+//! Step 12: the way into the store for everything that happens: commits, wakes, tells, counts; and signs the log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch, EntryKind};
+use holdpoint_core::digest::Digest;
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::keys::ServiceSigner;
+use crate::metrics::Metrics;
+use crate::store::row::CheckpointRow;
+use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
+use crate::waiters::Waiters;
+
+pub mod verify;
+
+#[cfg(test)]
+mod tests;
+
+/// Most entries in one batch of a filter.
+pub const BATCH_ENTRIES_MAX: usize = 1_000;
+/// Most bytes of one entry's text; the tiles of a transparency log could not hold a longer one.
+pub const ENTRY_BYTES_MAX: usize = 65_535;
+/// Live events kept for listeners that are slow to read.
+const EVENTS_KEPT_MAX: usize = 1_024;
+/// How often a batch is tried again when another one of its source came between.
+const BATCH_TRIES_MAX: u32 = 8;
+
+/// Something happened to an approval. Carries no arguments: whoever may know more asks for the approval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Sequence number of the audit entry that reports it.
+    pub seq: u64,
+    pub kind: EntryKind,
+    pub approval_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+}
+
+impl Event {
+    /// The event that this entry reports, if it is about an approval and the service's own.
+    pub fn of(seq: u64, entry: &AuditEntry) -> Option<Self> {
+        let approval_id = entry.approval_id.clone().filter(|_| entry.source.is_none())?;
+        Some(Self { seq, kind: entry.kind, approval_id, status: entry.status.clone() })
+    }
+
+    /// Whether the approval has a new version. Who else waits does not concern those who wait: a thousand identical
+    /// calls would wake each other a million times.
+    fn moves(&self) -> bool {
+        match self.kind {
+            EntryKind::Review | EntryKind::ApprovalClosed | EntryKind::Claim => true,
+            EntryKind::Decision
+            | EntryKind::Refusal
+            | EntryKind::ApprovalOpened
+            | EntryKind::ApprovalJoined
+            | EntryKind::HoldEnded
+            | EntryKind::Outcome
+            | EntryKind::PolicyRegistered
+            | EntryKind::TokenChanged
+            | EntryKind::Gap => false,
+        }
+    }
+}
+
+/// Commits changes and tells those who wait.
+#[derive(Clone)]
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    signer: Arc<ServiceSigner>,
+    waiters: Waiters,
+    events: broadcast::Sender<Event>,
+    metrics: Arc<Metrics>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BatchReceipt {
+    /// The counter expected next of this source.
+    pub next_counter: u64,
+    pub entries_added: u64,
+    /// Entries that were here already.
+    pub entries_known: u64,
+    /// Entries that never came, as far as the counters tell; written down as a gap.
+    pub entries_missing: u64,
+}
+
+/// Why a batch was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("a batch holds 1 to {BATCH_ENTRIES_MAX} entries, this one {0}: split it")]
+    Count(usize),
+    #[error("`source` is 1 to 200 characters")]
+    Source,
+    #[error("`first_counter` is too large")]
+    Counter,
+    #[error("entry {at}: `{kind}` entries are the service's own")]
+    Kind { at: usize, kind: &'static str },
+    #[error("entry {at} is {bytes} bytes long, at most {ENTRY_BYTES_MAX} are kept: send digests, not contents")]
+    Long { at: usize, bytes: usize },
+    #[error("other batches of this source kept coming in between: send one at a time")]
+    Busy,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Ledger {
+    pub fn new(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, waiters: Waiters, metrics: Arc<Metrics>) -> Self {
+        Self { store, signer, waiters, events: broadcast::channel(EVENTS_KEPT_MAX).0, metrics }
+    }
+
+    /// Commits one change; once it is durable, wakes whoever waits for the approvals it is about.
+    pub async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        let entries = change.entries.clone();
+        let started = Instant::now();
+        let seqs = self.store.commit(change).await?;
+        self.metrics.committed(started.elapsed(), &entries);
+        let events: Vec<Event> = seqs.iter().zip(&entries).filter_map(|(seq, entry)| Event::of(*seq, entry)).collect();
+        for id in events.iter().filter(|event| event.moves()).map(|event| &event.approval_id).collect::<BTreeSet<_>>() {
+            self.waiters.wake(id);
+        }
+        for event in events {
+            // Nobody listening is no error.
+            let _ = self.events.send(event);
+        }
+        Ok(())
+    }
+
+    /// What happens from now on.
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Appends what a filter reports, each entry once however often it is sent.
+    pub async fn append(&self, batch: EntryBatch) -> Result<BatchReceipt, AppendError> {
+        let end = check(&batch)?;
+        for _ in 0..BATCH_TRIES_MAX {
+            let known = self.store.source_counter(&batch.source).await?;
+            let from = known.unwrap_or(0);
+            let now_ms = self.store.now_ms().await?;
+            let receipt = BatchReceipt {
+                next_counter: end.max(from),
+                entries_added: end.saturating_sub(batch.first_counter.max(from)),
+                entries_known: from.clamp(batch.first_counter, end) - batch.first_counter,
+                entries_missing: batch.first_counter.saturating_sub(from),
+            };
+            if receipt.entries_added == 0 {
+                return Ok(receipt);
+            }
+            match self.commit(batch_change(&batch, from, &receipt, now_ms)).await {
+                Ok(()) => return Ok(receipt),
+                Err(CommitError::Conflict(Conflict::Counter)) => {}
+                Err(CommitError::Conflict(conflict)) => return Err(StoreError::Database(conflict.to_string()).into()),
+                Err(CommitError::Store(error)) => return Err(error.into()),
+            }
+        }
+        Err(AppendError::Busy)
+    }
+
+    /// Signs the log's head and keeps the note, if the log grew since the last time.
+    pub async fn sign_checkpoint(&self) -> Result<(), CommitError> {
+        let head = self.store.head().await?;
+        let size = head.frontier.size();
+        if size == 0 || self.store.checkpoint().await?.is_some_and(|last| last.size >= size) {
+            return Ok(());
+        }
+        let checkpoint = CheckpointRow {
+            size,
+            note: checkpoint_note(&self.signer, size, head.root),
+            signed_at_ms: self.store.now_ms().await?,
+        };
+        self.store.commit(Change { writes: vec![Write::AddCheckpoint(checkpoint)], entries: Vec::new() }).await?;
+        Ok(())
+    }
+
+    /// The newest signed checkpoint, covering at least what was durable when this was called.
+    pub async fn checkpoint(&self) -> Result<Option<CheckpointRow>, CommitError> {
+        self.sign_checkpoint().await?;
+        Ok(self.store.checkpoint().await?)
+    }
+}
+
+/// Name of this key's log: the origin line of its checkpoints, and the name of their signer.
+pub fn origin(signer: &ServiceSigner) -> String {
+    format!("holdpoint/{}", signer.id())
+}
+
+/// A checkpoint as a C2SP signed note: origin, size and root, an empty line, the signature.
+pub fn checkpoint_note(signer: &ServiceSigner, size: u64, root: Digest) -> String {
+    let origin = origin(signer);
+    let text = format!("{origin}\n{size}\n{}\n", STANDARD.encode(root.as_bytes()));
+    let signature = STANDARD.encode(signer.sign_note(&origin, &text));
+    format!("{text}\n— {origin} {signature}\n")
+}
+
+/// Checks the shape of a batch; the counter after its last entry.
+fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
+    if batch.entries.is_empty() || batch.entries.len() > BATCH_ENTRIES_MAX {
+        return Err(AppendError::Count(batch.entries.len()));
+    }
+    if batch.source.is_empty() || batch.source.chars().count() > 200 {
+        return Err(AppendError::Source);
+    }
+    for (at, entry) in batch.entries.iter().enumerate() {
+        match entry.kind {
+            EntryKind::Decision | EntryKind::Refusal | EntryKind::HoldEnded | EntryKind::Outcome | EntryKind::Gap => {}
+            EntryKind::ApprovalOpened
+            | EntryKind::ApprovalJoined
+            | EntryKind::Review
+            | EntryKind::ApprovalClosed
+            | EntryKind::Claim
+            | EntryKind::PolicyRegistered
+            | EntryKind::TokenChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
+        }
+        let bytes = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len());
+        if bytes > ENTRY_BYTES_MAX - batch.source.len() * 6 - 32 {
+            return Err(AppendError::Long { at, bytes });
+        }
+    }
+    let count = u64::try_from(batch.entries.len()).unwrap_or(u64::MAX);
+    let end = batch.first_counter.checked_add(count).ok_or(AppendError::Counter)?;
+    if i64::try_from(end).is_err() { Err(AppendError::Counter) } else { Ok(end) }
+}
+
+fn batch_change(batch: &EntryBatch, from: u64, receipt: &BatchReceipt, now_ms: u64) -> Change {
+    let advance = Write::AdvanceSource { source: batch.source.clone(), from, to: receipt.next_counter };
+    let mut change = Change { writes: vec![advance], entries: Vec::new() };
+    if receipt.entries_missing > 0 {
+        let mut gap = AuditEntry::new(EntryKind::Gap, now_ms);
+        gap.source = Some(batch.source.clone());
+        gap.detail = Some(format!(
+            "{} entries are missing: counters {from} to {}",
+            receipt.entries_missing,
+            batch.first_counter - 1
+        ));
+        change.entries.push(gap);
+    }
+    let known = usize::try_from(receipt.entries_known).unwrap_or(usize::MAX);
+    for entry in batch.entries.iter().skip(known) {
+        let mut entry = entry.clone();
+        // Whoever sends the batch says who reports, entry by entry.
+        entry.source = Some(batch.source.clone());
+        entry.detail = entry.detail.as_deref().map(clip);
+        if let (EntryKind::Outcome, Some(outcome), Some(hold_id)) = (entry.kind, entry.outcome, &entry.hold_id) {
+            change.writes.push(Write::SetOutcome { hold_id: hold_id.clone(), outcome });
+        }
+        change.entries.push(entry);
+    }
+    change
+}
+
+/// The words of a person, no longer than an entry may carry.
+pub fn clip(detail: &str) -> String {
+    detail.chars().take(DETAIL_CHARS_MAX).collect()
+}

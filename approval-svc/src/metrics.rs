@@ -1,0 +1,95 @@
+//! Step 12: what the service counts. Every label has a fixed set of values, so the number of series is bounded.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdpoint_core::approval::ApprovalStatus;
+use holdpoint_core::audit::{AuditEntry, EntryKind};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VerdictLabel {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+/// Every metric of the service.
+pub struct Metrics {
+    registry: Registry,
+    approvals: Family<StatusLabel, Gauge>,
+    holds_waiting: Gauge,
+    reviews: Family<VerdictLabel, Counter>,
+    claims: Counter,
+    audit_entries: Family<KindLabel, Counter>,
+    commit_seconds: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("holdpoint");
+        let approvals = Family::default();
+        registry.register("approvals", "Approvals by status", approvals.clone());
+        let holds_waiting = Gauge::default();
+        registry.register("holds_waiting", "Live calls that wait on an open approval", holds_waiting.clone());
+        let reviews = Family::default();
+        registry.register("reviews", "Reviews by verdict", reviews.clone());
+        let claims = Counter::default();
+        registry.register("claims", "Grants used", claims.clone());
+        let audit_entries = Family::default();
+        registry.register("audit_entries", "Audit entries appended, by kind", audit_entries.clone());
+        // 0.5 ms to 8 s.
+        let commit_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 15));
+        let help = "Time until a change was durable, in seconds";
+        registry.register("commit_seconds", help, commit_seconds.clone());
+        Self { registry, approvals, holds_waiting, reviews, claims, audit_entries, commit_seconds }
+    }
+}
+
+impl Metrics {
+    /// Counts one durable change by the entries that report it.
+    pub fn committed(&self, took: Duration, entries: &[AuditEntry]) {
+        self.commit_seconds.observe(took.as_secs_f64());
+        for entry in entries {
+            self.audit_entries.get_or_create(&KindLabel { kind: entry.kind.as_str() }).inc();
+            match (entry.kind, entry.status.as_deref()) {
+                (EntryKind::Review, Some("approve")) => {
+                    self.reviews.get_or_create(&VerdictLabel { verdict: "approve" }).inc();
+                }
+                (EntryKind::Review, Some("deny")) => {
+                    self.reviews.get_or_create(&VerdictLabel { verdict: "deny" }).inc();
+                }
+                (EntryKind::Claim, _) => {
+                    self.claims.inc();
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Everything in the OpenMetrics text format. What is counted in the database comes as arguments.
+    pub fn text(&self, by_status: &BTreeMap<ApprovalStatus, u64>, holds_waiting: u64) -> Result<String, std::fmt::Error> {
+        for (status, count) in by_status {
+            let gauge = self.approvals.get_or_create(&StatusLabel { status: status.as_str() });
+            gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        self.holds_waiting.set(i64::try_from(holds_waiting).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,88 @@
+//! Every route on one page, with the roles that may take it. Steps 8 and 12 over HTTP.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
+use axum::routing::{MethodRouter, get, post};
+
+use crate::approvals::Approvals;
+use crate::http::{approvals, audit, auth, events, holds, policies, problem, status};
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use crate::tokens::Role::{self, Admin, Approver, Auditor, Enforcer};
+
+#[cfg(test)]
+mod tests;
+
+/// Most bytes of one request's body.
+const BODY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
+
+/// What the handlers call.
+#[derive(Clone)]
+pub struct App {
+    pub store: Arc<dyn Store>,
+    pub approvals: Approvals,
+    pub ledger: Ledger,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The whole API.
+pub fn router(app: App) -> Router {
+    let may = |roles: &'static [Role]| Gate { app: app.clone(), roles };
+    Router::new()
+        .route("/v1/approvals", may(&[Enforcer]).post(approvals::open).merge(may(READERS).get(approvals::list)))
+        .route("/v1/approvals/{id}", may(&[Enforcer, Approver, Auditor, Admin]).get(approvals::show))
+        .route("/v1/approvals/{id}/reviews", may(&[Approver]).post(approvals::review))
+        .route("/v1/approvals/{id}/claim", may(&[Enforcer]).post(approvals::claim))
+        .route("/v1/approvals/{id}/revoke", may(&[Approver, Admin]).post(approvals::revoke))
+        .route("/v1/holds/{hold_id}/withdraw", may(&[Enforcer]).post(holds::withdraw))
+        .route(
+            "/v1/policies/{snapshot_id}",
+            may(&[Enforcer, Admin]).put(policies::register).merge(may(EVERYBODY).get(policies::show)),
+        )
+        .route("/v1/audit/entries", may(&[Enforcer]).post(audit::append))
+        .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
+        .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
+        .route("/v1/events", may(READERS).get(events::stream))
+        .route("/livez", get(status::live))
+        .route("/readyz", get(status::ready))
+        .route("/metrics", get(status::metrics))
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(app)
+}
+
+/// Those who see approvals whole.
+const READERS: &[Role] = &[Approver, Auditor, Admin];
+const EVERYBODY: &[Role] = &[Enforcer, Approver, Auditor, Admin];
+
+/// Puts a route behind a token of one of the roles.
+struct Gate {
+    app: App,
+    roles: &'static [Role],
+}
+
+impl Gate {
+    fn get<T: 'static>(self, handler: impl Handler<T, App>) -> MethodRouter<App> {
+        self.guard(get(handler))
+    }
+
+    fn post<T: 'static>(self, handler: impl Handler<T, App>) -> MethodRouter<App> {
+        self.guard(post(handler))
+    }
+
+    fn put<T: 'static>(self, handler: impl Handler<T, App>) -> MethodRouter<App> {
+        self.guard(axum::routing::put(handler))
+    }
+
+    fn guard(self, route: MethodRouter<App>) -> MethodRouter<App> {
+        let roles = self.roles;
+        let admit = move |State(app): State<App>, request: Request, next: Next| auth::admit(app, roles, request, next);
+        route.layer(middleware::from_fn_with_state(self.app, admit))
+    }
+}

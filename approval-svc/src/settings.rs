@@ -1,0 +1,44 @@
+//! What `holdpoint serve` is told, checked before anything is opened.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Checked settings of the service.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    /// Pending approvals that one principal may have.
+    pub pending_per_principal_max: u64,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error(
+        "`--listen {0}` can be reached from other machines, and this version speaks plain HTTP, which would show \
+         tokens and arguments to the network: listen on 127.0.0.1 and put a TLS proxy in front, or say \
+         `--insecure-listen` where the network itself encrypts"
+    )]
+    Exposed(SocketAddr),
+    #[error("`--pending-per-principal-max` must be at least 1: with 0, nothing could ever ask for approval")]
+    PendingMax,
+}
+
+impl Settings {
+    /// Refuses what would expose the service by accident.
+    pub fn new(
+        listen: SocketAddr,
+        insecure_listen: bool,
+        data_dir: PathBuf,
+        pending_per_principal_max: u64,
+    ) -> Result<Self, SettingsError> {
+        if !listen.ip().is_loopback() && !insecure_listen {
+            return Err(SettingsError::Exposed(listen));
+        }
+        if pending_per_principal_max == 0 {
+            return Err(SettingsError::PendingMax);
+        }
+        Ok(Self { listen, data_dir, pending_per_principal_max })
+    }
+}

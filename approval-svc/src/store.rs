@@ -1,0 +1,188 @@
+//! Steps 8 to 12: where approvals, policies, tokens and the log live. One door for every write.
+//!
+//! A [`Change`] is a few writes, each with its own condition, and the audit entries that report them. It happens as a
+//! whole or, when a condition does not hold, not at all. Rows are the truth: whoever waits reads them again.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus, WithdrawCause};
+use holdpoint_core::audit::merkle::Frontier;
+use holdpoint_core::audit::{AuditEntry, Outcome};
+use holdpoint_core::digest::Digest;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+
+#[cfg(test)]
+pub mod contract;
+pub mod row;
+pub mod sqlite;
+
+use row::{Approval, ApprovalFilter, CheckpointRow, ClaimRow, Due, Hold, LogEntry, PolicyRow, Review, Token};
+
+/// One atomic change of state with its audit entries.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub writes: Vec<Write>,
+    /// Appended to the log in this order, in the same transaction.
+    pub entries: Vec<AuditEntry>,
+}
+
+/// One write. Each names the condition under which it happens; where that fails, the whole change fails with a
+/// [`Conflict`].
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A new pending approval. Fails when one is open for the same call and basis, or the requester has
+    /// `pending_max` pending ones.
+    OpenApproval { approval: Box<Approval>, pending_max: u64 },
+    /// An identical call comes to an open approval: whatever clock ran for its return stops. Fails when it is not open.
+    JoinApproval { id: String },
+    /// A live call waits for this approval from now on. Fails when the hold has ended.
+    BindHold { hold_id: String, approval_id: String, gateway: String, at_ms: u64 },
+    /// The hold stops waiting. Fails when it has ended already, or when it is claimed and `claimed` says otherwise.
+    EndHold { hold_id: String, cause: WithdrawCause, at_ms: u64, claimed: bool },
+    /// Nobody waits for a pending approval: withdraw it at `rejoin_by_ms`. Does nothing if a hold still waits.
+    AwaitRejoin { id: String, rejoin_by_ms: u64 },
+    /// The approval moves on. Fails unless it stands at `version` and `status` may become the new one.
+    MoveApproval(Box<ApprovalMove>),
+    /// One person's word. Fails when that person has spoken already.
+    AddReview { approval_id: String, review: Review },
+    /// The single use of a grant by a live hold. Fails when the hold has ended or has claimed.
+    AddClaim(Box<ClaimRow>),
+    /// What became of a claimed call; the first word stays. Does nothing for a hold that never claimed.
+    SetOutcome { hold_id: String, outcome: Outcome },
+    /// Registers a policy. Fails when it is registered.
+    AddPolicy(PolicyRow),
+    /// Fails when the id or the hash is taken.
+    AddToken(Token),
+    /// Fails when there is no such token, or it is revoked.
+    RevokeToken { id: String, at_ms: u64 },
+    /// Moves the counter expected next of a source. Fails unless it stands at `from`.
+    AdvanceSource { source: String, from: u64, to: u64 },
+    /// Keeps a signed checkpoint; the first one of a size stays.
+    AddCheckpoint(CheckpointRow),
+}
+
+/// Where an approval goes, by compare-and-set.
+#[derive(Clone, Debug)]
+pub struct ApprovalMove {
+    pub id: String,
+    pub from: ApprovalStatus,
+    /// The version read before; the row stands at one more afterwards.
+    pub version: u64,
+    pub to: ApprovalStatus,
+    /// The clock of the new status; `None` keeps it.
+    pub expires_at_ms: Option<u64>,
+    pub reason: Option<String>,
+    pub decided_by: Option<String>,
+    pub at_ms: u64,
+    /// A withdrawal for want of a rejoin: only if nobody has come back since.
+    pub if_rejoin_due_at_ms: Option<u64>,
+}
+
+/// Which condition of a change did not hold. Nothing of it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    #[error("an approval is open for this call already")]
+    Open,
+    #[error("the requester has too many pending approvals")]
+    TooManyPending,
+    #[error("the approval has moved on")]
+    Moved,
+    #[error("the hold has ended")]
+    HoldEnded,
+    #[error("this person has reviewed already")]
+    Reviewed,
+    #[error("the hold has claimed already")]
+    Claimed,
+    #[error("it exists already")]
+    Exists,
+    #[error("there is no such row")]
+    Missing,
+    #[error("the source stands at another counter")]
+    Counter,
+}
+
+/// Why a change was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The database could not do it; nothing was acknowledged that is not durable.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database cannot be used ({0}): check that its directory is writable and has space")]
+    Database(String),
+    #[error("the database holds {what} that this version cannot read: {problem}")]
+    Corrupt { what: &'static str, problem: String },
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+/// The log as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub frontier: Frontier,
+    pub root: Digest,
+}
+
+/// Result of a read.
+pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Where state lives. SQLite now; whatever else comes must pass the suite in `store/contract.rs`.
+pub trait Store: Send + Sync + 'static {
+    /// The one door for every write. Answers when the change is durable; with the sequence numbers (from 0) of its
+    /// entries in order. Changes of many callers share a transaction, and one that fails leaves its neighbours be.
+    fn commit(&self, change: Change) -> BoxFuture<'_, Result<Vec<u64>, CommitError>>;
+
+    /// Unix milliseconds by the clock that all expiry is measured with.
+    fn now_ms(&self) -> Read<'_, u64>;
+    /// Proves that a write could happen now, without one.
+    fn writable(&self) -> Read<'_, ()>;
+
+    /// What a poll answers; cheap.
+    fn state<'a>(&'a self, id: &'a str) -> Read<'a, Option<ApprovalState>>;
+    /// Everything about one approval.
+    fn approval<'a>(&'a self, id: &'a str) -> Read<'a, Option<Approval>>;
+    /// The pending request or the unused grant for this call under this basis.
+    fn open_approval(&self, call_digest: Digest, basis: Digest) -> Read<'_, Option<Approval>>;
+    /// Newest first.
+    fn approvals(&self, filter: ApprovalFilter) -> Read<'_, Vec<Approval>>;
+    /// Up to `rows_max` approvals whose clock has run out at `now_ms`.
+    fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>>;
+    /// In the order they came.
+    fn reviews<'a>(&'a self, approval_id: &'a str) -> Read<'a, Vec<Review>>;
+    fn hold<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<Hold>>;
+    /// Holds of this approval that have neither ended nor claimed.
+    fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64>;
+    fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>>;
+
+    fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>>;
+    fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
+    fn tokens(&self) -> Read<'_, Vec<Token>>;
+
+    fn head(&self) -> Read<'_, Head>;
+    /// Entries from sequence number `from` on, at most `rows_max`.
+    fn entries(&self, from: u64, rows_max: u32) -> Read<'_, Vec<LogEntry>>;
+    /// The counter expected next of a source; `None` for one never seen.
+    fn source_counter<'a>(&'a self, source: &'a str) -> Read<'a, Option<u64>>;
+    /// The newest signed checkpoint.
+    fn checkpoint(&self) -> Read<'_, Option<CheckpointRow>>;
+    /// Signed checkpoints with a size above `size`, at most `rows_max`, the smallest first.
+    fn checkpoints(&self, size: u64, rows_max: u32) -> Read<'_, Vec<CheckpointRow>>;
+
+    /// How many approvals stand in each status.
+    fn status_counts(&self) -> Read<'_, BTreeMap<ApprovalStatus, u64>>;
+    /// How many holds wait on open approvals.
+    fn holds_waiting_total(&self) -> Read<'_, u64>;
+}
+
+/// Reads back the word that a unit enum writes in JSON and in the database.
+pub fn read_word<T: DeserializeOwned>(word: &str) -> Option<T> {
+    let text: StrDeserializer<'_, serde::de::value::Error> = word.into_deserializer();
+    T::deserialize(text).ok()
+}

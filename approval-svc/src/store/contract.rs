@@ -1,0 +1,334 @@
+//! What every store must do. One suite: `sqlite` runs it, and so will whatever database comes next.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::join_all;
+use holdpoint_core::approval::{ApprovalStatus, CALL_DIGEST_TAG, OpenApproval, WithdrawCause};
+use holdpoint_core::audit::merkle::root_of;
+use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
+use holdpoint_core::digest::{Digest, hex_encode};
+use serde_json::json;
+
+use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, PolicyRow, Review};
+use super::sqlite::SqliteStore;
+use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
+use crate::approvals::ReviewVerdict;
+
+/// When every bench starts: Unix milliseconds.
+pub const START_MS: u64 = 1_700_000_000_000;
+/// The policy that every bench has registered.
+pub const POLICY: &str = "{}";
+
+/// A store of its own, and its clock.
+pub struct Bench {
+    pub store: Arc<dyn Store>,
+    pub clock_ms: Arc<AtomicU64>,
+    pub dir: PathBuf,
+}
+
+impl Bench {
+    pub fn advance(&self, ms: u64) {
+        self.clock_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// An empty directory that no other test has.
+pub fn scratch_dir() -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("holdpoint-test-{}", uuid::Uuid::now_v7().simple()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A fresh store.
+pub async fn open() -> Bench {
+    let dir = scratch_dir();
+    let clock_ms = Arc::new(AtomicU64::new(START_MS));
+    let clock = Arc::clone(&clock_ms);
+    let store = SqliteStore::open(&dir.join("holdpoint.db"), Arc::new(move || clock.load(Ordering::SeqCst))).await;
+    Bench { store: Arc::new(store.unwrap()), clock_ms, dir }
+}
+
+/// Like [`open`], with [`POLICY`] registered by the id that [`asked`] cites.
+pub async fn open_with_policy() -> Bench {
+    let bench = open().await;
+    let row = PolicyRow {
+        snapshot_id: snapshot_id(),
+        canonical: POLICY.to_owned(),
+        registered_at_ms: START_MS,
+    };
+    bench.store.commit(one(Write::AddPolicy(row))).await.unwrap();
+    bench
+}
+
+pub fn snapshot_id() -> Digest {
+    crate::policies::id_of(POLICY)
+}
+
+/// A 128-bit number as holds and nonces are written.
+pub fn number(n: u128) -> String {
+    hex_encode(&n.to_be_bytes())
+}
+
+/// Hold `hold` asks for call `call` under basis `basis`; one of `sre` must approve.
+pub fn asked(hold: u128, call: &str, basis: &str) -> OpenApproval {
+    let call_text = json!({"call": call}).to_string();
+    let call_digest = Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes());
+    serde_json::from_value(json!({
+        "hold_id": number(hold), "gateway": "edge", "call_text": call_text, "call_digest": call_digest,
+        "principal": {"issuer": "https://idp", "subject": "bob", "agent_id": "bot", "actor_type": "agent"},
+        "server": "github", "method": "tools/call", "target": "create_issue",
+        "envelope": envelope(),
+        "reasons": [{"rule_id": "writes", "text": "a person looks at writes"}],
+        "requirement": {"all_of": [{"group": "sre", "min": 1}], "decide_within_ms": 10_000, "claim_within_ms": 5_000},
+        "constraints": {"max_runtime_ms": 30_000},
+        "snapshot_id": snapshot_id(), "basis": Digest::of(basis.as_bytes()),
+    }))
+    .unwrap()
+}
+
+fn envelope() -> serde_json::Value {
+    json!({
+        "topic": "job.mcp.tool", "labels": {"mcp.action": "write"}, "meta": {"risk_tags": [], "requires": []},
+    })
+}
+
+fn one(write: Write) -> Change {
+    Change { writes: vec![write], entries: Vec::new() }
+}
+
+fn entry(detail: &str) -> AuditEntry {
+    AuditEntry { detail: Some(detail.to_owned()), ..AuditEntry::new(EntryKind::Decision, START_MS) }
+}
+
+fn pending(id: &str, asked: OpenApproval) -> Approval {
+    Approval {
+        id: id.to_owned(),
+        status: ApprovalStatus::Pending,
+        version: 1,
+        expires_at_ms: START_MS + asked.requirement.decide_within_ms,
+        asked,
+        opened_at_ms: START_MS,
+        rejoin_by_ms: None,
+        uses_left: 1,
+        reason: None,
+        decided_by: None,
+        decided_at_ms: None,
+    }
+}
+
+fn opening(id: &str, hold: u128, call: &str) -> Change {
+    let approval = Box::new(pending(id, asked(hold, call, "basis")));
+    let bind = Write::BindHold {
+        hold_id: number(hold),
+        approval_id: id.to_owned(),
+        gateway: "edge".to_owned(),
+        at_ms: START_MS,
+    };
+    Change { writes: vec![Write::OpenApproval { approval, pending_max: 10 }, bind], entries: vec![entry(id)] }
+}
+
+fn moving(id: &str, from: ApprovalStatus, version: u64, to: ApprovalStatus) -> ApprovalMove {
+    ApprovalMove {
+        id: id.to_owned(),
+        from,
+        version,
+        to,
+        expires_at_ms: None,
+        reason: None,
+        decided_by: None,
+        at_ms: START_MS,
+        if_rejoin_due_at_ms: None,
+    }
+}
+
+#[track_caller]
+fn lost(answer: Result<Vec<u64>, CommitError>, conflict: Conflict) {
+    match answer {
+        Err(CommitError::Conflict(found)) => assert_eq!(found, conflict),
+        other => panic!("expected {conflict:?}, found {other:?}"),
+    }
+}
+
+/// Runs the whole suite; `fresh` gives a bench with the policy registered.
+pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
+    the_log_grows_by_every_entry(&*fresh().await.store).await;
+    a_failed_change_leaves_no_trace_and_spares_its_neighbours(&*fresh().await.store).await;
+    one_call_has_one_open_approval(&*fresh().await.store).await;
+    a_move_needs_the_version_and_an_edge(&*fresh().await.store).await;
+    a_grant_is_used_once_by_a_live_hold(&*fresh().await.store).await;
+    an_ended_hold_stays_ended(&*fresh().await.store).await;
+    nobody_waiting_starts_the_rejoin_clock(&*fresh().await.store).await;
+    a_person_reviews_once(&*fresh().await.store).await;
+    counters_advance_from_where_they_stand(&*fresh().await.store).await;
+    lists_come_newest_first_in_pages(&*fresh().await.store).await;
+}
+
+async fn the_log_grows_by_every_entry(store: &dyn Store) {
+    let commits = (0..50).map(|at| {
+        let entries = vec![entry(&format!("{at} a")), entry(&format!("{at} b"))];
+        store.commit(Change { writes: Vec::new(), entries })
+    });
+    let mut seqs = Vec::new();
+    for answer in join_all(commits).await {
+        let pair = answer.unwrap();
+        assert_eq!(pair[1], pair[0] + 1, "the entries of one change stand together");
+        seqs.extend(pair);
+    }
+    seqs.sort_unstable();
+    assert_eq!(seqs, (0..100).collect::<Vec<u64>>());
+    let rows = store.entries(0, 1_000).await.unwrap();
+    let head = store.head().await.unwrap();
+    assert_eq!(head.frontier.size(), 100);
+    assert_eq!(head.root, root_of(rows.iter().map(|row| row.leaf_hash)));
+    assert_eq!(head.root, head.frontier.root());
+    assert_eq!(store.entries(98, 1).await.unwrap()[0].seq, 98);
+}
+
+async fn a_failed_change_leaves_no_trace_and_spares_its_neighbours(store: &dyn Store) {
+    let good = opening("a", 1, "first");
+    let mut bad = opening("b", 2, "second");
+    bad.writes.push(Write::MoveApproval(Box::new(moving("none", ApprovalStatus::Pending, 1, ApprovalStatus::Denied))));
+    let other = opening("c", 3, "third");
+    let (good, bad, other) = tokio::join!(store.commit(good), store.commit(bad), store.commit(other));
+    assert_eq!([good.unwrap(), other.unwrap()], [[0], [1]]);
+    lost(bad, Conflict::Moved);
+    assert_eq!(store.approval("b").await.unwrap(), None);
+    assert_eq!(store.hold(&number(2)).await.unwrap(), None);
+    assert_eq!(store.head().await.unwrap().frontier.size(), 2);
+    assert_eq!(store.approval("a").await.unwrap(), Some(pending("a", asked(1, "first", "basis"))));
+}
+
+async fn one_call_has_one_open_approval(store: &dyn Store) {
+    let (first, second) = tokio::join!(store.commit(opening("a", 1, "x")), store.commit(opening("b", 2, "x")));
+    first.unwrap();
+    lost(second, Conflict::Open);
+    let Change { writes, .. } = opening("b", 2, "y");
+    let Write::OpenApproval { approval, .. } = &writes[0] else { panic!("an opening opens") };
+    lost(store.commit(one(Write::OpenApproval { approval: approval.clone(), pending_max: 1 })).await, Conflict::TooManyPending);
+    let denied = moving("a", ApprovalStatus::Pending, 1, ApprovalStatus::Denied);
+    store.commit(one(Write::MoveApproval(Box::new(denied)))).await.unwrap();
+    lost(store.commit(one(Write::JoinApproval { id: "a".to_owned() })).await, Conflict::Moved);
+    store.commit(opening("b", 2, "x")).await.unwrap();
+    let asked = asked(1, "x", "basis");
+    let open = store.open_approval(asked.call_digest, asked.basis).await.unwrap().unwrap();
+    assert_eq!(open.id, "b");
+}
+
+async fn a_move_needs_the_version_and_an_edge(store: &dyn Store) {
+    use ApprovalStatus::{Approved, Denied, Pending};
+    store.commit(opening("a", 1, "x")).await.unwrap();
+    let step = |from, version, to| store.commit(one(Write::MoveApproval(Box::new(moving("a", from, version, to)))));
+    lost(step(Pending, 2, Approved).await, Conflict::Moved);
+    step(Pending, 1, Pending).await.unwrap();
+    step(Pending, 2, Approved).await.unwrap();
+    lost(step(Approved, 3, Denied).await, Conflict::Moved);
+    let state = store.state("a").await.unwrap().unwrap();
+    assert_eq!((state.status, state.version), (Approved, 3));
+    assert_eq!(store.status_counts().await.unwrap().get(&Approved), Some(&1));
+}
+
+async fn a_grant_is_used_once_by_a_live_hold(store: &dyn Store) {
+    use ApprovalStatus::{Approved, Consumed, Pending};
+    store.commit(opening("a", 1, "x")).await.unwrap();
+    store.commit(one(Write::MoveApproval(Box::new(moving("a", Pending, 1, Approved))))).await.unwrap();
+    let claim = |hold| {
+        let row = ClaimRow {
+            hold_id: number(hold),
+            approval_id: "a".to_owned(),
+            nonce: number(9),
+            claim: "{}".to_owned(),
+            signature: "00".to_owned(),
+            claimed_at_ms: START_MS,
+            outcome: None,
+        };
+        let used = Write::MoveApproval(Box::new(moving("a", Approved, 2, Consumed)));
+        store.commit(Change { writes: vec![used, Write::AddClaim(Box::new(row))], entries: Vec::new() })
+    };
+    lost(claim(2).await, Conflict::HoldEnded);
+    let (first, second) = tokio::join!(claim(1), claim(1));
+    first.unwrap();
+    lost(second, Conflict::Moved);
+    assert_eq!(store.approval("a").await.unwrap().unwrap().uses_left, 0);
+    for outcome in [Outcome::Committed, Outcome::Failed] {
+        store.commit(one(Write::SetOutcome { hold_id: number(1), outcome })).await.unwrap();
+    }
+    let row = store.claim(&number(1)).await.unwrap().unwrap();
+    assert_eq!(row.outcome, Some(Outcome::Committed), "the first word stays");
+    assert_eq!(store.holds_waiting("a").await.unwrap(), 0);
+}
+
+async fn an_ended_hold_stays_ended(store: &dyn Store) {
+    let end = |claimed| Write::EndHold { hold_id: number(1), cause: WithdrawCause::ClientGone, at_ms: START_MS, claimed };
+    lost(store.commit(one(end(true))).await, Conflict::Claimed);
+    store.commit(one(end(false))).await.unwrap();
+    lost(store.commit(one(end(false))).await, Conflict::HoldEnded);
+    lost(store.commit(opening("a", 1, "x")).await, Conflict::HoldEnded);
+    assert_eq!(store.approval("a").await.unwrap(), None);
+    assert_eq!(store.hold(&number(1)).await.unwrap().unwrap().ended_at_ms, Some(START_MS));
+}
+
+async fn nobody_waiting_starts_the_rejoin_clock(store: &dyn Store) {
+    store.commit(opening("a", 1, "x")).await.unwrap();
+    let rejoin = || Write::AwaitRejoin { id: "a".to_owned(), rejoin_by_ms: START_MS + 50 };
+    store.commit(one(rejoin())).await.unwrap();
+    assert_eq!(store.due(START_MS + 50, 10).await.unwrap(), [], "a hold still waits");
+    let end = Write::EndHold { hold_id: number(1), cause: WithdrawCause::ClientGone, at_ms: START_MS, claimed: false };
+    store.commit(Change { writes: vec![end, rejoin()], entries: Vec::new() }).await.unwrap();
+    let due = store.due(START_MS + 50, 10).await.unwrap();
+    assert_eq!(due.iter().map(|due| (due.id.as_str(), due.cause)).collect::<Vec<_>>(), [("a", DueCause::Rejoin)]);
+    assert_eq!(store.due(START_MS + 10_000, 10).await.unwrap()[0].cause, DueCause::Clock);
+    store.commit(one(Write::JoinApproval { id: "a".to_owned() })).await.unwrap();
+    let late = ApprovalMove {
+        if_rejoin_due_at_ms: Some(START_MS + 50),
+        ..moving("a", ApprovalStatus::Pending, 1, ApprovalStatus::Withdrawn)
+    };
+    lost(store.commit(one(Write::MoveApproval(Box::new(late)))).await, Conflict::Moved);
+}
+
+async fn a_person_reviews_once(store: &dyn Store) {
+    store.commit(opening("a", 1, "x")).await.unwrap();
+    let review = Review {
+        issuer: "local".to_owned(),
+        subject: "alice".to_owned(),
+        groups: BTreeSet::from(["sre".to_owned()]),
+        verdict: ReviewVerdict::Deny,
+        reason: Some("no".to_owned()),
+        at_ms: START_MS,
+    };
+    let add = || one(Write::AddReview { approval_id: "a".to_owned(), review: review.clone() });
+    store.commit(add()).await.unwrap();
+    lost(store.commit(add()).await, Conflict::Reviewed);
+    assert_eq!(store.reviews("a").await.unwrap(), [review.clone()]);
+}
+
+async fn counters_advance_from_where_they_stand(store: &dyn Store) {
+    let advance = |from, to| one(Write::AdvanceSource { source: "edge/1".to_owned(), from, to });
+    assert_eq!(store.source_counter("edge/1").await.unwrap(), None);
+    store.commit(advance(0, 5)).await.unwrap();
+    lost(store.commit(advance(0, 5)).await, Conflict::Counter);
+    store.commit(advance(5, 6)).await.unwrap();
+    assert_eq!(store.source_counter("edge/1").await.unwrap(), Some(6));
+}
+
+async fn lists_come_newest_first_in_pages(store: &dyn Store) {
+    for (at, id) in ["a", "b", "c"].into_iter().enumerate() {
+        store.commit(opening(id, at as u128, id)).await.unwrap();
+    }
+    let list = async |before_id: Option<&str>, status| {
+        let filter = ApprovalFilter { status, before_id: before_id.map(str::to_owned), rows_max: 2, server: None };
+        let rows = store.approvals(filter).await.unwrap();
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None, None).await, ["c", "b"]);
+    assert_eq!(list(Some("b"), Some(ApprovalStatus::Pending)).await, ["a"]);
+    assert_eq!(list(None, Some(ApprovalStatus::Denied)).await, [""; 0]);
+}

@@ -1,0 +1,146 @@
+//! Steps 8 to 12: the rows as the rest of the service sees them, whatever database keeps them.
+
+use std::collections::BTreeSet;
+
+use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, OpenApproval};
+use holdpoint_core::audit::Outcome;
+use holdpoint_core::digest::Digest;
+
+use crate::approvals::ReviewVerdict;
+use crate::tokens::Role;
+
+/// One approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    pub id: String,
+    pub status: ApprovalStatus,
+    /// Counts reviews and changes of status; who waits is not part of it.
+    pub version: u64,
+    /// As the first hold asked.
+    pub asked: OpenApproval,
+    pub opened_at_ms: u64,
+    /// When a pending request expires, or a grant lapses.
+    pub expires_at_ms: u64,
+    pub rejoin_by_ms: Option<u64>,
+    pub uses_left: u32,
+    pub reason: Option<String>,
+    pub decided_by: Option<String>,
+    pub decided_at_ms: Option<u64>,
+}
+
+impl Approval {
+    /// What the filter reads of it.
+    pub fn state(&self) -> ApprovalState {
+        ApprovalState {
+            schema: APPROVAL_SCHEMA.to_owned(),
+            id: self.id.clone(),
+            status: self.status,
+            version: self.version,
+            call_digest: self.asked.call_digest,
+            reason: self.reason.clone(),
+            decided_by: self.decided_by.clone(),
+            expires_at_ms: self.expires_at_ms,
+        }
+    }
+}
+
+/// Which approvals to list.
+#[derive(Clone, Debug, Default)]
+pub struct ApprovalFilter {
+    pub status: Option<ApprovalStatus>,
+    pub server: Option<String>,
+    /// Only those older than this id (ids grow with time).
+    pub before_id: Option<String>,
+    pub rows_max: u32,
+}
+
+/// An approval whose clock has run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub id: String,
+    pub status: ApprovalStatus,
+    pub version: u64,
+    pub cause: DueCause,
+}
+
+/// Which of its clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DueCause {
+    /// Nobody decided, or nobody claimed, in time.
+    Clock,
+    /// The client left and no identical call came back in time.
+    Rejoin,
+}
+
+/// One live call that waits, or waited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    pub hold_id: String,
+    /// Absent when it was withdrawn before it opened anything.
+    pub approval_id: Option<String>,
+    pub ended_at_ms: Option<u64>,
+}
+
+/// What one person said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Review {
+    pub issuer: String,
+    pub subject: String,
+    /// As they were when the person spoke.
+    pub groups: BTreeSet<String>,
+    pub verdict: ReviewVerdict,
+    pub reason: Option<String>,
+    pub at_ms: u64,
+}
+
+/// The single use of a grant, with the answer that was signed for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimRow {
+    pub hold_id: String,
+    pub approval_id: String,
+    pub nonce: String,
+    pub claim: String,
+    pub signature: String,
+    pub claimed_at_ms: u64,
+    pub outcome: Option<Outcome>,
+}
+
+/// One registered policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyRow {
+    pub snapshot_id: Digest,
+    pub canonical: String,
+    pub registered_at_ms: u64,
+}
+
+/// A token as stored: never the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub id: String,
+    /// SHA-256 of the secret.
+    pub hash: Digest,
+    pub role: Role,
+    pub issuer: String,
+    pub subject: String,
+    pub groups: BTreeSet<String>,
+    pub created_at_ms: u64,
+    pub revoked_at_ms: Option<u64>,
+}
+
+/// One leaf of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    pub seq: u64,
+    /// The exact text that was hashed.
+    pub body: String,
+    pub leaf_hash: Digest,
+}
+
+/// One signed checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointRow {
+    pub size: u64,
+    /// The signed note, whole.
+    pub note: String,
+    pub signed_at_ms: u64,
+}

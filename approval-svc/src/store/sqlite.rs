@@ -1,0 +1,208 @@
+//! Steps 8 to 12: the store on SQLite. One connection writes, a few read; write-ahead log, every commit on the disk.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus};
+use holdpoint_core::digest::Digest;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::row::{Approval, ApprovalFilter, CheckpointRow, ClaimRow, Due, Hold, LogEntry, PolicyRow, Review, Token};
+use super::{Change, CommitError, Head, Read, Store, StoreError};
+
+mod append;
+mod column;
+mod reads;
+mod writer;
+mod writes;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a statement waits for another process that holds the database, such as `holdpoint token create`.
+const BUSY_MS_MAX: u64 = 5_000;
+const READERS_MAX: u32 = 4;
+/// Two processes that meet on a new database both migrate it; the one that loses tries again.
+const MIGRATE_TRIES_MAX: u32 = 5;
+const MIGRATE_RETRY_MS: u64 = 100;
+/// Changes that wait for the writer; more wait at the door.
+const JOBS_MAX: usize = 4_096;
+
+/// Tells Unix milliseconds. A test brings its own.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The clock of this machine.
+pub fn machine_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// The store in one SQLite file. Several processes may have it open: each write transaction starts from the log's
+/// head as it stands in the file.
+pub struct SqliteStore {
+    jobs: mpsc::Sender<writer::Job>,
+    readers: SqlitePool,
+    clock: Clock,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it where there is none, and brings its schema up to date.
+    pub async fn open(file: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_millis(BUSY_MS_MAX))
+            .disable_statement_logging();
+        let mut connection = options.connect().await?;
+        migrate(&mut connection).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .connect_with(options.pragma("query_only", "on"))
+            .await?;
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        tokio::spawn(writer::run(connection, inbox));
+        Ok(Self { jobs, readers, clock })
+    }
+
+    async fn send(&self, change: Change, dry: bool) -> Result<Vec<u64>, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(writer::Job { change, dry, answer }).await.map_err(|_| StoreError::Stopped)?;
+        answered.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let mut tries = 1;
+    loop {
+        match MIGRATIONS.run(&mut *connection).await {
+            Ok(()) => return Ok(()),
+            Err(error) if tries == MIGRATE_TRIES_MAX => return Err(StoreError::Database(error.to_string())),
+            Err(_) => tries += 1,
+        }
+        tokio::time::sleep(Duration::from_millis(MIGRATE_RETRY_MS)).await;
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl From<sqlx::Error> for CommitError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl Store for SqliteStore {
+    fn commit(&self, change: Change) -> BoxFuture<'_, Result<Vec<u64>, CommitError>> {
+        self.send(change, false).boxed()
+    }
+
+    fn now_ms(&self) -> Read<'_, u64> {
+        let now_ms = (self.clock)();
+        async move { Ok(now_ms) }.boxed()
+    }
+
+    fn writable(&self) -> Read<'_, ()> {
+        async move {
+            match self.send(Change::default(), true).await {
+                Ok(_) => Ok(()),
+                Err(CommitError::Store(error)) => Err(error),
+                Err(CommitError::Conflict(conflict)) => Err(StoreError::Database(conflict.to_string())),
+            }
+        }
+        .boxed()
+    }
+
+    fn state<'a>(&'a self, id: &'a str) -> Read<'a, Option<ApprovalState>> {
+        reads::state(&self.readers, id).boxed()
+    }
+
+    fn approval<'a>(&'a self, id: &'a str) -> Read<'a, Option<Approval>> {
+        reads::approval(&self.readers, id).boxed()
+    }
+
+    fn open_approval(&self, call_digest: Digest, basis: Digest) -> Read<'_, Option<Approval>> {
+        reads::open_approval(&self.readers, call_digest, basis).boxed()
+    }
+
+    fn approvals(&self, filter: ApprovalFilter) -> Read<'_, Vec<Approval>> {
+        reads::approvals(&self.readers, filter).boxed()
+    }
+
+    fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>> {
+        reads::due(&self.readers, now_ms, rows_max).boxed()
+    }
+
+    fn reviews<'a>(&'a self, approval_id: &'a str) -> Read<'a, Vec<Review>> {
+        reads::reviews(&self.readers, approval_id).boxed()
+    }
+
+    fn hold<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<Hold>> {
+        reads::hold(&self.readers, hold_id).boxed()
+    }
+
+    fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64> {
+        reads::holds_waiting(&self.readers, approval_id).boxed()
+    }
+
+    fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>> {
+        reads::claim(&self.readers, hold_id).boxed()
+    }
+
+    fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>> {
+        reads::policy(&self.readers, snapshot_id).boxed()
+    }
+
+    fn token(&self, hash: Digest) -> Read<'_, Option<Token>> {
+        reads::token(&self.readers, hash).boxed()
+    }
+
+    fn tokens(&self) -> Read<'_, Vec<Token>> {
+        reads::tokens(&self.readers).boxed()
+    }
+
+    fn head(&self) -> Read<'_, Head> {
+        reads::head(&self.readers).boxed()
+    }
+
+    fn entries(&self, from: u64, rows_max: u32) -> Read<'_, Vec<LogEntry>> {
+        reads::entries(&self.readers, from, rows_max).boxed()
+    }
+
+    fn source_counter<'a>(&'a self, source: &'a str) -> Read<'a, Option<u64>> {
+        reads::source_counter(&self.readers, source).boxed()
+    }
+
+    fn checkpoint(&self) -> Read<'_, Option<CheckpointRow>> {
+        reads::checkpoint(&self.readers).boxed()
+    }
+
+    fn checkpoints(&self, size: u64, rows_max: u32) -> Read<'_, Vec<CheckpointRow>> {
+        reads::checkpoints(&self.readers, size, rows_max).boxed()
+    }
+
+    fn status_counts(&self) -> Read<'_, BTreeMap<ApprovalStatus, u64>> {
+        reads::status_counts(&self.readers).boxed()
+    }
+
+    fn holds_waiting_total(&self) -> Read<'_, u64> {
+        reads::holds_waiting_total(&self.readers).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Steps 8 to 12: every read, from the reader pool.
+
+use std::collections::BTreeMap;
+
+use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus};
+use holdpoint_core::digest::Digest;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{Row, SqliteConnection};
+
+use super::append::read_head;
+use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, word};
+use crate::store::row::{
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Due, DueCause, Hold, LogEntry, PolicyRow, Review, Token,
+};
+use crate::store::{Head, StoreError};
+
+type Answer<T> = Result<T, StoreError>;
+
+pub(super) async fn state(readers: &SqlitePool, id: &str) -> Answer<Option<ApprovalState>> {
+    let row = sqlx::query(
+        "SELECT id, status, version, call_digest, reason, decided_by, expires_at_ms FROM approvals WHERE id = $1",
+    )
+    .bind(id)
+    .fetch_optional(readers)
+    .await?;
+    row.map(|row| {
+        Ok(ApprovalState {
+            schema: APPROVAL_SCHEMA.to_owned(),
+            id: row.try_get("id")?,
+            status: word(row.try_get("status")?, "a status")?,
+            version: nat(row.try_get("version")?),
+            call_digest: digest_from_text(row.try_get("call_digest")?, "a call digest")?,
+            reason: row.try_get("reason")?,
+            decided_by: row.try_get("decided_by")?,
+            expires_at_ms: nat(row.try_get("expires_at_ms")?),
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn approval(readers: &SqlitePool, id: &str) -> Answer<Option<Approval>> {
+    let row = sqlx::query("SELECT * FROM approvals WHERE id = $1").bind(id).fetch_optional(readers).await?;
+    row.as_ref().map(approval_of).transpose()
+}
+
+pub(super) async fn open_approval(
+    readers: &SqlitePool,
+    call_digest: Digest,
+    basis: Digest,
+) -> Answer<Option<Approval>> {
+    let row = sqlx::query(
+        "SELECT * FROM approvals WHERE call_digest = $1 AND basis = $2 AND status IN ('pending', 'approved')",
+    )
+    .bind(call_digest.to_string())
+    .bind(basis.to_string())
+    .fetch_optional(readers)
+    .await?;
+    row.as_ref().map(approval_of).transpose()
+}
+
+pub(super) async fn approvals(readers: &SqlitePool, filter: ApprovalFilter) -> Answer<Vec<Approval>> {
+    let rows = sqlx::query(
+        "SELECT * FROM approvals WHERE ($1 IS NULL OR status = $1) AND ($2 IS NULL OR server = $2) \
+         AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+    )
+    .bind(filter.status.map(ApprovalStatus::as_str))
+    .bind(filter.server)
+    .bind(filter.before_id)
+    .bind(i64::from(filter.rows_max))
+    .fetch_all(readers)
+    .await?;
+    rows.iter().map(approval_of).collect()
+}
+
+fn approval_of(row: &SqliteRow) -> Answer<Approval> {
+    Ok(Approval {
+        id: row.try_get("id")?,
+        status: word(row.try_get("status")?, "a status")?,
+        version: nat(row.try_get("version")?),
+        asked: from_json(row.try_get("asked")?, "an approval")?,
+        opened_at_ms: nat(row.try_get("opened_at_ms")?),
+        expires_at_ms: nat(row.try_get("expires_at_ms")?),
+        rejoin_by_ms: row.try_get::<Option<i64>, _>("rejoin_by_ms")?.map(nat),
+        uses_left: row.try_get("uses_left")?,
+        reason: row.try_get("reason")?,
+        decided_by: row.try_get("decided_by")?,
+        decided_at_ms: row.try_get::<Option<i64>, _>("decided_at_ms")?.map(nat),
+    })
+}
+
+pub(super) async fn due(readers: &SqlitePool, now_ms: u64, rows_max: u32) -> Answer<Vec<Due>> {
+    // The clock of a status goes before the rejoin clock when both have run out.
+    let rows = sqlx::query(
+        "SELECT id, status, version, 1 AS by_clock FROM approvals \
+         WHERE status IN ('pending', 'approved') AND expires_at_ms <= $1 \
+         UNION ALL SELECT id, status, version, 0 FROM approvals \
+         WHERE status = 'pending' AND rejoin_by_ms IS NOT NULL AND rejoin_by_ms <= $1 AND expires_at_ms > $1 LIMIT $2",
+    )
+    .bind(int(now_ms))
+    .bind(i64::from(rows_max))
+    .fetch_all(readers)
+    .await?;
+    let due_of = |row: &SqliteRow| {
+        let by_clock: bool = row.try_get("by_clock")?;
+        Ok(Due {
+            id: row.try_get("id")?,
+            status: word(row.try_get("status")?, "a status")?,
+            version: nat(row.try_get("version")?),
+            cause: if by_clock { DueCause::Clock } else { DueCause::Rejoin },
+        })
+    };
+    rows.iter().map(due_of).collect()
+}
+
+pub(super) async fn reviews(readers: &SqlitePool, approval_id: &str) -> Answer<Vec<Review>> {
+    let rows = sqlx::query("SELECT * FROM reviews WHERE approval_id = $1 ORDER BY at_ms, issuer, subject")
+        .bind(approval_id)
+        .fetch_all(readers)
+        .await?;
+    let review_of = |row: &SqliteRow| {
+        Ok(Review {
+            issuer: row.try_get("issuer")?,
+            subject: row.try_get("subject")?,
+            groups: from_json(row.try_get("groups")?, "groups")?,
+            verdict: word(row.try_get("verdict")?, "a verdict")?,
+            reason: row.try_get("reason")?,
+            at_ms: nat(row.try_get("at_ms")?),
+        })
+    };
+    rows.iter().map(review_of).collect()
+}
+
+pub(super) async fn hold(readers: &SqlitePool, hold_id: &str) -> Answer<Option<Hold>> {
+    let row = sqlx::query("SELECT hold_id, approval_id, ended_at_ms FROM holds WHERE hold_id = $1")
+        .bind(hold_id)
+        .fetch_optional(readers)
+        .await?;
+    row.map(|row| {
+        Ok(Hold {
+            hold_id: row.try_get("hold_id")?,
+            approval_id: row.try_get("approval_id")?,
+            ended_at_ms: row.try_get::<Option<i64>, _>("ended_at_ms")?.map(nat),
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn holds_waiting(readers: &SqlitePool, approval_id: &str) -> Answer<u64> {
+    let row = sqlx::query(
+        "SELECT count(*) FROM holds WHERE approval_id = $1 AND ended_at_ms IS NULL \
+         AND hold_id NOT IN (SELECT hold_id FROM claims WHERE approval_id = $1)",
+    )
+    .bind(approval_id)
+    .fetch_one(readers)
+    .await?;
+    Ok(nat(row.try_get(0)?))
+}
+
+pub(super) async fn claim(readers: &SqlitePool, hold_id: &str) -> Answer<Option<ClaimRow>> {
+    let row = sqlx::query("SELECT * FROM claims WHERE hold_id = $1").bind(hold_id).fetch_optional(readers).await?;
+    row.map(|row| {
+        Ok(ClaimRow {
+            hold_id: row.try_get("hold_id")?,
+            approval_id: row.try_get("approval_id")?,
+            nonce: row.try_get("nonce")?,
+            claim: row.try_get("claim")?,
+            signature: row.try_get("signature")?,
+            claimed_at_ms: nat(row.try_get("claimed_at_ms")?),
+            outcome: row.try_get::<Option<&str>, _>("outcome")?.map(|text| word(text, "an outcome")).transpose()?,
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn policy(readers: &SqlitePool, snapshot_id: Digest) -> Answer<Option<PolicyRow>> {
+    let row = sqlx::query("SELECT canonical, registered_at_ms FROM policies WHERE snapshot_id = $1")
+        .bind(snapshot_id.to_string())
+        .fetch_optional(readers)
+        .await?;
+    row.map(|row| {
+        Ok(PolicyRow {
+            snapshot_id,
+            canonical: row.try_get("canonical")?,
+            registered_at_ms: nat(row.try_get("registered_at_ms")?),
+        })
+    })
+    .transpose()
+}
+
+pub(super) async fn token(readers: &SqlitePool, hash: Digest) -> Answer<Option<Token>> {
+    let row = sqlx::query("SELECT * FROM tokens WHERE hash = $1")
+        .bind(&hash.as_bytes()[..])
+        .fetch_optional(readers)
+        .await?;
+    row.as_ref().map(token_of).transpose()
+}
+
+pub(super) async fn tokens(readers: &SqlitePool) -> Answer<Vec<Token>> {
+    let rows = sqlx::query("SELECT * FROM tokens ORDER BY created_at_ms, id").fetch_all(readers).await?;
+    rows.iter().map(token_of).collect()
+}
+
+fn token_of(row: &SqliteRow) -> Answer<Token> {
+    Ok(Token {
+        id: row.try_get("id")?,
+        hash: digest_from_blob(row.try_get("hash")?, "a token hash")?,
+        role: word(row.try_get("role")?, "a role")?,
+        issuer: row.try_get("issuer")?,
+        subject: row.try_get("subject")?,
+        groups: from_json(row.try_get("groups")?, "groups")?,
+        created_at_ms: nat(row.try_get("created_at_ms")?),
+        revoked_at_ms: row.try_get::<Option<i64>, _>("revoked_at_ms")?.map(nat),
+    })
+}
+
+pub(super) async fn head(readers: &SqlitePool) -> Answer<Head> {
+    let mut connection = readers.acquire().await?;
+    let connection: &mut SqliteConnection = &mut connection;
+    read_head(connection).await
+}
+
+pub(super) async fn entries(readers: &SqlitePool, from: u64, rows_max: u32) -> Answer<Vec<LogEntry>> {
+    let rows = sqlx::query("SELECT seq, body, leaf_hash FROM audit_entries WHERE seq >= $1 ORDER BY seq LIMIT $2")
+        .bind(int(from))
+        .bind(i64::from(rows_max))
+        .fetch_all(readers)
+        .await?;
+    let entry_of = |row: &SqliteRow| {
+        Ok(LogEntry {
+            seq: nat(row.try_get("seq")?),
+            body: row.try_get("body")?,
+            leaf_hash: digest_from_blob(row.try_get("leaf_hash")?, "a leaf hash")?,
+        })
+    };
+    rows.iter().map(entry_of).collect()
+}
+
+pub(super) async fn source_counter(readers: &SqlitePool, source: &str) -> Answer<Option<u64>> {
+    let row = sqlx::query("SELECT next_counter FROM audit_sources WHERE source = $1")
+        .bind(source)
+        .fetch_optional(readers)
+        .await?;
+    row.map(|row| Ok(nat(row.try_get(0)?))).transpose()
+}
+
+pub(super) async fn checkpoint(readers: &SqlitePool) -> Answer<Option<CheckpointRow>> {
+    let row = sqlx::query("SELECT * FROM checkpoints ORDER BY size DESC LIMIT 1").fetch_optional(readers).await?;
+    row.as_ref().map(checkpoint_of).transpose()
+}
+
+pub(super) async fn checkpoints(readers: &SqlitePool, size: u64, rows_max: u32) -> Answer<Vec<CheckpointRow>> {
+    let rows = sqlx::query("SELECT * FROM checkpoints WHERE size > $1 ORDER BY size LIMIT $2")
+        .bind(int(size))
+        .bind(i64::from(rows_max))
+        .fetch_all(readers)
+        .await?;
+    rows.iter().map(checkpoint_of).collect()
+}
+
+fn checkpoint_of(row: &SqliteRow) -> Answer<CheckpointRow> {
+    Ok(CheckpointRow {
+        size: nat(row.try_get("size")?),
+        note: row.try_get("note")?,
+        signed_at_ms: nat(row.try_get("signed_at_ms")?),
+    })
+}
+
+pub(super) async fn status_counts(readers: &SqlitePool) -> Answer<BTreeMap<ApprovalStatus, u64>> {
+    let rows = sqlx::query("SELECT status, count(*) FROM approvals GROUP BY status").fetch_all(readers).await?;
+    rows.iter().map(|row| Ok((word(row.try_get(0)?, "a status")?, nat(row.try_get(1)?)))).collect()
+}
+
+pub(super) async fn holds_waiting_total(readers: &SqlitePool) -> Answer<u64> {
+    let row = sqlx::query(
+        "SELECT count(*) FROM holds JOIN approvals ON approvals.id = holds.approval_id \
+         WHERE holds.ended_at_ms IS NULL AND approvals.status IN ('pending', 'approved')",
+    )
+    .fetch_one(readers)
+    .await?;
+    Ok(nat(row.try_get(0)?))
+}

@@ -1,0 +1,41 @@
+//! SQLite keeps the contract, and what it acknowledged it has.
+
+use std::sync::Arc;
+
+use holdpoint_core::audit::{AuditEntry, EntryKind};
+
+use super::*;
+use crate::store::contract;
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract_of_every_store() {
+    contract::check(contract::open_with_policy).await;
+}
+
+#[tokio::test]
+async fn two_processes_append_to_one_log() {
+    let bench = contract::open().await;
+    let file = bench.dir.join("holdpoint.db");
+    let other = SqliteStore::open(&file, machine_clock()).await.unwrap();
+    let entry = || Change { writes: Vec::new(), entries: vec![AuditEntry::new(EntryKind::Gap, 1)] };
+    for at in 0..10 {
+        assert_eq!(bench.store.commit(entry()).await.unwrap(), [at * 2]);
+        assert_eq!(other.commit(entry()).await.unwrap(), [at * 2 + 1]);
+    }
+}
+
+#[tokio::test]
+async fn locked_database_is_not_writable_and_acknowledges_nothing() {
+    let dir = contract::scratch_dir();
+    let file = dir.join("holdpoint.db");
+    let store = Arc::new(SqliteStore::open(&file, machine_clock()).await.unwrap());
+    store.writable().await.unwrap();
+    let mut thief = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut thief).await.unwrap();
+    let entry = Change { writes: Vec::new(), entries: vec![AuditEntry::new(EntryKind::Gap, 1)] };
+    let (writable, committed) = tokio::join!(store.writable(), store.commit(entry.clone()));
+    assert!(writable.is_err() && committed.is_err());
+    sqlx::query("ROLLBACK").execute(&mut thief).await.unwrap();
+    assert_eq!(store.commit(entry).await.unwrap(), [0]);
+    std::fs::remove_dir_all(dir).unwrap();
+}

@@ -1,0 +1,209 @@
+//! Steps 8 to 12: each write as its statements. A condition that does not hold is a row that was not touched.
+
+use holdpoint_core::approval::WithdrawCause;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::query::Query;
+use sqlx::{Row, Sqlite, SqliteConnection};
+
+use super::column::{int, nat, to_json};
+use crate::store::row::{Approval, ClaimRow};
+use crate::store::{ApprovalMove, CommitError, Conflict, Write};
+
+/// Performs one write, or says which of its conditions does not hold.
+pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> Result<(), CommitError> {
+    match write {
+        Write::OpenApproval { approval, pending_max } => open_approval(connection, approval, *pending_max).await,
+        Write::JoinApproval { id } => {
+            let join = sqlx::query(
+                "UPDATE approvals SET rejoin_by_ms = NULL WHERE id = $1 AND status IN ('pending', 'approved')",
+            );
+            touch(connection, join.bind(id), Conflict::Moved).await
+        }
+        Write::BindHold { hold_id, approval_id, gateway, at_ms } => {
+            let bind = sqlx::query(
+                "INSERT INTO holds (hold_id, approval_id, gateway, joined_at_ms) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (hold_id) DO UPDATE SET approval_id = excluded.approval_id WHERE ended_at_ms IS NULL",
+            );
+            touch(connection, bind.bind(hold_id).bind(approval_id).bind(gateway).bind(int(*at_ms)), Conflict::HoldEnded)
+                .await
+        }
+        Write::EndHold { hold_id, cause, at_ms, claimed } => {
+            end_hold(connection, hold_id, *cause, *at_ms, *claimed).await
+        }
+        Write::AwaitRejoin { id, rejoin_by_ms } => {
+            sqlx::query(
+                "UPDATE approvals SET rejoin_by_ms = $2 WHERE id = $1 AND status = 'pending' \
+                 AND NOT EXISTS (SELECT 1 FROM holds WHERE approval_id = $1 AND ended_at_ms IS NULL)",
+            )
+            .bind(id)
+            .bind(int(*rejoin_by_ms))
+            .execute(connection)
+            .await?;
+            Ok(())
+        }
+        Write::MoveApproval(to) => move_approval(connection, to).await,
+        Write::AddReview { approval_id, review } => {
+            let add = sqlx::query(
+                "INSERT INTO reviews (approval_id, issuer, subject, groups, verdict, reason, at_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            );
+            let groups = to_json(&review.groups, "groups")?;
+            let add = add.bind(approval_id).bind(&review.issuer).bind(&review.subject).bind(groups);
+            let add = add.bind(review.verdict.as_str()).bind(&review.reason).bind(int(review.at_ms));
+            touch(connection, add, Conflict::Reviewed).await
+        }
+        Write::AddClaim(claim) => add_claim(connection, claim).await,
+        Write::SetOutcome { hold_id, outcome } => {
+            sqlx::query("UPDATE claims SET outcome = $2 WHERE hold_id = $1 AND outcome IS NULL")
+                .bind(hold_id)
+                .bind(outcome.as_str())
+                .execute(connection)
+                .await?;
+            Ok(())
+        }
+        Write::AddPolicy(policy) => {
+            let add = sqlx::query(
+                "INSERT INTO policies (snapshot_id, canonical, registered_at_ms) VALUES ($1, $2, $3) \
+                 ON CONFLICT DO NOTHING",
+            );
+            let add = add.bind(policy.snapshot_id.to_string()).bind(&policy.canonical);
+            touch(connection, add.bind(int(policy.registered_at_ms)), Conflict::Exists).await
+        }
+        Write::AddToken(token) => {
+            let add = sqlx::query(
+                "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            );
+            let groups = to_json(&token.groups, "groups")?;
+            let add = add.bind(&token.id).bind(&token.hash.as_bytes()[..]).bind(token.role.as_str());
+            let add = add.bind(&token.issuer).bind(&token.subject).bind(groups).bind(int(token.created_at_ms));
+            touch(connection, add, Conflict::Exists).await
+        }
+        Write::RevokeToken { id, at_ms } => {
+            let revoke = sqlx::query("UPDATE tokens SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
+            touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await
+        }
+        Write::AdvanceSource { source, from, to } => {
+            let advance = sqlx::query(
+                "INSERT INTO audit_sources (source, next_counter) VALUES ($1, $3) \
+                 ON CONFLICT (source) DO UPDATE SET next_counter = $3 WHERE next_counter = $2",
+            );
+            touch(connection, advance.bind(source).bind(int(*from)).bind(int(*to)), Conflict::Counter).await
+        }
+        Write::AddCheckpoint(checkpoint) => {
+            sqlx::query("INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(int(checkpoint.size))
+                .bind(&checkpoint.note)
+                .bind(int(checkpoint.signed_at_ms))
+                .execute(connection)
+                .await?;
+            Ok(())
+        }
+    }
+}
+
+/// Runs a statement that must touch a row, or else `conflict` it is.
+async fn touch(
+    connection: &mut SqliteConnection,
+    statement: Query<'_, Sqlite, SqliteArguments>,
+    conflict: Conflict,
+) -> Result<(), CommitError> {
+    if statement.execute(connection).await?.rows_affected() == 0 {
+        return Err(conflict.into());
+    }
+    Ok(())
+}
+
+async fn open_approval(
+    connection: &mut SqliteConnection,
+    approval: &Approval,
+    pending_max: u64,
+) -> Result<(), CommitError> {
+    let asked = &approval.asked;
+    let pending = sqlx::query("SELECT count(*) FROM approvals WHERE issuer = $1 AND subject = $2 AND status = 'pending'")
+        .bind(&asked.principal.issuer)
+        .bind(&asked.principal.subject)
+        .fetch_one(&mut *connection)
+        .await?;
+    let insert = sqlx::query(
+        "INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked, \
+         opened_at_ms, expires_at_ms, uses_left) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         ON CONFLICT (call_digest, basis) WHERE status IN ('pending', 'approved') DO NOTHING",
+    );
+    let insert = insert.bind(&approval.id).bind(approval.status.as_str()).bind(int(approval.version));
+    let insert = insert.bind(asked.call_digest.to_string()).bind(asked.basis.to_string());
+    let insert = insert.bind(asked.snapshot_id.to_string());
+    let insert = insert.bind(&asked.principal.issuer).bind(&asked.principal.subject).bind(&asked.server);
+    let insert = insert.bind(to_json(asked, "an approval")?).bind(int(approval.opened_at_ms));
+    let insert = insert.bind(int(approval.expires_at_ms)).bind(i64::from(approval.uses_left));
+    touch(connection, insert, Conflict::Open).await?;
+    // Counted before and judged after: whoever may join needs no room of its own.
+    if nat(pending.try_get(0)?) >= pending_max {
+        return Err(Conflict::TooManyPending.into());
+    }
+    Ok(())
+}
+
+async fn end_hold(
+    connection: &mut SqliteConnection,
+    hold_id: &str,
+    cause: WithdrawCause,
+    at_ms: u64,
+    claimed: bool,
+) -> Result<(), CommitError> {
+    let claims = sqlx::query("SELECT count(*) FROM claims WHERE hold_id = $1")
+        .bind(hold_id)
+        .fetch_one(&mut *connection)
+        .await?;
+    if (claims.try_get::<i64, _>(0)? > 0) != claimed {
+        return Err(Conflict::Claimed.into());
+    }
+    // A hold that nobody knows is remembered as ended: its request to open may still be on the way.
+    let end = sqlx::query(
+        "INSERT INTO holds (hold_id, joined_at_ms, ended_at_ms, ended_cause) VALUES ($1, $2, $2, $3) \
+         ON CONFLICT (hold_id) DO UPDATE SET ended_at_ms = $2, ended_cause = $3 WHERE ended_at_ms IS NULL",
+    );
+    touch(connection, end.bind(hold_id).bind(int(at_ms)).bind(cause_word(cause)), Conflict::HoldEnded).await
+}
+
+fn cause_word(cause: WithdrawCause) -> &'static str {
+    match cause {
+        WithdrawCause::ClientGone => "client_gone",
+        WithdrawCause::AnsweredPending => "answered_pending",
+        WithdrawCause::Refused => "refused",
+    }
+}
+
+async fn move_approval(connection: &mut SqliteConnection, to: &ApprovalMove) -> Result<(), CommitError> {
+    if to.from != to.to && !to.from.may_become(to.to) {
+        return Err(Conflict::Moved.into());
+    }
+    let update = sqlx::query(
+        "UPDATE approvals SET status = $4, version = version + 1, expires_at_ms = coalesce($5, expires_at_ms), \
+         reason = coalesce($6, reason), decided_by = coalesce($7, decided_by), \
+         decided_at_ms = CASE WHEN $4 = status THEN decided_at_ms ELSE $8 END, \
+         uses_left = CASE WHEN $4 = 'consumed' THEN uses_left - 1 ELSE uses_left END \
+         WHERE id = $1 AND status = $2 AND version = $3 AND ($4 <> 'consumed' OR uses_left > 0) \
+         AND ($9 IS NULL OR rejoin_by_ms <= $9)",
+    );
+    let update = update.bind(&to.id).bind(to.from.as_str()).bind(int(to.version)).bind(to.to.as_str());
+    let update = update.bind(to.expires_at_ms.map(int)).bind(&to.reason).bind(&to.decided_by).bind(int(to.at_ms));
+    touch(connection, update.bind(to.if_rejoin_due_at_ms.map(int)), Conflict::Moved).await
+}
+
+async fn add_claim(connection: &mut SqliteConnection, claim: &ClaimRow) -> Result<(), CommitError> {
+    let live = sqlx::query("SELECT count(*) FROM holds WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL")
+        .bind(&claim.hold_id)
+        .bind(&claim.approval_id)
+        .fetch_one(&mut *connection)
+        .await?;
+    if live.try_get::<i64, _>(0)? == 0 {
+        return Err(Conflict::HoldEnded.into());
+    }
+    let add = sqlx::query(
+        "INSERT INTO claims (hold_id, approval_id, nonce, claim, signature, claimed_at_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+    );
+    let add = add.bind(&claim.hold_id).bind(&claim.approval_id).bind(&claim.nonce).bind(&claim.claim);
+    touch(connection, add.bind(&claim.signature).bind(int(claim.claimed_at_ms)), Conflict::Claimed).await
+}

@@ -1,0 +1,142 @@
+//! Step 8: bearer tokens. 256 random bits, shown once and stored as a SHA-256; each names a role and one identity.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use holdpoint_core::audit::{AuditEntry, EntryKind};
+use holdpoint_core::digest::{Digest, hex_encode};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::store::row::Token;
+use crate::store::{Change, CommitError, Store, StoreError, Write};
+
+#[cfg(test)]
+mod tests;
+
+/// Issuer of a token whose identity no identity provider vouches for.
+pub const ISSUER_LOCAL: &str = "local";
+
+/// What the holder of a token may do. Roles do not include each other: a gateway cannot review, a person cannot claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// A gateway: opens, polls, claims and withdraws, registers policies, sends audit entries.
+    Enforcer,
+    /// A person: reads approvals and reviews them.
+    Approver,
+    /// Reads approvals and the record.
+    Auditor,
+    /// Revokes, registers policies, reads everything.
+    Admin,
+}
+
+impl Role {
+    /// The word used in tokens, the database and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforcer => "enforcer",
+            Self::Approver => "approver",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whom a presented token stands for.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    pub role: Role,
+    pub issuer: String,
+    pub subject: String,
+    pub groups: BTreeSet<String>,
+}
+
+impl Credential {
+    /// `issuer subject`, as the record names people.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.issuer, self.subject)
+    }
+}
+
+/// What a new token is for.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub role: Role,
+    pub issuer: String,
+    pub subject: String,
+    pub groups: BTreeSet<String>,
+}
+
+/// Why no token was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateTokenError {
+    #[error("the system gave no random bytes: {0}")]
+    Random(getrandom::Error),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes a token and records it. The text is the secret; it cannot be shown again.
+pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String), CreateTokenError> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(CreateTokenError::Random)?;
+    let text = format!("hp_{}_{}", new.role, hex_encode(&secret));
+    let created_at_ms = store.now_ms().await?;
+    let token = Token {
+        id: uuid::Uuid::now_v7().simple().to_string(),
+        hash: hash_of(&text),
+        role: new.role,
+        issuer: new.issuer,
+        subject: new.subject,
+        groups: new.groups,
+        created_at_ms,
+        revoked_at_ms: None,
+    };
+    let entry = change_entry(created_at_ms, "created", &format!(
+        "token {} of role {} for `{} {}`",
+        token.id, token.role, token.issuer, token.subject
+    ));
+    store.commit(Change { writes: vec![Write::AddToken(token.clone())], entries: vec![entry] }).await?;
+    Ok((token, text))
+}
+
+/// Makes a token useless from now on, and records it. A missing or revoked one is a conflict.
+pub async fn revoke(store: &dyn Store, id: &str) -> Result<(), CommitError> {
+    let at_ms = store.now_ms().await?;
+    let entry = change_entry(at_ms, "revoked", &format!("token {id}"));
+    store.commit(Change { writes: vec![Write::RevokeToken { id: id.to_owned(), at_ms }], entries: vec![entry] }).await?;
+    Ok(())
+}
+
+/// Whom the presented text stands for; `None` when it is no token, or a revoked one.
+pub async fn authenticate(store: &dyn Store, text: &str) -> Result<Option<Credential>, StoreError> {
+    let hash = hash_of(text);
+    let Some(token) = store.token(hash).await? else { return Ok(None) };
+    // The database finds the row by an index, whose timing can tell at most something about the hash of a guess.
+    let same: bool = token.hash.as_bytes().ct_eq(hash.as_bytes()).into();
+    if !same || token.revoked_at_ms.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(Credential { role: token.role, issuer: token.issuer, subject: token.subject, groups: token.groups }))
+}
+
+fn hash_of(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
+}
+
+fn change_entry(at_ms: u64, status: &str, detail: &str) -> AuditEntry {
+    let mut entry = AuditEntry::new(EntryKind::TokenChanged, at_ms);
+    entry.status = Some(status.to_owned());
+    entry.by = Some("command line".to_owned());
+    entry.detail = Some(detail.to_owned());
+    entry
+}
