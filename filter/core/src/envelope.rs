@@ -1,0 +1,191 @@
+//! Step 5: seals one governed message into the facts that rules see, and fixes the digest that names the call.
+//!
+//! Facts that a caller can influence never replace what the catalogue says: they become further readings, and the
+//! decision is the strictest over all of them.
+
+mod call_text;
+mod client_tags;
+mod readings;
+mod seal;
+mod topic;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::identity::{ActorType, Principal};
+use crate::mcp::McpMessage;
+
+pub use client_tags::ClientTagsError;
+pub use seal::SealError;
+pub use topic::Topic;
+
+pub(crate) use readings::{LabelFact, Reading};
+
+/// Where a message is going, as Envoy says after the last header change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RouteFacts {
+    /// The route's metadata, namespace `holdpoint`, key `server`.
+    pub metadata_server: Option<String>,
+    /// The `:authority` header, verbatim.
+    pub host: Option<String>,
+    /// The `:path` header with query, verbatim.
+    pub path: String,
+    pub cluster: Option<String>,
+}
+
+/// One message, whom it acts for and where it is going: all that a seal needs.
+#[derive(Clone)]
+pub struct Call {
+    pub message: McpMessage,
+    pub principal: Principal,
+    pub route: RouteFacts,
+    /// Names in lower case. Only those that the catalogue binds are looked at.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for Call {
+    /// Header values may hold secrets, so only their number is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("message", &self.message)
+            .field("principal", &self.principal)
+            .field("route", &self.route)
+            .field("headers", &self.headers.len())
+            .finish()
+    }
+}
+
+/// The sealed facts of one governed message: the only thing rules see. Made by `PolicySnapshot::seal`, and good for
+/// evaluation under that very snapshot.
+pub struct CallEnvelope {
+    call: Call,
+    server: String,
+    topic: Topic,
+    labels: BTreeMap<String, String>,
+    meta: Meta,
+    /// The base first; never empty.
+    readings: Vec<Reading>,
+    /// What the catalogue said, part by part.
+    catalogue_parts: BTreeSet<Digest>,
+    call_text: String,
+    call_digest: Digest,
+    snapshot_id: Digest,
+}
+
+/// The envelope's `meta`: what the catalogue and the verified identity say. Client tags are not part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capability: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub risk_tags: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub requires: BTreeSet<String>,
+    /// The subject of the principal.
+    pub actor_id: String,
+    pub actor_type: ActorType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+/// The envelope as approvals and the record keep it: without the arguments, which are the guide's `context`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvelopeRecord {
+    pub topic: String,
+    pub labels: BTreeMap<String, String>,
+    pub meta: Meta,
+}
+
+impl CallEnvelope {
+    pub fn topic(&self) -> Topic {
+        self.topic
+    }
+
+    /// What holds in every base reading: an unlisted tool has no `mcp.action`, for it is read as all of them.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The catalogue's name of the server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    pub fn principal(&self) -> &Principal {
+        &self.call.principal
+    }
+
+    pub fn call(&self) -> &Call {
+        &self.call
+    }
+
+    pub fn message(&self) -> &McpMessage {
+        &self.call.message
+    }
+
+    /// The JSON-RPC method.
+    pub fn method(&self) -> &str {
+        self.call.message.method().as_str()
+    }
+
+    /// Tool name, resource URI, prompt name or task id.
+    pub fn target(&self) -> Option<&str> {
+        self.call.message.target().name()
+    }
+
+    /// The lookup key of approvals: the tagged digest of [`CallEnvelope::call_text`].
+    pub fn call_digest(&self) -> Digest {
+        self.call_digest
+    }
+
+    /// Canonical JSON of what was judged: equal for equal calls, different for any other.
+    pub fn call_text(&self) -> &str {
+        &self.call_text
+    }
+
+    /// The snapshot it was sealed under.
+    pub fn snapshot_id(&self) -> Digest {
+        self.snapshot_id
+    }
+
+    /// What approvals and the record keep.
+    pub fn record(&self) -> EnvelopeRecord {
+        EnvelopeRecord { topic: self.topic.as_str().to_owned(), labels: self.labels.clone(), meta: self.meta.clone() }
+    }
+
+    /// Breaks the seal, to seal the call again under a newer snapshot.
+    pub fn into_call(self) -> Call {
+        self.call
+    }
+
+    pub(crate) fn readings(&self) -> &[Reading] {
+        &self.readings
+    }
+
+    pub(crate) fn catalogue_parts(&self) -> &BTreeSet<Digest> {
+        &self.catalogue_parts
+    }
+}
+
+impl fmt::Debug for CallEnvelope {
+    /// The call text holds the arguments, so it is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallEnvelope")
+            .field("topic", &self.topic)
+            .field("labels", &self.labels)
+            .field("meta", &self.meta)
+            .field("call", &self.call)
+            .field("call_digest", &self.call_digest)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,186 @@
+//! Step 5: the ways the facts of a call may stand. The decision is the strictest over all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::client_tags::ClientTags;
+use super::topic::action_of;
+use crate::digest::Digest;
+use crate::mcp::{CompletionRef, McpMessage, Target};
+use crate::policy::{ActionClass, CatalogueServer, DotSegment, Fact, Listed, Listing};
+
+/// One way the facts of a call may stand.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    /// What sets it apart, for the text of a refusal; empty for the plain reading of the catalogue.
+    pub(crate) told_apart_by: String,
+    pub(crate) action: Option<ActionClass>,
+    pub(crate) capability: Option<String>,
+    pub(crate) resource: Fact,
+    /// All labels but `mcp.resource`.
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) risk_tags: BTreeSet<String>,
+    pub(crate) requires: BTreeSet<String>,
+}
+
+impl Reading {
+    /// The label of that name.
+    pub(crate) fn label(&self, name: &str) -> LabelFact<'_> {
+        if name == "mcp.resource" {
+            return match &self.resource {
+                Fact::Absent => LabelFact::Absent,
+                Fact::Unknown => LabelFact::Unknown,
+                Fact::Known(resource) => LabelFact::Known(resource),
+            };
+        }
+        self.labels.get(name).map_or(LabelFact::Absent, |value| LabelFact::Known(value))
+    }
+
+    fn with_action(mut self, action: Option<ActionClass>) -> Self {
+        self.action = action;
+        match action {
+            Some(action) => self.labels.insert("mcp.action".to_owned(), action.as_str().to_owned()),
+            None => self.labels.remove("mcp.action"),
+        };
+        self
+    }
+
+    fn listed(mut self, listed: &Listed) -> Self {
+        self.capability.clone_from(&listed.capability);
+        self.risk_tags.extend(listed.risk_tags.iter().cloned());
+        self.requires.extend(listed.requires.iter().cloned());
+        // The narrower word wins, but our own labels come from the message alone; the grammar keeps `mcp.` free.
+        self.labels.extend(listed.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
+    }
+
+    /// The same facts, and beside them what the client says of its call.
+    pub(super) fn tagged(&self, tags: &ClientTags) -> Self {
+        let mut reading = self.clone();
+        reading.risk_tags.extend(tags.risk_tags.iter().cloned());
+        reading.told_apart_by = match self.told_apart_by.as_str() {
+            "" => "with the client's own tags".to_owned(),
+            already => format!("{already}, with the client's own tags"),
+        };
+        match tags.action {
+            Some(action) => reading.with_action(Some(action)),
+            None => reading,
+        }
+    }
+}
+
+/// A label that may be there, not be there, or be there in a form that cannot be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LabelFact<'r> {
+    Absent,
+    Unknown,
+    Known(&'r str),
+}
+
+/// What the catalogue makes of a message, before anything the caller can influence.
+pub(super) struct BaseReadings {
+    /// Never empty.
+    pub(super) readings: Vec<Reading>,
+    pub(super) catalogue_parts: BTreeSet<Digest>,
+}
+
+/// Reads `message` by what `server` says of its target.
+pub(super) fn base(message: &McpMessage, server: &CatalogueServer) -> Result<BaseReadings, DotSegment> {
+    let mut labels = server.labels.clone();
+    labels.insert("mcp.server".to_owned(), server.name.clone());
+    labels.insert("mcp.method".to_owned(), message.method().as_str().to_owned());
+    let plain = Reading {
+        told_apart_by: String::new(),
+        action: None,
+        capability: None,
+        resource: Fact::Absent,
+        labels,
+        risk_tags: server.risk_tags.clone(),
+        requires: server.requires.clone(),
+    };
+    let mut base = BaseReadings { readings: Vec::new(), catalogue_parts: BTreeSet::from([server.digest]) };
+    let action = action_of(message.method());
+    match message.target() {
+        Target::Tool(name) => {
+            let plain = with_label(plain, "mcp.tool", name);
+            let found = server.tools.look_up(name);
+            if found.is_empty() {
+                base.unlisted(&plain, "tool", server);
+            }
+            for listed in found {
+                let resource = match &listed.resource {
+                    Some(template) => template.fill(message.arguments())?,
+                    None => Fact::Absent,
+                };
+                base.listed(Reading { resource, ..plain.clone() }, listed, None);
+            }
+        }
+        Target::Prompt(name) => {
+            base.look_up(with_label(plain, "mcp.prompt", name), "prompt", name, &server.prompts, server, None);
+        }
+        Target::Completion(CompletionRef::Prompt(name)) => {
+            base.look_up(with_label(plain, "mcp.prompt", name), "prompt", name, &server.prompts, server, action);
+        }
+        Target::Resource(uri) => {
+            base.look_up(with_resource(&plain, uri), "resource", uri, &server.resources, server, None);
+        }
+        Target::Completion(CompletionRef::Resource(uri)) => {
+            base.look_up(with_resource(&plain, uri), "resource", uri, &server.resources, server, action);
+        }
+        Target::Subscription { uris, .. } if !uris.is_empty() => {
+            for uri in uris {
+                base.look_up(with_resource(&plain, uri), "resource", uri, &server.resources, server, None);
+            }
+        }
+        Target::Subscription { .. } | Target::Task(_) | Target::None => {
+            base.readings.push(plain.with_action(action));
+        }
+    }
+    Ok(base)
+}
+
+impl BaseReadings {
+    /// One reading for each entry that is equally specific, or those of what is unlisted. `action` is what the method
+    /// itself does, where that is less than the target allows.
+    fn look_up(
+        &mut self,
+        plain: Reading,
+        kind: &str,
+        name: &str,
+        listing: &Listing,
+        server: &CatalogueServer,
+        action: Option<ActionClass>,
+    ) {
+        let found = listing.look_up(name);
+        if found.is_empty() {
+            self.unlisted(&plain, kind, server);
+        }
+        for listed in found {
+            self.listed(plain.clone(), listed, action);
+        }
+    }
+
+    fn listed(&mut self, plain: Reading, listed: &Listed, action: Option<ActionClass>) {
+        self.catalogue_parts.insert(listed.digest);
+        self.readings.push(plain.listed(listed).with_action(Some(action.unwrap_or(listed.action))));
+    }
+
+    /// Nobody has said what it does, so it is judged as each thing it might do.
+    fn unlisted(&mut self, plain: &Reading, kind: &str, server: &CatalogueServer) {
+        self.catalogue_parts.insert(server.unlisted_digest);
+        for action in ActionClass::ALL {
+            let mut reading = plain.clone().with_action(Some(action));
+            reading.risk_tags.extend(server.unlisted_risk_tags.iter().cloned());
+            reading.told_apart_by = format!("as a {kind} the catalogue does not name, read as {}", action.as_str());
+            self.readings.push(reading);
+        }
+    }
+}
+
+fn with_label(mut reading: Reading, name: &str, value: &str) -> Reading {
+    reading.labels.insert(name.to_owned(), value.to_owned());
+    reading
+}
+
+fn with_resource(reading: &Reading, uri: &str) -> Reading {
+    Reading { resource: Fact::Known(uri.to_owned()), ..reading.clone() }
+}

@@ -1,0 +1,157 @@
+//! Step 5: makes the envelope: recognises the server, asks the catalogue, fixes the digest.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::client_tags::{self, ClientTagsError};
+use super::readings::{self, Reading};
+use super::{Call, CallEnvelope, Meta, Topic, call_text};
+use crate::approval::CALL_DIGEST_TAG;
+use crate::digest::Digest;
+use crate::mcp::{CompletionRef, Target};
+use crate::policy::{Fact, PolicySnapshot, ServerError};
+
+/// One call may name many resources at once; each is judged by every rule.
+const READINGS_MAX: usize = 256;
+
+/// Why a message has no envelope. It is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SealError {
+    /// The route leads to none or to several servers.
+    Server(ServerError),
+    /// The client's tags cannot be read.
+    ClientTags(ClientTagsError),
+    /// This argument, which names a resource, is a dot segment.
+    DotSegment { argument: String },
+    /// A resource URI is spelled in a way that the catalogue's patterns would not see through.
+    ResourceSpelling,
+    /// The message names too many resources at once.
+    TooManyReadings,
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server(error) => error.fmt(f),
+            Self::ClientTags(error) => error.fmt(f),
+            Self::DotSegment { argument } => {
+                write!(f, "argument `{argument}` is a dot segment; send the name it leads to")
+            }
+            Self::ResourceSpelling => f.write_str(
+                "the resource URI has an upper-case scheme or percent-encodes letters, digits, `-`, `.`, `_` or `~`; \
+                 send it plain",
+            ),
+            Self::TooManyReadings => f.write_str("the message names too many resources; ask in several messages"),
+        }
+    }
+}
+
+impl std::error::Error for SealError {}
+
+impl PolicySnapshot {
+    /// Seals one call under this snapshot. On an error the call comes back, with the reason to refuse it.
+    #[expect(
+        clippy::result_large_err,
+        reason = "the refusal needs the call, and moving it is all that either way costs"
+    )]
+    pub fn seal(&self, call: Call) -> Result<CallEnvelope, (Call, SealError)> {
+        match self.facts(&call) {
+            Ok(facts) => Ok(CallEnvelope {
+                meta: meta(&facts.base, &call),
+                labels: labels(&facts.base),
+                server: facts.server,
+                topic: Topic::of(call.message.method()),
+                readings: facts.base.into_iter().chain(facts.tagged).collect(),
+                catalogue_parts: facts.catalogue_parts,
+                call_digest: Digest::tagged(CALL_DIGEST_TAG, facts.call_text.as_bytes()),
+                call_text: facts.call_text,
+                snapshot_id: self.id(),
+                call,
+            }),
+            Err(error) => Err((call, error)),
+        }
+    }
+
+    fn facts(&self, call: &Call) -> Result<Facts, SealError> {
+        let server = self.catalogue.recognise(&call.route).map_err(SealError::Server)?;
+        check_spelling(call.message.target())?;
+        let tags = client_tags::read(&call.message).map_err(SealError::ClientTags)?;
+        let base =
+            readings::base(&call.message, server).map_err(|dot| SealError::DotSegment { argument: dot.argument })?;
+        let tagged: Vec<Reading> = match &tags {
+            Some(tags) => base.readings.iter().map(|reading| reading.tagged(tags)).collect(),
+            None => Vec::new(),
+        };
+        if base.readings.len().saturating_add(tagged.len()) > READINGS_MAX {
+            return Err(SealError::TooManyReadings);
+        }
+        Ok(Facts {
+            server: server.name.clone(),
+            base: base.readings,
+            tagged,
+            catalogue_parts: base.catalogue_parts,
+            call_text: call_text::write(call, &server.name, &server.bind_headers),
+        })
+    }
+}
+
+struct Facts {
+    server: String,
+    base: Vec<Reading>,
+    tagged: Vec<Reading>,
+    catalogue_parts: BTreeSet<Digest>,
+    call_text: String,
+}
+
+/// What all base readings agree on.
+fn labels(base: &[Reading]) -> BTreeMap<String, String> {
+    let Some((first, others)) = base.split_first() else {
+        return BTreeMap::new();
+    };
+    let mut labels = first.labels.clone();
+    labels.retain(|name, value| others.iter().all(|other| other.labels.get(name) == Some(value)));
+    if let Fact::Known(resource) = &first.resource
+        && others.iter().all(|other| other.resource == first.resource)
+    {
+        labels.insert("mcp.resource".to_owned(), resource.clone());
+    }
+    labels
+}
+
+fn meta(base: &[Reading], call: &Call) -> Meta {
+    let capability = base.first().and_then(|first| first.capability.clone());
+    Meta {
+        capability: capability.filter(|_| {
+            base.iter().all(|reading| reading.capability == base.first().and_then(|first| first.capability.clone()))
+        }),
+        risk_tags: base.iter().flat_map(|reading| reading.risk_tags.iter().cloned()).collect(),
+        requires: base.iter().flat_map(|reading| reading.requires.iter().cloned()).collect(),
+        actor_id: call.principal.subject.clone(),
+        actor_type: call.principal.actor_type,
+        tenant: call.principal.tenant.clone(),
+    }
+}
+
+/// Two spellings of one URI (RFC 3986, section 6.2.2) must not meet two entries of the catalogue. Servers compare
+/// them in every way there is, so only the plain one passes.
+fn check_spelling(target: &Target) -> Result<(), SealError> {
+    let uris: Vec<&str> = match target {
+        Target::Resource(uri) | Target::Completion(CompletionRef::Resource(uri)) => vec![uri],
+        Target::Subscription { uris, .. } => uris.iter().map(String::as_str).collect(),
+        Target::None
+        | Target::Tool(_)
+        | Target::Prompt(_)
+        | Target::Completion(CompletionRef::Prompt(_))
+        | Target::Task(_) => Vec::new(),
+    };
+    if uris.into_iter().all(is_plain) { Ok(()) } else { Err(SealError::ResourceSpelling) }
+}
+
+fn is_plain(uri: &str) -> bool {
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let encoded_needlessly = uri.split('%').skip(1).any(|escape| {
+        let digits = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        digits.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
+    });
+    !encoded_needlessly && !scheme.bytes().any(|byte| byte.is_ascii_uppercase())
+}

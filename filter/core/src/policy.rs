@@ -1,0 +1,40 @@
+//! Step 6: the policy, from text to decision: document → snapshot → evaluate.
+//!
+//! `PolicyDocument` is the policy as written and checked value by value; `compile` makes the `PolicySnapshot` that
+//! seals calls (step 5) and decides them. File, Envoy configuration, tests and replay all go this one way.
+
+mod document;
+mod glob;
+mod member;
+mod number;
+mod pointer;
+mod template;
+mod truth;
+
+mod canonical;
+mod catalogue;
+mod compile;
+
+mod condition;
+mod evaluate;
+
+mod lint;
+
+#[cfg(test)]
+mod tests;
+
+pub use catalogue::ServerError;
+pub use compile::{PolicySnapshot, compile};
+pub use document::{
+    ActionClass, Budgets, Entry, Match, PolicyDocument, RESERVED_RULE_IDS, Recognition, Rule, Scalar, Selection,
+    Server, VERSIONS, ValueTest, read_document, read_file,
+};
+pub use evaluate::{NoUsage, UsageView};
+pub use glob::Glob;
+pub use lint::{Finding, lint};
+pub use number::Number;
+pub use pointer::{Pointer, Segment};
+pub use template::{DotSegment, Fact, Template};
+pub use truth::Truth;
+
+pub(crate) use catalogue::{CatalogueServer, Listed, Listing};

@@ -1,0 +1,81 @@
+//! Step 6: a policy document becomes a snapshot: compiled, and named by the digest of its one spelling.
+
+use super::canonical;
+use super::catalogue::Catalogue;
+use super::document::{PolicyDocument, Rule};
+use crate::decision::Verdict;
+use crate::digest::Digest;
+use crate::yaml::{Place, Problem, Problems};
+
+const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
+const RULE_TAG: &str = "holdpoint/policy-part/v1";
+const RULES_MAX: usize = 100_000;
+
+/// A policy in force: rules and catalogue, immutable, named by [`PolicySnapshot::id`].
+#[derive(Clone, Debug)]
+pub struct PolicySnapshot {
+    id: Digest,
+    canonical: String,
+    pub(crate) catalogue: Catalogue,
+    /// In the order of their ids, so that nothing depends on the order of the text.
+    pub(super) rules: Vec<SnapshotRule>,
+    pub(super) default_decision: Verdict,
+}
+
+/// A rule with what its evaluation needs beside it.
+#[derive(Clone, Debug)]
+pub(super) struct SnapshotRule {
+    pub(super) rule: Rule,
+    /// Over the rule as written; part of each basis it took part in.
+    pub(super) digest: Digest,
+}
+
+impl PolicySnapshot {
+    /// The digest of [`PolicySnapshot::canonical`].
+    pub fn id(&self) -> Digest {
+        self.id
+    }
+
+    /// Policy and catalogue as canonical JSON, which `policy::read_file` reads back into a snapshot of the same id.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// How many rules it has.
+    pub fn rule_count(&self) -> usize {
+        self.rules.len()
+    }
+}
+
+/// Compiles a document. The error lists what only shows when the parts are seen together.
+pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
+    let mut problems = Problems::new();
+    let mut rules: Vec<SnapshotRule> = document
+        .rules
+        .iter()
+        .map(|rule| SnapshotRule {
+            rule: rule.clone(),
+            digest: Digest::tagged(RULE_TAG, canonical::rule(rule).as_bytes()),
+        })
+        .collect();
+    if rules.len() > RULES_MAX {
+        let message = format!("at most {RULES_MAX} rules are compiled, found {}", rules.len());
+        problems.push(Problem { at: Place::START, path: "rules".to_owned(), message });
+    }
+    rules.sort_by(|one, two| one.rule.id.cmp(&two.rule.id));
+    for (one, two) in rules.iter().zip(rules.iter().skip(1)) {
+        if one.rule.id == two.rule.id {
+            let message = format!("rule `{}`: another rule has this id; ids are unique", two.rule.id);
+            problems.push(Problem { at: two.rule.at, path: "rules".to_owned(), message });
+        }
+    }
+    let canonical = canonical::document(document);
+    let snapshot = PolicySnapshot {
+        id: Digest::tagged(SNAPSHOT_TAG, canonical.as_bytes()),
+        canonical,
+        catalogue: Catalogue::compile(document),
+        rules,
+        default_decision: document.default_decision,
+    };
+    problems.or(Some(snapshot))
+}

@@ -1,0 +1,165 @@
+//! Reads the catalogue: `servers:` with what they expose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::read::{globs, refuse_unsupported, set, set_or_none};
+use super::{ActionClass, Entry, Recognition, Server};
+use crate::policy::glob::Glob;
+use crate::policy::template::Template;
+use crate::yaml::{Cursor, Problems};
+
+const SERVER_FIELDS: [&str; 11] = [
+    "match",
+    "requires",
+    "risk_tags",
+    "labels",
+    "unlisted",
+    "bind_headers",
+    "tools",
+    "resources",
+    "prompts",
+    "credential",
+    "audit",
+];
+const MATCH_FIELDS: [&str; 4] = ["route_metadata", "hosts", "path_prefixes", "clusters"];
+const ENTRY_FIELDS: [&str; 8] =
+    ["action", "capability", "resource", "risk_tags", "requires", "labels", "definition", "audit"];
+pub(super) const ACTIONS: [(&str, ActionClass); 3] =
+    [("read", ActionClass::Read), ("write", ActionClass::Write), ("admin", ActionClass::Admin)];
+const NAME_BYTES_MAX: usize = 128;
+
+pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeMap<String, Server> {
+    let mut servers = BTreeMap::new();
+    for (name, cursor) in cursor.entries(problems).unwrap_or_default() {
+        let cursor = cursor.about(&format!("server `{name}`"));
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(|c: char| c.is_control() || c == '*') {
+            cursor.problem(
+                format!("a server name has 1 to {NAME_BYTES_MAX} bytes, no `*`, no control characters"),
+                problems,
+            );
+        }
+        if let Some(server) = server(name, &cursor, problems) {
+            servers.insert(name.to_owned(), server);
+        }
+    }
+    servers
+}
+
+fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Server> {
+    let fields = cursor.fields(&SERVER_FIELDS, problems)?;
+    refuse_unsupported(&fields, &["credential", "audit"], problems);
+    let recognised_by = match fields.get("match") {
+        Some(cursor) => recognition(&cursor, problems),
+        None => Recognition { route_metadata: BTreeSet::from([name.to_owned()]), ..Recognition::default() },
+    };
+    let unlisted_risk_tags = fields.get("unlisted").and_then(|unlisted| {
+        let fields = unlisted.fields(&["risk_tags"], problems)?;
+        fields.get("risk_tags").map(|tags| set_or_none(&tags, problems))
+    });
+    let mut sets = |name: &str| fields.get(name).map_or_else(BTreeSet::new, |field| set_or_none(&field, problems));
+    let (requires, risk_tags) = (sets("requires"), sets("risk_tags"));
+    Some(Server {
+        at: cursor.place(),
+        recognised_by,
+        requires,
+        risk_tags,
+        labels: fields.get("labels").map_or_else(BTreeMap::new, |field| labels(&field, problems)),
+        unlisted_risk_tags: unlisted_risk_tags.unwrap_or_default(),
+        bind_headers: fields.get("bind_headers").map_or_else(BTreeSet::new, |field| headers(&field, problems)),
+        tools: fields.get("tools").map_or_else(BTreeMap::new, |field| entries(&field, true, problems)),
+        resources: fields.get("resources").map_or_else(BTreeMap::new, |field| entries(&field, false, problems)),
+        prompts: fields.get("prompts").map_or_else(BTreeMap::new, |field| entries(&field, false, problems)),
+    })
+}
+
+fn recognition(cursor: &Cursor<'_>, problems: &mut Problems) -> Recognition {
+    let Some(fields) = cursor.fields(&MATCH_FIELDS, problems) else {
+        return Recognition::default();
+    };
+    if MATCH_FIELDS.iter().all(|name| fields.get(name).is_none()) {
+        cursor.problem("expected at least one of route_metadata, hosts, path_prefixes, clusters", problems);
+    }
+    let recognition = Recognition {
+        route_metadata: fields.get("route_metadata").map_or_else(BTreeSet::new, |field| set(&field, problems)),
+        hosts: fields.get("hosts").map_or_else(BTreeSet::new, |field| globs(&field, problems)),
+        path_prefixes: fields.get("path_prefixes").map_or_else(BTreeSet::new, |field| set(&field, problems)),
+        clusters: fields.get("clusters").map_or_else(BTreeSet::new, |field| set(&field, problems)),
+    };
+    for host in &recognition.hosts {
+        if host.as_str().contains(|c: char| c.is_ascii_uppercase() || matches!(c, ':' | '/')) {
+            let message = format!("host `{}`: hosts are lower-case, without scheme, port and path", host.as_str());
+            cursor.problem(message, problems);
+        }
+    }
+    for prefix in &recognition.path_prefixes {
+        if !prefix.starts_with('/') || prefix.contains(['?', '*', '#']) {
+            let message = format!("path prefix `{prefix}`: a prefix starts with `/` and has no `?`, `#` or `*`");
+            cursor.problem(message, problems);
+        }
+    }
+    recognition
+}
+
+fn headers(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<String> {
+    let names = set_or_none(cursor, problems);
+    for name in &names {
+        let is_token =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if !name.bytes().all(is_token) {
+            cursor.problem(format!("header `{name}`: header names are written lower-case here"), problems);
+        }
+    }
+    names
+}
+
+/// Labels of the author's choice. `mcp.` is ours: those come from the message, never from the catalogue.
+fn labels(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeMap<String, String> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in cursor.entries(problems).unwrap_or_default() {
+        if name.is_empty() || name.starts_with("mcp.") {
+            value.problem("label names must not be empty and not start with `mcp.`", problems);
+        }
+        if let Some(text) = value.string(problems) {
+            labels.insert(name.to_owned(), text.to_owned());
+        }
+    }
+    labels
+}
+
+fn entries(cursor: &Cursor<'_>, is_tools: bool, problems: &mut Problems) -> BTreeMap<Glob, Entry> {
+    let mut entries = BTreeMap::new();
+    for (pattern, cursor) in cursor.entries(problems).unwrap_or_default() {
+        let glob = Glob::parse(pattern).map_err(|message| cursor.problem(message, problems)).ok();
+        let entry = entry(&cursor, is_tools, problems);
+        if let (Some(glob), Some(entry)) = (glob, entry) {
+            entries.insert(glob, entry);
+        }
+    }
+    entries
+}
+
+fn entry(cursor: &Cursor<'_>, is_tool: bool, problems: &mut Problems) -> Option<Entry> {
+    let fields = cursor.fields(&ENTRY_FIELDS, problems)?;
+    refuse_unsupported(&fields, &["definition", "audit"], problems);
+    let action = fields.require("action", problems);
+    let action = action.and_then(|action| action.one_of("action", &ACTIONS, problems));
+    let resource = fields.get("resource").and_then(|resource| {
+        if !is_tool {
+            resource.problem("only tools have a resource template; a resource is its own URI", problems);
+        }
+        let text = resource.string(problems)?;
+        Template::parse(text).map_err(|message| resource.problem(message, problems)).ok()
+    });
+    let capability = fields.get("capability").and_then(|capability| capability.string(problems));
+    let mut sets = |name: &str| fields.get(name).map_or_else(BTreeSet::new, |field| set_or_none(&field, problems));
+    let (risk_tags, requires) = (sets("risk_tags"), sets("requires"));
+    Some(Entry {
+        at: cursor.place(),
+        action: action?,
+        capability: capability.map(str::to_owned),
+        resource,
+        risk_tags,
+        requires,
+        labels: fields.get("labels").map_or_else(BTreeMap::new, |field| labels(&field, problems)),
+    })
+}

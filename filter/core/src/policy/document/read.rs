@@ -1,0 +1,78 @@
+//! Reads a policy document from located nodes; the grammar's top level.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Glob, PolicyDocument, VERSIONS, catalogue, rules};
+use crate::decision::Verdict;
+use crate::yaml::{self, Cursor, Problems};
+
+const FIELDS: [&str; 4] = ["version", "default_decision", "servers", "rules"];
+
+/// Reads the `policy:` section of a larger document, or a policy document of its own. Every problem is reported; the
+/// document is whole when none was.
+pub fn read_document(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<PolicyDocument> {
+    let fields = cursor.fields(&FIELDS, problems)?;
+    let version = fields.require("version", problems).and_then(|version| {
+        let known: Vec<(&str, &str)> = VERSIONS.into_iter().map(|version| (version, version)).collect();
+        version.one_of("grammar version", &known, problems)
+    });
+    let default_decision = fields.get("default_decision").and_then(|decision| {
+        let words = [("deny", Verdict::Deny), ("allow", Verdict::Allow)];
+        decision.one_of("default decision", &words, problems)
+    });
+    let servers = fields.get("servers").map_or_else(BTreeMap::new, |servers| catalogue::read(&servers, problems));
+    let rules = fields.require("rules", problems).map(|rules| rules::read(&rules, problems));
+    Some(PolicyDocument {
+        version: version?.to_owned(),
+        default_decision: default_decision.unwrap_or(Verdict::Deny),
+        servers,
+        rules: rules?,
+    })
+}
+
+/// Reads the text of a file: a policy document, or a filter configuration with a `policy:` section, whose other
+/// sections are not looked at.
+pub fn read_file(text: &str) -> Result<PolicyDocument, Problems> {
+    let root = yaml::read(text, &yaml::Limits::default()).map_err(Problems::from)?;
+    let mut problems = Problems::new();
+    let cursor = Cursor::root(&root);
+    let document = match root.get("policy") {
+        Some(section) => read_document(&cursor.field("policy", section), &mut problems),
+        None => read_document(&cursor, &mut problems),
+    };
+    problems.or(document)
+}
+
+/// Says that a field of the grammar is not there yet, rather than that it is unknown.
+pub(super) fn refuse_unsupported(fields: &yaml::Fields<'_>, names: &[&str], problems: &mut Problems) {
+    for name in names {
+        if let Some(field) = fields.get(name) {
+            field.problem(format!("`{name}` is not supported by this version"), problems);
+        }
+    }
+}
+
+/// Reads patterns: one, or a list of them.
+pub(super) fn globs(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<Glob> {
+    let items = cursor.one_or_more(problems).unwrap_or_default();
+    items.iter().filter_map(|item| glob(item, problems)).collect()
+}
+
+/// Reads one pattern.
+pub(super) fn glob(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Glob> {
+    let text = cursor.string(problems)?;
+    Glob::parse(text).map_err(|message| cursor.problem(message, problems)).ok()
+}
+
+/// Reads strings that mean a set: one, or a list of them.
+pub(super) fn set(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<String> {
+    cursor.strings(problems).into_iter().map(str::to_owned).collect()
+}
+
+/// Reads strings that mean a set and may be none.
+pub(super) fn set_or_none(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<String> {
+    match &cursor.node().kind {
+        yaml::Kind::Seq(items) if items.is_empty() => BTreeSet::new(),
+        _ => set(cursor, problems),
+    }
+}

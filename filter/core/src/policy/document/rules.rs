@@ -1,0 +1,197 @@
+//! Reads `rules:`.
+
+use std::collections::BTreeMap;
+
+use super::read::refuse_unsupported;
+use super::{Budgets, RESERVED_RULE_IDS, Rule, conditions};
+use crate::decision::{ApprovalRequirement, ApproverGroup, Verdict};
+use crate::yaml::{Cursor, Place, Problems};
+
+const RULE_FIELDS: [&str; 10] =
+    ["id", "match", "decision", "reason", "remediation", "conceal", "approval", "constraints", "mode", "audit"];
+
+/// Proper words first, then the aliases of the guide's product.
+const DECISIONS: [(&str, Decides); 10] = [
+    ("allow", Decides { verdict: Verdict::Allow, constrained: false }),
+    ("deny", Decides { verdict: Verdict::Deny, constrained: false }),
+    ("require_approval", Decides { verdict: Verdict::RequireApproval, constrained: false }),
+    ("allow_with_constraints", Decides { verdict: Verdict::Allow, constrained: true }),
+    ("permit", Decides { verdict: Verdict::Allow, constrained: false }),
+    ("block", Decides { verdict: Verdict::Deny, constrained: false }),
+    ("require-approval", Decides { verdict: Verdict::RequireApproval, constrained: false }),
+    ("require_human", Decides { verdict: Verdict::RequireApproval, constrained: false }),
+    ("require-human", Decides { verdict: Verdict::RequireApproval, constrained: false }),
+    ("allow-with-constraints", Decides { verdict: Verdict::Allow, constrained: true }),
+];
+
+#[derive(Clone, Copy)]
+struct Decides {
+    verdict: Verdict,
+    /// The word promises constraints.
+    constrained: bool,
+}
+
+/// The group that means one person who may approve at all.
+const ANY_GROUP: &str = "*";
+const DECIDE_WITHIN_MS_DEFAULT: u64 = 900_000;
+const CLAIM_WITHIN_MS_DEFAULT: u64 = 300_000;
+const CLOCK_MS_MIN: u64 = 1_000;
+const DAY_MS: u64 = 86_400_000;
+const APPROVERS_MAX: u64 = 100;
+const RETRIES_MAX: u64 = 100;
+const JOBS_MAX: u64 = 1_000_000;
+const ID_BYTES_MAX: usize = 128;
+const TEXT_BYTES_MAX: usize = 2_048;
+
+pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> Vec<Rule> {
+    let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+    let mut rules = Vec::new();
+    for cursor in cursor.list(problems).unwrap_or_default() {
+        // The id names the rule in every message, so it is looked up before anything is judged.
+        let id = cursor.node().get("id").and_then(|id| id.as_str()).filter(|id| !id.is_empty());
+        let cursor = match id {
+            Some(id) => cursor.about(&format!("rule `{id}`")),
+            None => cursor,
+        };
+        if let Some(id) = id {
+            if let Some(first) = seen.get(id) {
+                cursor.problem(format!("another rule has this id, at {first}; ids are unique"), problems);
+            } else {
+                seen.insert(id, cursor.place());
+            }
+        }
+        rules.extend(rule(&cursor, problems));
+    }
+    rules
+}
+
+fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
+    let fields = cursor.fields(&RULE_FIELDS, problems)?;
+    refuse_unsupported(&fields, &["mode", "audit"], problems);
+    let id = fields.require("id", problems).and_then(|id| {
+        let text = id.string(problems)?;
+        if RESERVED_RULE_IDS.contains(&text) {
+            id.problem(format!("`{text}` names decisions that no rule made; choose another id"), problems);
+        }
+        if text.len() > ID_BYTES_MAX || text.contains(char::is_control) {
+            id.problem(format!("an id has at most {ID_BYTES_MAX} bytes and no control characters"), problems);
+        }
+        Some(text)
+    });
+    let decides = fields.require("decision", problems);
+    let decides = decides.and_then(|decision| decision.one_of("decision", &DECISIONS, problems));
+    let verdict = decides.map(|decides| decides.verdict);
+    let matches = fields.require("match", problems);
+    let matches = matches.and_then(|matches| conditions::read(&matches, verdict, problems));
+    let mut text = |name: &str| {
+        let field = fields.get(name)?;
+        let text = field.string(problems)?;
+        if text.len() > TEXT_BYTES_MAX {
+            field.problem(format!("`{name}` has at most {TEXT_BYTES_MAX} bytes"), problems);
+        }
+        Some(text.to_owned())
+    };
+    let (reason, remediation) = (text("reason"), text("remediation"));
+    let conceal = fields.get("conceal").and_then(|conceal| {
+        let value = conceal.boolean(problems)?;
+        if value && verdict.is_some_and(|verdict| verdict != Verdict::Deny) {
+            conceal.problem("only a rule that denies can conceal", problems);
+        }
+        Some(value)
+    });
+    let approval = fields.get("approval").and_then(|approval| {
+        if verdict.is_some_and(|verdict| verdict != Verdict::RequireApproval) {
+            approval.problem("`approval` belongs to `decision: require_approval`", problems);
+        }
+        requirement(&approval, problems)
+    });
+    let budgets = fields.get("constraints").and_then(|constraints| {
+        if verdict == Some(Verdict::Deny) {
+            constraints.problem("a denied call runs under no constraints; leave them out", problems);
+        }
+        budgets(&constraints, problems)
+    });
+    if fields.get("constraints").is_none() && decides.is_some_and(|decides| decides.constrained) {
+        cursor.problem("`decision: allow_with_constraints` needs `constraints`", problems);
+    }
+    let verdict = verdict?;
+    Some(Rule {
+        at: cursor.place(),
+        id: id?.to_owned(),
+        matches: matches?,
+        verdict,
+        reason,
+        remediation,
+        conceal: conceal.unwrap_or(false),
+        approval: (verdict == Verdict::RequireApproval).then(|| approval.unwrap_or_else(default_requirement)),
+        budgets: budgets.unwrap_or_default(),
+    })
+}
+
+fn default_requirement() -> ApprovalRequirement {
+    ApprovalRequirement {
+        all_of: vec![ApproverGroup { group: ANY_GROUP.to_owned(), min: 1 }],
+        decide_within_ms: DECIDE_WITHIN_MS_DEFAULT,
+        claim_within_ms: CLAIM_WITHIN_MS_DEFAULT,
+    }
+}
+
+fn requirement(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalRequirement> {
+    let fields = cursor.fields(&["approvers", "decide_within_ms", "claim_within_ms"], problems)?;
+    let mut clock = |name: &str, default: u64| {
+        let field = fields.get(name);
+        field.and_then(|field| field.whole_number(CLOCK_MS_MIN..=DAY_MS, problems)).unwrap_or(default)
+    };
+    let decide_within_ms = clock("decide_within_ms", DECIDE_WITHIN_MS_DEFAULT);
+    let claim_within_ms = clock("claim_within_ms", CLAIM_WITHIN_MS_DEFAULT);
+    let all_of = fields.get("approvers").and_then(|approvers| {
+        let fields = approvers.fields(&["all_of"], problems)?;
+        groups(&fields.require("all_of", problems)?, problems)
+    });
+    let all_of = all_of.unwrap_or_else(|| default_requirement().all_of);
+    Some(ApprovalRequirement { all_of, decide_within_ms, claim_within_ms })
+}
+
+fn groups(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Vec<ApproverGroup>> {
+    let entries = cursor.list(problems)?;
+    if entries.is_empty() {
+        cursor.problem("an empty list would need nobody's approval; name a group", problems);
+        return None;
+    }
+    let mut groups: BTreeMap<String, u32> = BTreeMap::new();
+    for entry in entries {
+        let Some(fields) = entry.fields(&["group", "min"], problems) else { continue };
+        let group = fields.require("group", problems).and_then(|group| group.string(problems));
+        let min = fields.get("min").map_or(Some(1), |min| min.whole_number(1..=APPROVERS_MAX, problems));
+        let (Some(group), Some(min)) = (group, min.and_then(|min| u32::try_from(min).ok())) else { continue };
+        if groups.insert(group.to_owned(), min).is_some() {
+            entry.problem(format!("group `{group}` stands twice; name it once with the larger `min`"), problems);
+        }
+    }
+    Some(groups.into_iter().map(|(group, min)| ApproverGroup { group, min }).collect())
+}
+
+fn budgets(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Budgets> {
+    let known = ["budgets", "toolchain", "arguments", "output", "redaction_level"];
+    let fields = cursor.fields(&known, problems)?;
+    refuse_unsupported(&fields, &["toolchain", "arguments", "output", "redaction_level"], problems);
+    let Some(budgets) = fields.get("budgets") else {
+        cursor.problem("expected `budgets`: constraints without any constrain nothing", problems);
+        return None;
+    };
+    let known = ["max_runtime_ms", "max_retries", "max_concurrent_jobs", "max_calls", "per_ms", "key"];
+    let fields = budgets.fields(&known, problems)?;
+    refuse_unsupported(&fields, &["max_calls", "per_ms", "key"], problems);
+    let mut number = |name: &str, least: u64, most: u64| {
+        fields.get(name).and_then(|field| field.whole_number(least..=most, problems))
+    };
+    let read = Budgets {
+        max_runtime_ms: number("max_runtime_ms", 1, DAY_MS),
+        max_retries: number("max_retries", 0, RETRIES_MAX).and_then(|retries| u32::try_from(retries).ok()),
+        max_concurrent_jobs: number("max_concurrent_jobs", 1, JOBS_MAX).and_then(|jobs| u32::try_from(jobs).ok()),
+    };
+    if known.iter().all(|name| fields.get(name).is_none()) {
+        budgets.problem("expected max_runtime_ms, max_retries or max_concurrent_jobs", problems);
+    }
+    Some(read)
+}

@@ -1,0 +1,178 @@
+//! Step 6, before it: what a policy says that its author hardly meant. Never changes a decision.
+
+use super::document::{ActionClass, Entry, Match, PolicyDocument, Rule, Server};
+use super::glob::Glob;
+use crate::decision::Verdict;
+use crate::yaml::Place;
+
+/// One warning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Names the kind of warning, such as `unbounded-allow`.
+    pub lint: &'static str,
+    pub at: Place,
+    /// What it is about: ``rule `x` ``, ``server `y` ``.
+    pub subject: String,
+    pub message: String,
+}
+
+/// Words of tool names that say more than `read`.
+const WRITING_WORDS: [&str; 26] = [
+    "add", "apply", "close", "create", "delete", "deploy", "drop", "edit", "exec", "execute", "grant", "insert",
+    "kill", "merge", "move", "post", "publish", "push", "put", "remove", "rename", "revoke", "send", "set", "update",
+    "write",
+];
+
+/// Every warning, in the order of the places.
+pub fn lint(document: &PolicyDocument) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if document.default_decision == Verdict::Allow {
+        findings.push(Finding {
+            lint: "default-allow",
+            at: Place::START,
+            subject: "default_decision".to_owned(),
+            message: "every call that no rule matches is allowed; allow-lists then allow nothing more".to_owned(),
+        });
+    }
+    let admin_is_gated = document.rules.iter().any(gates_every_admin_call);
+    for rule in &document.rules {
+        lint_rule(rule, admin_is_gated, &mut findings);
+    }
+    for (name, server) in &document.servers {
+        lint_server(name, server, &mut findings);
+    }
+    findings.sort_by_key(|finding| finding.at);
+    findings
+}
+
+fn lint_rule(rule: &Rule, admin_is_gated: bool, findings: &mut Vec<Finding>) {
+    let mut warn = |lint: &'static str, message: &str| {
+        let subject = format!("rule `{}`", rule.id);
+        findings.push(Finding { lint, at: rule.at, subject, message: message.to_owned() });
+    };
+    match rule.verdict {
+        Verdict::Allow => {
+            if !is_bounded(&rule.matches) {
+                warn(
+                    "unbounded-allow",
+                    "allows on every server: bind it with `mcp.allow_servers` or `mcp.allow_tools`",
+                );
+            }
+            if !admin_is_gated && reaches_admin(&rule.matches) {
+                warn(
+                    "admin-without-human",
+                    "lets admin calls through without a human: add `mcp.deny_actions: [admin]` to it, or a rule that \
+                     requires approval for `mcp.action: admin`",
+                );
+            }
+        }
+        Verdict::RequireApproval | Verdict::Deny => {
+            if rule.reason.is_none() {
+                warn("no-reason", "gives no `reason`; approvers and agents see it");
+            }
+        }
+    }
+}
+
+/// Whether the rule is about named servers, tools, resources or prompts.
+fn is_bounded(condition: &Match) -> bool {
+    let is_bound = |patterns: &std::collections::BTreeSet<Glob>| {
+        !patterns.is_empty() && patterns.iter().all(|glob| glob.literal_bytes() > 0)
+    };
+    let by_selection = condition.mcp_allow.by_label().into_iter().any(|(_, _, patterns)| is_bound(patterns));
+    let by_label = ["mcp.server", "mcp.tool", "mcp.resource", "mcp.prompt"]
+        .into_iter()
+        .any(|label| condition.labels.get(label).is_some_and(is_bound));
+    by_selection || by_label
+}
+
+fn reaches_admin(condition: &Match) -> bool {
+    let by_label =
+        condition.labels.get("mcp.action").is_none_or(|patterns| patterns.iter().any(|glob| glob.matches("admin")));
+    let allowed = condition.mcp_allow.actions.is_empty() || condition.mcp_allow.actions.contains(&ActionClass::Admin);
+    let denied = condition.mcp_deny.actions.contains(&ActionClass::Admin);
+    let excluded = condition.not.as_ref().is_some_and(|not| is_only_about_actions(not) && reaches_admin(not));
+    by_label && allowed && !denied && !excluded
+}
+
+/// Whether the rule holds or denies every admin call, whoever makes it.
+fn gates_every_admin_call(rule: &Rule) -> bool {
+    let gates = match rule.verdict {
+        Verdict::RequireApproval | Verdict::Deny => true,
+        Verdict::Allow => false,
+    };
+    gates && is_only_about_actions(&rule.matches) && reaches_admin(&rule.matches)
+}
+
+fn is_only_about_actions(condition: &Match) -> bool {
+    let Match {
+        labels,
+        risk_tags,
+        requires,
+        capabilities,
+        topics,
+        tenants,
+        scopes,
+        groups,
+        actor_ids,
+        actor_types,
+        mcp_allow,
+        mcp_deny,
+        arguments,
+        not,
+    } = condition;
+    let no_patterns =
+        |selection: &super::Selection| selection.by_label().into_iter().all(|(_, _, patterns)| patterns.is_empty());
+    labels.keys().all(|name| name == "mcp.action")
+        && [risk_tags, requires, tenants, scopes, groups, actor_ids].into_iter().all(|set| set.is_empty())
+        && capabilities.is_empty()
+        && topics.is_empty()
+        && actor_types.is_empty()
+        && arguments.is_empty()
+        && not.is_none()
+        && no_patterns(mcp_allow)
+        && no_patterns(mcp_deny)
+}
+
+fn lint_server(name: &str, server: &Server, findings: &mut Vec<Finding>) {
+    let subject = || format!("server `{name}`");
+    for (kind, entries) in [("tools", &server.tools), ("resources", &server.resources), ("prompts", &server.prompts)] {
+        let entries: Vec<(&Glob, &Entry)> = entries.iter().collect();
+        for (index, (one, entry)) in entries.iter().enumerate() {
+            for (other, _) in entries.iter().skip(index.saturating_add(1)) {
+                let tied = !one.is_literal() && !other.is_literal() && one.literal_bytes() == other.literal_bytes();
+                if tied && one.overlaps(other) {
+                    let message = format!(
+                        "{kind}: `{}` and `{}` are equally specific and match the same names; such a call is judged by \
+                         both, the strictest wins",
+                        one.as_str(),
+                        other.as_str()
+                    );
+                    findings.push(Finding { lint: "patterns-tie", at: entry.at, subject: subject(), message });
+                }
+            }
+        }
+    }
+    for (glob, entry) in &server.tools {
+        let word = words(glob.as_str()).into_iter().find(|word| WRITING_WORDS.contains(&word.as_str()));
+        if let Some(word) = word.filter(|_| entry.action == ActionClass::Read) {
+            let message = format!("tool `{}` is classed `read`, but its name says `{word}`", glob.as_str());
+            findings.push(Finding { lint: "name-says-otherwise", at: entry.at, subject: subject(), message });
+        }
+    }
+}
+
+/// The words of a name in snake, kebab or camel case, in lower case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for character in name.chars() {
+        let starts_word = !character.is_alphanumeric() || character.is_uppercase();
+        if starts_word {
+            words.push(String::new());
+        }
+        if let Some(word) = words.last_mut().filter(|_| character.is_alphanumeric()) {
+            word.extend(character.to_lowercase());
+        }
+    }
+    words
+}
