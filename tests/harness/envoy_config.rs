@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use holdpoint_core::yaml;
 use serde_json::{Value, json};
 
 use crate::repository;
@@ -39,7 +40,11 @@ impl EnvoyConfig {
     /// The base configuration on ports that the system chooses, with two workers.
     pub fn base() -> anyhow::Result<Self> {
         let text = repository::text("envoy/envoy.yaml")?;
-        let document = serde_saphyr::from_str(&text).map_err(|error| anyhow!("`envoy/envoy.yaml`: {error}"))?;
+        let document = yaml::read(&text, &yaml::Limits::default()).map_err(|problems| {
+            let problems: Vec<String> = problems.iter().map(|problem| format!("envoy/envoy.yaml:{problem}")).collect();
+            anyhow!("{}", problems.join("\n"))
+        })?;
+        let document = yaml::to_json(&document);
         let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
         config.listen_on(0)?;
         config.admin_on(0)?;

@@ -1,24 +1,60 @@
-//! Runs the issue tracker on its own: the far side of step 10, without anything in front of it.
+//! `cargo demo`: starts the service, Envoy with the filter and a real MCP server, and shows the whole story.
 
 use anyhow::Context;
 use clap::Parser;
-use quickstart::mcp_server::McpServer;
 
-/// Serves the issue tracker over MCP until interrupted.
+mod house;
+mod interactive;
+mod story;
+
+use house::{House, Ports};
+
+/// Shows Holdpoint at work: a read runs, a write waits for you, a forbidden call explains itself, the record verifies.
+///
+/// Everything runs on loopback: the approval service on SQLite in a temporary folder, a real Envoy with the filter, and
+/// a small issue tracker as MCP server. All of it ends with this program.
 #[derive(Parser)]
+#[command(
+    after_help = "Examples:\n  cargo demo                         play with it: you are the agent and the approver\n  \
+                  cargo demo -- --once               play both sides, check every step, exit 0 only if all was seen\n  \
+                  cargo demo -- --gateway-port 0     let the system choose the gateway's port"
+)]
 struct Arguments {
-    /// The loopback port to serve on; 0 lets the system choose. The base `envoy/envoy.yaml` calls 8931.
-    #[arg(long, default_value_t = 8931)]
-    port: u16,
+    /// Play both sides, check every step, and exit 0 only if every step was seen.
+    #[arg(long)]
+    once: bool,
+    /// Where agents call: the gateway's loopback port; 0 lets the system choose.
+    #[arg(long, default_value_t = 10_000, env = "HOLDPOINT_DEMO_GATEWAY_PORT")]
+    gateway_port: u16,
+    /// Envoy's admin interface; 0 lets the system choose.
+    #[arg(long, default_value_t = 9_901, env = "HOLDPOINT_DEMO_ADMIN_PORT")]
+    admin_port: u16,
+    /// The approval service; 0 lets the system choose.
+    #[arg(long, default_value_t = 8_930, env = "HOLDPOINT_DEMO_SERVICE_PORT")]
+    service_port: u16,
+    /// The issue tracker behind the gateway; 0 lets the system choose.
+    #[arg(long, default_value_t = 8_931, env = "HOLDPOINT_DEMO_SERVER_PORT")]
+    server_port: u16,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let server = McpServer::start(arguments.port)
-        .await
-        .with_context(|| format!("port {}: choose another with --port", arguments.port))?;
-    println!("issue tracker at {}", server.mcp_url());
-    tokio::signal::ctrl_c().await?;
-    Ok(())
+    let ports = Ports {
+        gateway: arguments.gateway_port,
+        admin: arguments.admin_port,
+        service: arguments.service_port,
+        server: arguments.server_port,
+    };
+    let house = House::start(ports).await.context("the demo could not start")?;
+    // An interrupt ends the story, and dropping the house ends everything it started.
+    tokio::select! {
+        told = async {
+            if arguments.once { story::play(house).await } else { interactive::run(house).await }
+        } => told,
+        interrupted = tokio::signal::ctrl_c() => {
+            eprintln!("\nstopped");
+            Ok(interrupted?)
+        }
+    }
 }

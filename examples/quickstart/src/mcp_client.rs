@@ -2,8 +2,7 @@
 
 use anyhow::Context;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation,
-    ProtocolVersion,
+    CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation, ProtocolVersion,
 };
 use rmcp::service::{ClientLifecycleMode, ClientServiceExt, RunningService};
 use rmcp::transport::StreamableHttpClientTransport;
@@ -38,16 +37,12 @@ impl McpClient {
             Implementation::new("quickstart-agent", env!("CARGO_PKG_VERSION")),
         );
         let (agent, lifecycle) = match era {
-            Era::Legacy => (
-                agent.with_protocol_version(ProtocolVersion::V_2025_11_25),
-                ClientLifecycleMode::Initialize,
-            ),
-            Era::Modern => (
-                agent,
-                ClientLifecycleMode::Discover {
-                    preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-                },
-            ),
+            Era::Legacy => {
+                (agent.with_protocol_version(ProtocolVersion::V_2025_11_25), ClientLifecycleMode::Initialize)
+            }
+            Era::Modern => {
+                (agent, ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] })
+            }
         };
         let service = agent
             .serve_with_lifecycle(transport, lifecycle)
@@ -59,10 +54,7 @@ impl McpClient {
     /// The names of the tools that this client is shown, on all pages.
     pub async fn tools(&self) -> anyhow::Result<Vec<String>> {
         let tools = self.service.list_all_tools().await?;
-        Ok(tools
-            .into_iter()
-            .map(|tool| tool.name.into_owned())
-            .collect())
+        Ok(tools.into_iter().map(|tool| tool.name.into_owned()).collect())
     }
 
     /// Calls `tool` with `arguments` (a JSON object; anything else counts as none) and waits for its result.
@@ -81,11 +73,7 @@ impl McpClient {
 
 /// The text of a tool result, its parts joined by line breaks.
 pub fn text(result: &CallToolResult) -> String {
-    let parts: Vec<&str> = result
-        .content
-        .iter()
-        .filter_map(|block| block.as_text())
-        .map(|text| text.text.as_str())
-        .collect();
+    let parts: Vec<&str> =
+        result.content.iter().filter_map(|block| block.as_text()).map(|text| text.text.as_str()).collect();
     parts.join("\n")
 }

@@ -39,23 +39,14 @@ impl McpServer {
             LocalSessionManager::default().into(),
             StreamableHttpServerConfig::default(),
         );
-        let app =
-            Router::new()
-                .nest_service("/mcp", service)
-                .layer(middleware::from_fn_with_state(
-                    recorder.clone(),
-                    recorder::record,
-                ));
+        let app = Router::new()
+            .nest_service("/mcp", service)
+            .layer(middleware::from_fn_with_state(recorder.clone(), recorder::record));
         let serving = tokio::spawn(async move {
             // Accepting on a bound loopback socket goes on until the task is aborted.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self {
-            port,
-            tracker,
-            recorder,
-            serving,
-        })
+        Ok(Self { port, tracker, recorder, serving })
     }
 
     /// The port it listens on.

@@ -68,24 +68,13 @@ impl Recorder {
 }
 
 /// The middleware: reads the body, keeps it, and hands the same bytes on.
-pub(crate) async fn record(
-    State(recorder): State<Recorder>,
-    message: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn record(State(recorder): State<Recorder>, message: Request, next: Next) -> Response {
     let (head, body) = message.into_parts();
     let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
-        return (
-            StatusCode::BAD_REQUEST,
-            "the body broke off or is too large",
-        )
-            .into_response();
+        return (StatusCode::BAD_REQUEST, "the body broke off or is too large").into_response();
     };
     if !body.is_empty() {
-        recorder.lock().push(Recorded {
-            headers: head.headers.clone(),
-            body: body.clone(),
-        });
+        recorder.lock().push(Recorded { headers: head.headers.clone(), body: body.clone() });
     }
     next.run(Request::from_parts(head, Body::from(body))).await
 }

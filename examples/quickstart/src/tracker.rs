@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rmcp::handler::server::wrapper::Parameters;
 use rmcp::model::{
-    CallToolResult, ContentBlock, ErrorCode, ErrorData, Implementation, ListResourcesResult,
-    PaginatedRequestParams, PromptMessage, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Resource, ResourceContents, Role, ServerCapabilities, ServerConfig,
+    CallToolResult, ContentBlock, ErrorCode, ErrorData, Implementation, ListResourcesResult, PaginatedRequestParams,
+    PromptMessage, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
+    Role, ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{
-    RoleServer, ServerHandler, prompt, prompt_handler, prompt_router, schemars, tool, tool_handler,
-    tool_router,
+    RoleServer, ServerHandler, prompt, prompt_handler, prompt_router, schemars, tool, tool_handler, tool_router,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,15 +59,9 @@ struct NewIssue {
 
 impl Default for Tracker {
     fn default() -> Self {
-        let first = Issue {
-            number: 1,
-            project: "site".to_owned(),
-            title: "The build is broken".to_owned(),
-            open: true,
-        };
-        Self {
-            issues: Arc::new(Mutex::new(BTreeMap::from([(first.number, first)]))),
-        }
+        let first =
+            Issue { number: 1, project: "site".to_owned(), title: "The build is broken".to_owned(), open: true };
+        Self { issues: Arc::new(Mutex::new(BTreeMap::from([(first.number, first)]))) }
     }
 }
 
@@ -85,49 +78,26 @@ impl Tracker {
 
 #[tool_router]
 impl Tracker {
-    #[tool(
-        description = "Lists the issues of a project",
-        annotations(read_only_hint = true)
-    )]
-    fn list_issues(
-        &self,
-        Parameters(ProjectName { project }): Parameters<ProjectName>,
-    ) -> CallToolResult {
+    #[tool(description = "Lists the issues of a project", annotations(read_only_hint = true))]
+    fn list_issues(&self, Parameters(ProjectName { project }): Parameters<ProjectName>) -> CallToolResult {
         let issues = self.issues();
-        let of_project: Vec<_> = issues
-            .iter()
-            .filter(|issue| issue.project == project)
-            .collect();
+        let of_project: Vec<_> = issues.iter().filter(|issue| issue.project == project).collect();
         said(&of_project)
     }
 
     #[tool(description = "Reads one issue", annotations(read_only_hint = true))]
-    fn get_issue(
-        &self,
-        Parameters(IssueNumber { number }): Parameters<IssueNumber>,
-    ) -> CallToolResult {
+    fn get_issue(&self, Parameters(IssueNumber { number }): Parameters<IssueNumber>) -> CallToolResult {
         match self.lock().get(&number) {
             Some(issue) => said(issue),
             None => no_issue(number),
         }
     }
 
-    #[tool(
-        description = "Opens an issue",
-        annotations(read_only_hint = false, destructive_hint = false)
-    )]
-    fn create_issue(
-        &self,
-        Parameters(NewIssue { project, title }): Parameters<NewIssue>,
-    ) -> CallToolResult {
+    #[tool(description = "Opens an issue", annotations(read_only_hint = false, destructive_hint = false))]
+    fn create_issue(&self, Parameters(NewIssue { project, title }): Parameters<NewIssue>) -> CallToolResult {
         let mut issues = self.lock();
         let number = issues.keys().next_back().map_or(1, |last| last + 1);
-        let issue = Issue {
-            number,
-            project,
-            title,
-            open: true,
-        };
+        let issue = Issue { number, project, title, open: true };
         let answer = said(&issue);
         issues.insert(number, issue);
         answer
@@ -135,16 +105,9 @@ impl Tracker {
 
     #[tool(
         description = "Closes an issue",
-        annotations(
-            read_only_hint = false,
-            destructive_hint = false,
-            idempotent_hint = true
-        )
+        annotations(read_only_hint = false, destructive_hint = false, idempotent_hint = true)
     )]
-    fn close_issue(
-        &self,
-        Parameters(IssueNumber { number }): Parameters<IssueNumber>,
-    ) -> CallToolResult {
+    fn close_issue(&self, Parameters(IssueNumber { number }): Parameters<IssueNumber>) -> CallToolResult {
         match self.lock().get_mut(&number) {
             Some(issue) => {
                 issue.open = false;
@@ -158,10 +121,7 @@ impl Tracker {
         description = "Deletes a project with all its issues",
         annotations(read_only_hint = false, destructive_hint = true)
     )]
-    fn delete_project(
-        &self,
-        Parameters(ProjectName { project }): Parameters<ProjectName>,
-    ) -> CallToolResult {
+    fn delete_project(&self, Parameters(ProjectName { project }): Parameters<ProjectName>) -> CallToolResult {
         let mut issues = self.lock();
         let before = issues.len();
         issues.retain(|_, issue| issue.project != project);
@@ -172,10 +132,7 @@ impl Tracker {
 #[prompt_router]
 impl Tracker {
     #[prompt(description = "Asks for a plan to work off the issues of a project")]
-    async fn triage(
-        &self,
-        Parameters(ProjectName { project }): Parameters<ProjectName>,
-    ) -> Vec<PromptMessage> {
+    async fn triage(&self, Parameters(ProjectName { project }): Parameters<ProjectName>) -> Vec<PromptMessage> {
         vec![PromptMessage::new_text(
             Role::User,
             format!("List the open issues of `{project}` and propose an order to work them off."),
@@ -187,13 +144,8 @@ impl Tracker {
 #[prompt_handler(router = Self::prompt_router())]
 impl ServerHandler for Tracker {
     fn get_info(&self) -> ServerConfig {
-        let capabilities = ServerCapabilities::builder()
-            .enable_tools()
-            .enable_resources()
-            .enable_prompts()
-            .build();
-        ServerConfig::new(capabilities)
-            .with_server_info(Implementation::new("tracker", env!("CARGO_PKG_VERSION")))
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_resources().enable_prompts().build();
+        ServerConfig::new(capabilities).with_server_info(Implementation::new("tracker", env!("CARGO_PKG_VERSION")))
     }
 
     async fn list_resources(
@@ -201,8 +153,7 @@ impl ServerHandler for Tracker {
         _page: Option<PaginatedRequestParams>,
         _call: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let open_issues =
-            Resource::new(OPEN_ISSUES, "open issues").with_mime_type("application/json");
+        let open_issues = Resource::new(OPEN_ISSUES, "open issues").with_mime_type("application/json");
         Ok(ListResourcesResult::with_all_items(vec![open_issues]))
     }
 
@@ -232,6 +183,5 @@ fn no_issue(number: u64) -> CallToolResult {
 }
 
 fn json_text(value: &impl Serialize) -> String {
-    serde_json::to_string(value)
-        .unwrap_or_else(|error| format!("cannot be written as JSON: {error}"))
+    serde_json::to_string(value).unwrap_or_else(|error| format!("cannot be written as JSON: {error}"))
 }

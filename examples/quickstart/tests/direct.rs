@@ -10,34 +10,12 @@ async fn check(era: Era) -> anyhow::Result<()> {
 
     let mut tools = client.tools().await?;
     tools.sort();
-    assert_eq!(
-        tools,
-        [
-            "close_issue",
-            "create_issue",
-            "delete_project",
-            "get_issue",
-            "list_issues"
-        ]
-    );
+    assert_eq!(tools, ["close_issue", "create_issue", "delete_project", "get_issue", "list_issues"]);
 
-    let created = client
-        .call(
-            "create_issue",
-            json!({"project": "site", "title": "Läuft nicht"}),
-        )
-        .await?;
-    assert_eq!(
-        text(&created),
-        r#"{"number":2,"project":"site","title":"Läuft nicht","open":true}"#
-    );
+    let created = client.call("create_issue", json!({"project": "site", "title": "Läuft nicht"})).await?;
+    assert_eq!(text(&created), r#"{"number":2,"project":"site","title":"Läuft nicht","open":true}"#);
     client.call("close_issue", json!({"number": 2})).await?;
-    let open: Vec<bool> = server
-        .tracker()
-        .issues()
-        .iter()
-        .map(|issue| issue.open)
-        .collect();
+    let open: Vec<bool> = server.tracker().issues().iter().map(|issue| issue.open).collect();
     assert_eq!(open, [true, false]);
 
     let missing = client.call("get_issue", json!({"number": 99})).await?;
@@ -67,9 +45,6 @@ async fn taken_port_is_named() -> anyhow::Result<()> {
     let Err(second) = McpServer::start(first.port()).await else {
         anyhow::bail!("two servers on one port");
     };
-    assert!(
-        second.to_string().contains(&first.port().to_string()),
-        "{second}"
-    );
+    assert!(second.to_string().contains(&first.port().to_string()), "{second}");
     Ok(())
 }
