@@ -33,7 +33,7 @@ pub const PROBLEM_POLICY_UNKNOWN: &str = "policy-unknown";
 
 /// Where an approval stands.
 ///
-/// `pending → approved | denied | expired | withdrawn | superseded`; `approved → consumed | lapsed | revoked`.
+/// `pending → approved | denied | expired | withdrawn | superseded`; `approved → consumed | lapsed | revoked | superseded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalStatus {
@@ -94,7 +94,7 @@ impl ApprovalStatus {
                 next,
                 Self::Approved | Self::Denied | Self::Expired | Self::Withdrawn | Self::Superseded
             ),
-            Self::Approved => matches!(next, Self::Consumed | Self::Lapsed | Self::Revoked),
+            Self::Approved => matches!(next, Self::Consumed | Self::Lapsed | Self::Revoked | Self::Superseded),
             Self::Denied
             | Self::Expired
             | Self::Withdrawn
@@ -255,7 +255,7 @@ impl FromStr for ServiceKey {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = text.strip_prefix("ed25519:").ok_or(ServiceKeyError::Prefix)?;
-        let bytes = digest::hex_decode(hex).ok_or(ServiceKeyError::Hex)?;
+        let bytes = digest::hex_decode(hex).map_err(|_| ServiceKeyError::Hex)?;
         let bytes: [u8; 32] = bytes.try_into().map_err(|_| ServiceKeyError::Hex)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| ServiceKeyError::Point)?;
         // A low-order key would accept signatures that nobody made.
@@ -351,6 +351,7 @@ pub fn verify(
     now_ms: u64,
 ) -> Result<Permit, ClaimError> {
     let signature = digest::hex_decode(&signed.signature)
+        .ok()
         .and_then(|bytes| Signature::from_slice(&bytes).ok())
         .ok_or(ClaimError::Signature)?;
     key.0.verify_strict(&signed_bytes(&signed.claim), &signature).map_err(|_| ClaimError::Signature)?;
