@@ -1,1 +1,19 @@
+//! The policy enforcement point: a proxy-wasm filter that judges MCP calls inside Envoy and holds the risky ones.
+//!
+//! Modules stand in the order to read them. Only `host` knows Envoy; all else is plain code with native tests, which
+//! would not link if it reached a host call.
+#![deny(unsafe_code)]
 
+pub mod config;
+pub mod enforce;
+pub mod exchange;
+pub mod identity;
+pub mod refusal;
+pub mod usage;
+
+pub mod audit_buffer;
+pub mod metrics;
+pub mod worker;
+
+#[cfg(target_arch = "wasm32")]
+mod host;

@@ -90,10 +90,9 @@ impl ApprovalStatus {
     /// Whether the state machine has the edge from `self` to `next`.
     pub fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Pending => matches!(
-                next,
-                Self::Approved | Self::Denied | Self::Expired | Self::Withdrawn | Self::Superseded
-            ),
+            Self::Pending => {
+                matches!(next, Self::Approved | Self::Denied | Self::Expired | Self::Withdrawn | Self::Superseded)
+            }
             Self::Approved => matches!(next, Self::Consumed | Self::Lapsed | Self::Revoked | Self::Superseded),
             Self::Denied
             | Self::Expired
@@ -300,10 +299,14 @@ impl fmt::Display for ClaimError {
                 "the answer is not signed by the configured service key: check `approval.service_key` against \
                  `holdpoint keys show`",
             ),
-            Self::Shape => f.write_str("the signed answer is not a claim of this version: upgrade filter and service together"),
+            Self::Shape => {
+                f.write_str("the signed answer is not a claim of this version: upgrade filter and service together")
+            }
             Self::Mismatch(what) => write!(f, "the signed claim is for another {what}"),
             Self::Expired => f.write_str("the claim has expired: check the clocks of gateway and service"),
-            Self::PolicyDenies(decision) => write!(f, "the policy in force now denies the call (rule `{}`)", decision.rule_id()),
+            Self::PolicyDenies(decision) => {
+                write!(f, "the policy in force now denies the call (rule `{}`)", decision.rule_id())
+            }
             Self::PolicyChanged(_) => f.write_str("the policy that asked for the approval has changed"),
         }
     }

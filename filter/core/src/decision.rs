@@ -91,6 +91,17 @@ pub struct ApprovalRequirement {
     pub claim_within_ms: u64,
 }
 
+impl Default for ApprovalRequirement {
+    /// One person who may approve at all, within 15 minutes; good for 5 minutes.
+    fn default() -> Self {
+        Self {
+            all_of: vec![ApproverGroup { group: "*".to_owned(), min: 1 }],
+            decide_within_ms: 900_000,
+            claim_within_ms: 300_000,
+        }
+    }
+}
+
 /// One rule that took part in a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {

@@ -68,8 +68,7 @@ impl FromStr for Digest {
         let hex = text.strip_prefix(PREFIX).ok_or(ParseDigestError::Prefix)?;
         let bytes = hex_decode(hex).map_err(ParseDigestError::Hex)?;
         let bytes_found = bytes.len();
-        let bytes =
-            <[u8; 32]>::try_from(bytes).map_err(|_| ParseDigestError::Length { bytes_found })?;
+        let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| ParseDigestError::Length { bytes_found })?;
         Ok(Self(bytes))
     }
 }
@@ -117,11 +116,7 @@ impl fmt::Display for ParseDigestError {
             Self::Prefix => f.write_str("a digest starts with `sha256:`"),
             Self::Hex(error) => write!(f, "after `sha256:` {error}"),
             Self::Length { bytes_found } => {
-                write!(
-                    f,
-                    "a digest has 64 hex digits after `sha256:`, found {}",
-                    bytes_found.saturating_mul(2)
-                )
+                write!(f, "a digest has 64 hex digits after `sha256:`, found {}", bytes_found.saturating_mul(2))
             }
         }
     }
@@ -148,17 +143,11 @@ pub fn hex_decode(hex: &str) -> Result<Vec<u8>, HexError> {
     pairs
         .iter()
         .enumerate()
-        .map(
-            |(pair, [high, low])| match (hex_value(*high), hex_value(*low)) {
-                (Some(high), Some(low)) => Ok((high << 4) | low),
-                (None, _) => Err(HexError::Digit {
-                    at: pair.saturating_mul(2),
-                }),
-                (_, None) => Err(HexError::Digit {
-                    at: pair.saturating_mul(2).saturating_add(1),
-                }),
-            },
-        )
+        .map(|(pair, [high, low])| match (hex_value(*high), hex_value(*low)) {
+            (Some(high), Some(low)) => Ok((high << 4) | low),
+            (None, _) => Err(HexError::Digit { at: pair.saturating_mul(2) }),
+            (_, None) => Err(HexError::Digit { at: pair.saturating_mul(2).saturating_add(1) }),
+        })
         .collect()
 }
 
@@ -175,10 +164,9 @@ impl fmt::Display for HexError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Odd => f.write_str("hex comes in pairs of digits, found an odd number"),
-            Self::Digit { at } => write!(
-                f,
-                "hex digits are `0`-`9` and lower-case `a`-`f`, found another at byte {at}"
-            ),
+            Self::Digit { at } => {
+                write!(f, "hex digits are `0`-`9` and lower-case `a`-`f`, found another at byte {at}")
+            }
         }
     }
 }

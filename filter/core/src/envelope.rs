@@ -73,6 +73,7 @@ pub struct CallEnvelope {
     readings: Vec<Reading>,
     /// What the catalogue said, part by part.
     catalogue_parts: BTreeSet<Digest>,
+    bound_headers: BTreeSet<String>,
     call_text: String,
     call_digest: Digest,
     snapshot_id: Digest,
@@ -141,6 +142,11 @@ impl CallEnvelope {
     /// Tool name, resource URI, prompt name or task id.
     pub fn target(&self) -> Option<&str> {
         self.call.message.target().name()
+    }
+
+    /// Names of the headers that the catalogue binds: part of the digest, and forwarded with an approved call.
+    pub fn bound_headers(&self) -> &BTreeSet<String> {
+        &self.bound_headers
     }
 
     /// The lookup key of approvals: the tagged digest of [`CallEnvelope::call_text`].

@@ -34,11 +34,7 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            depth_max: 64,
-            nodes_max: 100_000,
-            number_chars_max: 64,
-        }
+        Self { depth_max: 64, nodes_max: 100_000, number_chars_max: 64 }
     }
 }
 
@@ -60,11 +56,7 @@ impl Document {
 
     /// The value that the whole text is.
     pub fn root(&self) -> Value<'_> {
-        Value::new(
-            self,
-            NodeId::ROOT,
-            self.nodes.first().copied().unwrap_or(Node::NOTHING),
-        )
+        Value::new(self, NodeId::ROOT, self.nodes.first().copied().unwrap_or(Node::NOTHING))
     }
 
     /// The value at a place remembered by [`Value::id`]; nothing when the place is from a longer document.
@@ -86,12 +78,7 @@ impl Document {
 impl std::fmt::Debug for Document {
     /// Arguments may hold secrets, so only sizes are shown.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "Document({} bytes, {} nodes)",
-            self.text.len(),
-            self.nodes.len()
-        )
+        write!(f, "Document({} bytes, {} nodes)", self.text.len(), self.nodes.len())
     }
 }
 

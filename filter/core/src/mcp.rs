@@ -21,11 +21,7 @@ use crate::json;
 /// understand differently; what is merely unknown is read, and left to the policy.
 ///
 /// `limits` bounds what is read; the caller has bounded `body` in bytes already.
-pub fn read(
-    head: &Head<'_>,
-    body: Vec<u8>,
-    limits: &json::Limits,
-) -> Result<McpMessage, Malformed> {
+pub fn read(head: &Head<'_>, body: Vec<u8>, limits: &json::Limits) -> Result<McpMessage, Malformed> {
     head.check()?;
     let document = json::Document::read(body, limits).map_err(|error| Malformed::json(&error))?;
     message::read(head, document)

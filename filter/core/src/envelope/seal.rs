@@ -63,6 +63,7 @@ impl PolicySnapshot {
                 topic: Topic::of(call.message.method()),
                 readings: facts.base.into_iter().chain(facts.tagged).collect(),
                 catalogue_parts: facts.catalogue_parts,
+                bound_headers: facts.bound_headers,
                 call_digest: Digest::tagged(CALL_DIGEST_TAG, facts.call_text.as_bytes()),
                 call_text: facts.call_text,
                 snapshot_id: self.id(),
@@ -90,6 +91,7 @@ impl PolicySnapshot {
             base: base.readings,
             tagged,
             catalogue_parts: base.catalogue_parts,
+            bound_headers: server.bind_headers.clone(),
             call_text: call_text::write(call, &server.name, &server.bind_headers),
         })
     }
@@ -100,6 +102,7 @@ struct Facts {
     base: Vec<Reading>,
     tagged: Vec<Reading>,
     catalogue_parts: BTreeSet<Digest>,
+    bound_headers: BTreeSet<String>,
     call_text: String,
 }
 

@@ -29,11 +29,7 @@ pub fn write(value: Value<'_>, out: &mut String) {
 /// Appends the canonical form of the object `value` with only those members whose decoded key `keep` accepts; the filter
 /// is for this object alone, not for objects inside it. A value that is no object is written whole.
 pub fn write_where(value: Value<'_>, keep: impl FnMut(&str) -> bool, out: &mut String) {
-    if value.kind() == Kind::Object {
-        write_members(value, keep, out)
-    } else {
-        write(value, out)
-    }
+    if value.kind() == Kind::Object { write_members(value, keep, out) } else { write(value, out) }
 }
 
 /// Appends `text` as a canonical string literal: escaped are `"`, `\` and control characters, these in their two-letter
@@ -42,10 +38,7 @@ pub fn string(text: &str, out: &mut String) {
     out.push('"');
     let mut rest = text;
     // Every character that is escaped is one byte long, so both halves are whole.
-    while let Some(at) = rest
-        .bytes()
-        .position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f))
-    {
+    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
         let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(plain);
         let mut chars = tail.chars();
@@ -60,10 +53,7 @@ pub fn string(text: &str, out: &mut String) {
             Some(control) => {
                 let code = u32::from(control);
                 out.push_str("\\u00");
-                out.extend(
-                    [code >> 4, code & 0x0f]
-                        .map(|nibble| char::from_digit(nibble, 16).unwrap_or('0')),
-                );
+                out.extend([code >> 4, code & 0x0f].map(|nibble| char::from_digit(nibble, 16).unwrap_or('0')));
             }
             None => {}
         }
@@ -74,8 +64,7 @@ pub fn string(text: &str, out: &mut String) {
 }
 
 fn write_members(object: Value<'_>, mut keep: impl FnMut(&str) -> bool, out: &mut String) {
-    let mut members: Vec<(Cow<'_, str>, Value<'_>)> =
-        object.members().filter(|(key, _)| keep(key)).collect();
+    let mut members: Vec<(Cow<'_, str>, Value<'_>)> = object.members().filter(|(key, _)| keep(key)).collect();
     members.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     out.push('{');
     for (index, (key, value)) in members.into_iter().enumerate() {

@@ -32,11 +32,7 @@ pub enum ReadError {
     /// Not UTF-8 from here on.
     NotUtf8 { at: usize },
     /// The grammar wants something else here.
-    Unexpected {
-        at: usize,
-        found: Found,
-        expected: &'static str,
-    },
+    Unexpected { at: usize, found: Found, expected: &'static str },
     /// A raw control character inside a string.
     ControlCharacter { at: usize, byte: u8 },
     /// A backslash with nothing known behind it.
@@ -103,7 +99,9 @@ impl fmt::Display for ReadError {
             Self::DuplicateKey { key, .. } => write!(f, "key `{key}` stands twice in one object; send it once"),
             Self::TooDeep { depth_max, .. } => write!(f, "more than {depth_max} objects and arrays inside one another"),
             Self::TooManyNodes { nodes_max, .. } => write!(f, "more than {nodes_max} values and keys in one text"),
-            Self::TrailingBytes { .. } => f.write_str("something follows the value; send one value and nothing after it"),
+            Self::TrailingBytes { .. } => {
+                f.write_str("something follows the value; send one value and nothing after it")
+            }
         }
     }
 }

@@ -36,18 +36,10 @@ impl Node {
     pub(super) const NODES_CEILING: u32 = u32::MAX >> SUBTREE_SHIFT;
 
     /// Stands in for the root of an empty list, which the reader never makes.
-    pub(super) const NOTHING: Self = Self {
-        start: 0,
-        end: 0,
-        packed: 1 << SUBTREE_SHIFT,
-    };
+    pub(super) const NOTHING: Self = Self { start: 0, end: 0, packed: 1 << SUBTREE_SHIFT };
 
     pub(super) fn new(kind: Kind, start: u32, end: u32) -> Self {
-        Self {
-            start,
-            end,
-            packed: (kind as u32) | (1 << SUBTREE_SHIFT),
-        }
+        Self { start, end, packed: (kind as u32) | (1 << SUBTREE_SHIFT) }
     }
 
     /// A string that holds at least one backslash and so must be decoded to be compared.

@@ -120,16 +120,9 @@ impl Reader<'_> {
 
     fn open(&mut self, kind: Kind) -> Result<(), ReadError> {
         if self.open.len() >= self.depth_max as usize {
-            return Err(ReadError::TooDeep {
-                at: self.at,
-                depth_max: self.depth_max,
-            });
+            return Err(ReadError::TooDeep { at: self.at, depth_max: self.depth_max });
         }
-        self.open.push(Open {
-            is_object: kind == Kind::Object,
-            node: self.nodes.len(),
-            keys_start: self.keys.len(),
-        });
+        self.open.push(Open { is_object: kind == Kind::Object, node: self.nodes.len(), keys_start: self.keys.len() });
         self.push(Node::new(kind, offset(self.at), offset(self.at)))?;
         self.step(1);
         self.skip_white_space();
@@ -142,10 +135,7 @@ impl Reader<'_> {
             return Ok(());
         };
         if open.is_object {
-            refuse_duplicates(
-                self.text,
-                self.keys.get(open.keys_start..).unwrap_or_default(),
-            )?;
+            refuse_duplicates(self.text, self.keys.get(open.keys_start..).unwrap_or_default())?;
             self.keys.truncate(open.keys_start);
         }
         let subtree = self.nodes.len().saturating_sub(open.node);
@@ -203,11 +193,7 @@ impl Reader<'_> {
             }
             self.step(8);
         }
-        self.step(
-            tail.iter()
-                .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f))
-                .count(),
-        );
+        self.step(tail.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count());
     }
 
     fn escape(&mut self) -> Result<(), ReadError> {
@@ -225,9 +211,7 @@ impl Reader<'_> {
         if !(0xd800..0xe000).contains(&unit) {
             return Ok(());
         }
-        let second = self
-            .code_unit(self.at)
-            .and_then(|second| text::surrogate_pair(unit, second));
+        let second = self.code_unit(self.at).and_then(|second| text::surrogate_pair(unit, second));
         second.ok_or(ReadError::LoneSurrogate { at })?;
         self.step(6);
         Ok(())
@@ -239,9 +223,7 @@ impl Reader<'_> {
         let [b'\\', b'u', digits @ ..] = escape else {
             return None;
         };
-        digits.iter().try_fold(0_u32, |unit, digit| {
-            Some((unit << 4) | char::from(*digit).to_digit(16)?)
-        })
+        digits.iter().try_fold(0_u32, |unit, digit| Some((unit << 4) | char::from(*digit).to_digit(16)?))
     }
 
     fn number(&mut self) -> Result<(), ReadError> {
@@ -275,15 +257,10 @@ impl Reader<'_> {
         }
         let written = self.text.get(start..self.at).unwrap_or_default();
         if written.len() > self.number_chars_max as usize {
-            return Err(ReadError::NumberTooLong {
-                at: start,
-                number_chars_max: self.number_chars_max,
-            });
+            return Err(ReadError::NumberTooLong { at: start, number_chars_max: self.number_chars_max });
         }
         // Some parsers make infinity of such a number, some refuse it. Without an exponent it takes over 300 digits.
-        if (has_exponent || written.len() > 300)
-            && !written.parse::<f64>().is_ok_and(f64::is_finite)
-        {
+        if (has_exponent || written.len() > 300) && !written.parse::<f64>().is_ok_and(f64::is_finite) {
             return Err(ReadError::NumberTooLarge { at: start });
         }
         self.push(Node::new(Kind::Number, offset(start), offset(self.at)))
@@ -297,11 +274,7 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, word: &'static str, kind: Kind) -> Result<(), ReadError> {
-        if !self
-            .text
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(word))
-        {
+        if !self.text.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
             return Err(self.unexpected("a value"));
         }
         let start = self.at;
@@ -311,10 +284,7 @@ impl Reader<'_> {
 
     fn push(&mut self, node: Node) -> Result<(), ReadError> {
         if self.nodes.len() >= self.nodes_max as usize {
-            return Err(ReadError::TooManyNodes {
-                at: node.start as usize,
-                nodes_max: self.nodes_max,
-            });
+            return Err(ReadError::TooManyNodes { at: node.start as usize, nodes_max: self.nodes_max });
         }
         self.nodes.push(node);
         Ok(())
@@ -336,11 +306,7 @@ impl Reader<'_> {
     }
 
     fn unexpected(&self, expected: &'static str) -> ReadError {
-        ReadError::Unexpected {
-            at: self.at,
-            found: self.peek().map_or(Found::End, Found::Byte),
-            expected,
-        }
+        ReadError::Unexpected { at: self.at, found: self.peek().map_or(Found::End, Found::Byte), expected }
     }
 }
 
@@ -365,24 +331,16 @@ fn stops(word: u64) -> u64 {
 /// are sorted: a hash map could be made to collide, and comparing all with all could be made to take minutes.
 fn refuse_duplicates(text: &str, keys: &[Node]) -> Result<(), ReadError> {
     let repeated = if keys.iter().any(|key| key.is_escaped()) {
-        let mut decoded: Vec<(Cow<'_, str>, u32)> = keys
-            .iter()
-            .map(|key| (decoded(*key, text), key.start))
-            .collect();
+        let mut decoded: Vec<(Cow<'_, str>, u32)> = keys.iter().map(|key| (decoded(*key, text), key.start)).collect();
         decoded.sort_unstable();
         neighbours(&decoded, |a, b| a.0 == b.0).map(|key| key.1)
     } else if keys.len() <= KEYS_COMPARED_PAIRWISE_MAX {
         let is_repeated = |index, key: &Node| {
             let length = |key: &Node| key.end.wrapping_sub(key.start);
             let mut seen = keys.iter().take(index);
-            seen.any(|seen| {
-                length(seen) == length(key) && literal(*seen, text) == literal(*key, text)
-            })
+            seen.any(|seen| length(seen) == length(key) && literal(*seen, text) == literal(*key, text))
         };
-        keys.iter()
-            .enumerate()
-            .find(|(index, key)| is_repeated(*index, key))
-            .map(|(_, key)| key.start)
+        keys.iter().enumerate().find(|(index, key)| is_repeated(*index, key)).map(|(_, key)| key.start)
     } else {
         // The fingerprint only spares most comparisons of text; whoever makes them collide pays for sorting text.
         let mut sorted: Vec<(u64, &[u8], u32)> = keys
@@ -397,49 +355,27 @@ fn refuse_duplicates(text: &str, keys: &[Node]) -> Result<(), ReadError> {
     let Some(key) = keys.iter().find(|key| key.start == start) else {
         return Ok(());
     };
-    Err(ReadError::DuplicateKey {
-        at: key.start as usize,
-        key: text::excerpt(&decoded(*key, text)),
-    })
+    Err(ReadError::DuplicateKey { at: key.start as usize, key: text::excerpt(&decoded(*key, text)) })
 }
 
 /// The key with its quotes. Keys without escapes are equal exactly when their literals are.
 fn literal(key: Node, text: &str) -> &[u8] {
-    text.as_bytes()
-        .get(key.start as usize..key.end as usize)
-        .unwrap_or_default()
+    text.as_bytes().get(key.start as usize..key.end as usize).unwrap_or_default()
 }
 
 fn fingerprint(literal: &[u8]) -> u64 {
     let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (words, tail) = literal.as_chunks::<8>();
-    let sum = words
-        .iter()
-        .fold(0, |sum, word| mix(sum, u64::from_le_bytes(*word)));
-    mix(
-        sum,
-        tail.iter()
-            .fold(0, |word, byte| (word << 8) | u64::from(*byte)),
-    )
+    let sum = words.iter().fold(0, |sum, word| mix(sum, u64::from_le_bytes(*word)));
+    mix(sum, tail.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)))
 }
 
 fn decoded(key: Node, text: &str) -> Cow<'_, str> {
-    let inner = text::unquoted(
-        text.get(key.start as usize..key.end as usize)
-            .unwrap_or_default(),
-    );
-    if key.is_escaped() {
-        Cow::Owned(text::decode(inner))
-    } else {
-        Cow::Borrowed(inner)
-    }
+    let inner = text::unquoted(text.get(key.start as usize..key.end as usize).unwrap_or_default());
+    if key.is_escaped() { Cow::Owned(text::decode(inner)) } else { Cow::Borrowed(inner) }
 }
 
 /// The second of the first two neighbours that are the same.
 fn neighbours<T>(sorted: &[T], same: impl Fn(&T, &T) -> bool) -> Option<&T> {
-    sorted
-        .iter()
-        .zip(sorted.iter().skip(1))
-        .find(|(a, b)| same(a, b))
-        .map(|(_, b)| b)
+    sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| same(a, b)).map(|(_, b)| b)
 }

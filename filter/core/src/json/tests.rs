@@ -39,9 +39,7 @@ fn every_kind_is_read_and_keeps_its_text() {
 
 #[test]
 fn accessors_answer_for_their_kind_only() {
-    let document =
-        read(r#"{"s":"a\"\u0062","n":1.0,"t":true,"z":null,"l":[1,[2,3],{}],"o":{"k":"v"}}"#)
-            .unwrap();
+    let document = read(r#"{"s":"a\"\u0062","n":1.0,"t":true,"z":null,"l":[1,[2,3],{}],"o":{"k":"v"}}"#).unwrap();
     let root = document.root();
     assert_eq!(root.len(), 6);
     assert_eq!(root.get("s").unwrap().as_str().unwrap(), "a\"b");
@@ -49,20 +47,8 @@ fn accessors_answer_for_their_kind_only() {
     assert_eq!(root.get("t").unwrap().as_bool(), Some(true));
     assert!(root.get("z").unwrap().is_null());
     let list = root.get("l").unwrap();
-    assert_eq!(
-        (
-            list.len(),
-            list.at(1).unwrap().raw(),
-            list.at(2).unwrap().is_empty()
-        ),
-        (3, "[2,3]", true)
-    );
-    assert!(
-        list.at(3).is_none()
-            && list.get("l").is_none()
-            && list.as_str().is_none()
-            && list.as_bool().is_none()
-    );
+    assert_eq!((list.len(), list.at(1).unwrap().raw(), list.at(2).unwrap().is_empty()), (3, "[2,3]", true));
+    assert!(list.at(3).is_none() && list.get("l").is_none() && list.as_str().is_none() && list.as_bool().is_none());
     assert!(root.get("missing").is_none() && root.at(0).is_none() && root.number_text().is_none());
     let keys: Vec<_> = root.members().map(|(key, _)| key.into_owned()).collect();
     assert_eq!(keys, ["s", "n", "t", "z", "l", "o"]);
@@ -85,11 +71,7 @@ fn pointers_lead_where_rfc_6901_says() {
         ("a", None),
         ("/a/b~1c/0/x", None),
     ] {
-        assert_eq!(
-            document.root().pointer(pointer).map(|value| value.raw()),
-            raw,
-            "{pointer}"
-        );
+        assert_eq!(document.root().pointer(pointer).map(|value| value.raw()), raw, "{pointer}");
     }
     assert_eq!(document.root().pointer("").unwrap().kind(), Kind::Object);
 }
@@ -99,17 +81,11 @@ fn what_is_not_json_is_refused_with_its_place() {
     check_refused(&[
         ("", "byte 0: expected a value, found the end of the text"),
         ("  ", "byte 2: expected a value, found the end of the text"),
-        (
-            "{",
-            "byte 1: expected a key or `}`, found the end of the text",
-        ),
+        ("{", "byte 1: expected a key or `}`, found the end of the text"),
         ("[1,]", "byte 3: expected a value, found `]`"),
         (r#"{"a":1,}"#, "byte 7: expected a key, found `}`"),
         (r#"{"a" 1}"#, "byte 5: expected `:`, found `1`"),
-        (
-            r#"{"a":1 "b":2}"#,
-            "byte 7: expected `,` or `}`, found `\"`",
-        ),
+        (r#"{"a":1 "b":2}"#, "byte 7: expected `,` or `}`, found `\"`"),
         ("[1 2]", "byte 3: expected `,` or `]`, found `2`"),
         ("[1}", "byte 2: expected `,` or `]`, found `}`"),
         ("{a:1}", "byte 1: expected a key or `}`, found `a`"),
@@ -118,24 +94,12 @@ fn what_is_not_json_is_refused_with_its_place() {
         ("nul", "byte 0: expected a value, found `n`"),
         ("Infinity", "byte 0: expected a value, found `I`"),
         ("// x\n1", "byte 0: expected a value, found `/`"),
-        (
-            "1 // x",
-            "byte 2: something follows the value; send one value and nothing after it",
-        ),
-        (
-            "{}{}",
-            "byte 2: something follows the value; send one value and nothing after it",
-        ),
-        (
-            "1\0",
-            "byte 1: something follows the value; send one value and nothing after it",
-        ),
+        ("1 // x", "byte 2: something follows the value; send one value and nothing after it"),
+        ("{}{}", "byte 2: something follows the value; send one value and nothing after it"),
+        ("1\0", "byte 1: something follows the value; send one value and nothing after it"),
         ("\u{b}1", "byte 0: expected a value, found byte 0x0b"),
         ("\u{a0}1", "byte 0: expected a value, found byte 0xc2"),
-        (
-            "\u{feff}1",
-            "byte 0: the text starts with a byte order mark; send UTF-8 without one",
-        ),
+        ("\u{feff}1", "byte 0: the text starts with a byte order mark; send UTF-8 without one"),
     ]);
 }
 
@@ -146,49 +110,27 @@ fn numbers_have_one_grammar() {
         (".5", "byte 0: expected a value, found `.`"),
         ("-", "byte 0: a minus sign without digits"),
         ("-a", "byte 0: a minus sign without digits"),
-        (
-            "[01]",
-            "byte 1: a number with a leading zero; write it without",
-        ),
-        (
-            "-00",
-            "byte 0: a number with a leading zero; write it without",
-        ),
+        ("[01]", "byte 1: a number with a leading zero; write it without"),
+        ("-00", "byte 0: a number with a leading zero; write it without"),
         ("1.", "byte 0: a decimal point without digits behind it"),
         ("1.e5", "byte 0: a decimal point without digits behind it"),
         ("1e", "byte 0: an exponent without digits"),
         ("1e+", "byte 0: an exponent without digits"),
-        (
-            "1e400",
-            "byte 0: a number too large for a double; send it as a string",
-        ),
-        (
-            "-1e309",
-            "byte 0: a number too large for a double; send it as a string",
-        ),
-        (
-            "0x10",
-            "byte 1: something follows the value; send one value and nothing after it",
-        ),
+        ("1e400", "byte 0: a number too large for a double; send it as a string"),
+        ("-1e309", "byte 0: a number too large for a double; send it as a string"),
+        ("0x10", "byte 1: something follows the value; send one value and nothing after it"),
     ]);
     let long = "1".repeat(65);
-    check_refused(&[(
-        &long,
-        "byte 0: a number of more than 64 characters; send it as a string",
-    )]);
+    check_refused(&[(&long, "byte 0: a number of more than 64 characters; send it as a string")]);
     assert!(read(&"1".repeat(64)).is_ok() && read("1e308").is_ok() && read("1e-400").is_ok());
 }
 
 #[test]
 fn strings_name_whole_characters() {
-    let escape =
-        "unknown escape; after a backslash comes one of `\"\\/bfnrt` or `u` and four hex digits";
+    let escape = "unknown escape; after a backslash comes one of `\"\\/bfnrt` or `u` and four hex digits";
     let surrogate = "half of a surrogate pair; write both halves or the character";
     let refused = [
-        (
-            r#""a"#,
-            "byte 2: expected a closing `\"`, found the end of the text".to_owned(),
-        ),
+        (r#""a"#, "byte 2: expected a closing `\"`, found the end of the text".to_owned()),
         (r#""\"#, format!("byte 1: {escape}")),
         (r#""\x41""#, format!("byte 1: {escape}")),
         (r#""\u12g4""#, format!("byte 1: {escape}")),
@@ -198,14 +140,8 @@ fn strings_name_whole_characters() {
         (r#""\udc00\ud800""#, format!("byte 1: {surrogate}")),
         (r#""\ud800\ud800""#, format!("byte 1: {surrogate}")),
         (r#""12345678\ud83dx""#, format!("byte 9: {surrogate}")),
-        (
-            "\"a\nb\"",
-            "byte 2: control character 0x0a inside a string; write it as `\\u000a`".to_owned(),
-        ),
-        (
-            "\"12345678\u{1f}\"",
-            "byte 9: control character 0x1f inside a string; write it as `\\u001f`".to_owned(),
-        ),
+        ("\"a\nb\"", "byte 2: control character 0x0a inside a string; write it as `\\u000a`".to_owned()),
+        ("\"12345678\u{1f}\"", "byte 9: control character 0x1f inside a string; write it as `\\u001f`".to_owned()),
     ];
     for (text, expected) in &refused {
         check_refused(&[(text, expected)]);
@@ -216,22 +152,13 @@ fn strings_name_whole_characters() {
         ("\"\u{7f}\u{80}\u{2028}\"", "\u{7f}\u{80}\u{2028}"),
         (r#""\\u0041""#, "\\u0041"),
     ] {
-        assert_eq!(
-            read(text).unwrap().root().as_str().unwrap(),
-            decoded,
-            "{text}"
-        );
+        assert_eq!(read(text).unwrap().root().as_str().unwrap(), decoded, "{text}");
     }
 }
 
 #[test]
 fn bytes_that_are_not_utf8_are_refused() {
-    for (bytes, at) in [
-        (&b"\"\xff\""[..], 1),
-        (b"\"\xc0\x80\"", 1),
-        (b"\"a\xed\xa0\x80\"", 2),
-        (b"{\"a\":\xe9}", 5),
-    ] {
+    for (bytes, at) in [(&b"\"\xff\""[..], 1), (b"\"\xc0\x80\"", 1), (b"\"a\xed\xa0\x80\"", 2), (b"{\"a\":\xe9}", 5)] {
         let error = Document::read(bytes.to_vec(), &Limits::default()).unwrap_err();
         assert_eq!(error, ReadError::NotUtf8 { at });
     }
@@ -241,19 +168,12 @@ fn bytes_that_are_not_utf8_are_refused() {
 fn a_stop_is_found_at_every_place_of_a_word() {
     for filler in ["x", "é", "\u{7f}"] {
         for before in 0..20 {
-            let text = format!(
-                "\"{}\\\"{}\"",
-                filler.repeat(before),
-                filler.repeat(19 - before)
-            );
+            let text = format!("\"{}\\\"{}\"", filler.repeat(before), filler.repeat(19 - before));
             let expected = format!("{}\"{}", filler.repeat(before), filler.repeat(19 - before));
             assert_eq!(read(&text).unwrap().root().as_str().unwrap(), expected);
             let control = format!("\"{}\u{1}", filler.repeat(before));
             let at = 1 + filler.len() * before;
-            assert_eq!(
-                read(&control).unwrap_err(),
-                ReadError::ControlCharacter { at, byte: 1 }
-            );
+            assert_eq!(read(&control).unwrap_err(), ReadError::ControlCharacter { at, byte: 1 });
         }
     }
 }
@@ -261,34 +181,13 @@ fn a_stop_is_found_at_every_place_of_a_word() {
 #[test]
 fn a_key_stands_once_however_it_is_spelled() {
     check_refused(&[
-        (
-            r#"{"a":1,"a":1}"#,
-            "byte 7: key `a` stands twice in one object; send it once",
-        ),
-        (
-            r#"{"a":1,"\u0061":1}"#,
-            "byte 7: key `a` stands twice in one object; send it once",
-        ),
-        (
-            r#"{"\u0061":1,"b":2,"a":1}"#,
-            "byte 18: key `a` stands twice in one object; send it once",
-        ),
-        (
-            r#"{"x":{"y":[{"b":1,"b":2}]}}"#,
-            "byte 18: key `b` stands twice in one object; send it once",
-        ),
-        (
-            r#"{"":1,"":2}"#,
-            "byte 6: key `` stands twice in one object; send it once",
-        ),
-        (
-            r#"{"\/":1,"/":2}"#,
-            "byte 8: key `/` stands twice in one object; send it once",
-        ),
-        (
-            r#"{"é":1,"\u00e9":2}"#,
-            "byte 8: key `\\u{e9}` stands twice in one object; send it once",
-        ),
+        (r#"{"a":1,"a":1}"#, "byte 7: key `a` stands twice in one object; send it once"),
+        (r#"{"a":1,"\u0061":1}"#, "byte 7: key `a` stands twice in one object; send it once"),
+        (r#"{"\u0061":1,"b":2,"a":1}"#, "byte 18: key `a` stands twice in one object; send it once"),
+        (r#"{"x":{"y":[{"b":1,"b":2}]}}"#, "byte 18: key `b` stands twice in one object; send it once"),
+        (r#"{"":1,"":2}"#, "byte 6: key `` stands twice in one object; send it once"),
+        (r#"{"\/":1,"/":2}"#, "byte 8: key `/` stands twice in one object; send it once"),
+        (r#"{"é":1,"\u00e9":2}"#, "byte 8: key `\\u{e9}` stands twice in one object; send it once"),
     ]);
     assert!(read(r#"{"a":{"a":{"a":1}},"A":[{"a":1},{"a":1}]}"#).is_ok());
     // Beyond a dozen keys another way of looking is taken.
@@ -305,51 +204,24 @@ fn a_key_stands_once_however_it_is_spelled() {
 #[test]
 fn a_strangers_key_is_shown_short_and_escaped() {
     let key = "\u{202e}".repeat(1000);
-    let error = read(&format!("{{\"{key}\":1,\"{key}\":2}}"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.len() < 140 && error.is_ascii() | error.contains('…') && error.contains(r"\u{202e}"),
-        "{error}"
-    );
+    let error = read(&format!("{{\"{key}\":1,\"{key}\":2}}")).unwrap_err().to_string();
+    assert!(error.len() < 140 && error.is_ascii() | error.contains('…') && error.contains(r"\u{202e}"), "{error}");
 }
 
 #[test]
 fn limits_hold_at_their_edge() {
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     assert!(read(&nested(64)).is_ok());
-    check_refused(&[(
-        &nested(65),
-        "byte 64: more than 64 objects and arrays inside one another",
-    )]);
-    check_refused(&[(
-        &"{\"a\":".repeat(200_000),
-        "byte 320: more than 64 objects and arrays inside one another",
-    )]);
-    let few = Limits {
-        nodes_max: 3,
-        ..Limits::default()
-    };
+    check_refused(&[(&nested(65), "byte 64: more than 64 objects and arrays inside one another")]);
+    check_refused(&[(&"{\"a\":".repeat(200_000), "byte 320: more than 64 objects and arrays inside one another")]);
+    let few = Limits { nodes_max: 3, ..Limits::default() };
     assert!(Document::read(b"{\"a\":1}".to_vec(), &few).is_ok());
     let error = Document::read(b"{\"a\":[1]}".to_vec(), &few).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "byte 6: more than 3 values and keys in one text"
-    );
-    let boundless = Limits {
-        depth_max: u32::MAX,
-        nodes_max: u32::MAX,
-        number_chars_max: 2000,
-    };
+    assert_eq!(error.to_string(), "byte 6: more than 3 values and keys in one text");
+    let boundless = Limits { depth_max: u32::MAX, nodes_max: u32::MAX, number_chars_max: 2000 };
     assert!(Document::read(nested(256).into_bytes(), &boundless).is_ok());
     let error = Document::read(nested(257).into_bytes(), &boundless).unwrap_err();
-    assert_eq!(
-        error,
-        ReadError::TooDeep {
-            at: 256,
-            depth_max: 256
-        }
-    );
+    assert_eq!(error, ReadError::TooDeep { at: 256, depth_max: 256 });
     let error = Document::read("9".repeat(1000).into_bytes(), &boundless).unwrap_err();
     assert_eq!(error, ReadError::NumberTooLarge { at: 0 });
 }
@@ -357,9 +229,7 @@ fn limits_hold_at_their_edge() {
 #[test]
 fn thousands_of_keys_cost_no_squares() {
     let object = |keys: usize| {
-        let members: Vec<String> = (0..keys)
-            .map(|n| format!("\"the same beginning \\u0061 {n}\":{n}"))
-            .collect();
+        let members: Vec<String> = (0..keys).map(|n| format!("\"the same beginning \\u0061 {n}\":{n}")).collect();
         format!("{{{}}}", members.join(","))
     };
     let best_of_three = |text: String| {
@@ -373,10 +243,7 @@ fn thousands_of_keys_cost_no_squares() {
     let small = best_of_three(object(2_000));
     let large = best_of_three(object(40_000));
     // Twenty times the keys: about 30 times the work when sorted, 400 times when each is compared with each.
-    assert!(
-        large < small * 120,
-        "2,000 keys took {small:?}, 40,000 took {large:?}"
-    );
+    assert!(large < small * 120, "2,000 keys took {small:?}, 40,000 took {large:?}");
 }
 
 /// The value as serde_json would have it; numbers are left to serde_json itself.
@@ -387,10 +254,7 @@ fn to_serde(value: Value<'_>) -> serde_json::Value {
         Kind::Number => serde_json::from_str(value.number_text().unwrap()).unwrap(),
         Kind::String => value.as_str().unwrap().into(),
         Kind::Array => value.elements().map(to_serde).collect(),
-        Kind::Object => value
-            .members()
-            .map(|(key, value)| (key.into_owned(), to_serde(value)))
-            .collect(),
+        Kind::Object => value.members().map(|(key, value)| (key.into_owned(), to_serde(value))).collect(),
     }
 }
 
@@ -398,8 +262,7 @@ fn check_against_serde(bytes: &[u8]) -> Result<(), TestCaseError> {
     let theirs = serde_json::from_slice::<serde_json::Value>(bytes);
     match Document::read(bytes.to_vec(), &Limits::default()) {
         Ok(document) => {
-            let theirs = theirs
-                .map_err(|error| TestCaseError::fail(format!("serde_json refuses: {error}")))?;
+            let theirs = theirs.map_err(|error| TestCaseError::fail(format!("serde_json refuses: {error}")))?;
             prop_assert_eq!(to_serde(document.root()), theirs.clone());
             let mut canonical = String::new();
             canonical::write(document.root(), &mut canonical);
@@ -451,22 +314,12 @@ fn json_text() -> impl Strategy<Value = String> {
     ]);
     let leaf = leaf.prop_map(str::to_owned);
     let space = prop::sample::select(vec!["", "", "", " ", "\n\t"]);
-    let key = prop::sample::select(vec![
-        r#""a""#,
-        r#""\u0061""#,
-        r#""b""#,
-        r#""ab""#,
-        r#""é""#,
-        r#""\u00e9""#,
-        r#""""#,
-    ]);
+    let key =
+        prop::sample::select(vec![r#""a""#, r#""\u0061""#, r#""b""#, r#""ab""#, r#""é""#, r#""\u00e9""#, r#""""#]);
     leaf.prop_recursive(6, 40, 6, move |inner| {
         let member = (key.clone(), space.clone(), inner.clone());
         let object = prop::collection::vec(member, 0..6).prop_map(|members| {
-            let members: Vec<_> = members
-                .iter()
-                .map(|(key, space, value)| format!("{key}{space}:{value}"))
-                .collect();
+            let members: Vec<_> = members.iter().map(|(key, space, value)| format!("{key}{space}:{value}")).collect();
             format!("{{{}}}", members.join(","))
         });
         let array = (prop::collection::vec(inner, 0..6), space.clone());

@@ -8,21 +8,14 @@ pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, ReadError> {
         return Err(ReadError::ByteOrderMark);
     }
     if u32::try_from(bytes.len()).is_err() {
-        return Err(ReadError::TooLarge {
-            bytes_found: bytes.len(),
-        });
+        return Err(ReadError::TooLarge { bytes_found: bytes.len() });
     }
-    String::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 {
-        at: error.utf8_error().valid_up_to(),
-    })
+    String::from_utf8(bytes).map_err(|error| ReadError::NotUtf8 { at: error.utf8_error().valid_up_to() })
 }
 
 /// What stands between the quotes of a string literal.
 pub(super) fn unquoted(literal: &str) -> &str {
-    literal
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-        .unwrap_or_default()
+    literal.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default()
 }
 
 /// Decodes what stands between the quotes. The reader has checked every escape, so nothing here can go wrong; a part
@@ -59,10 +52,7 @@ fn unicode_escape(digits: &str) -> (char, &str) {
         return (character, rest);
     }
     match rest.strip_prefix("\\u").and_then(code_unit) {
-        Some((second, rest)) => (
-            surrogate_pair(first, second).unwrap_or(char::REPLACEMENT_CHARACTER),
-            rest,
-        ),
+        Some((second, rest)) => (surrogate_pair(first, second).unwrap_or(char::REPLACEMENT_CHARACTER), rest),
         None => (char::REPLACEMENT_CHARACTER, rest),
     }
 }

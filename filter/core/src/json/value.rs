@@ -78,11 +78,7 @@ impl<'d> Value<'d> {
             return None;
         }
         let inner = text::unquoted(self.raw());
-        Some(if self.node.is_escaped() {
-            Cow::Owned(text::decode(inner))
-        } else {
-            Cow::Borrowed(inner)
-        })
+        Some(if self.node.is_escaped() { Cow::Owned(text::decode(inner)) } else { Cow::Borrowed(inner) })
     }
 
     /// Whether this is the string `expected`, without decoding unless it must.
@@ -91,8 +87,7 @@ impl<'d> Value<'d> {
             return self.as_str().is_some_and(|found| found == expected);
         }
         // Lengths first: most look-ups end here, and a look-up is done for every protocol key of every message.
-        let inner = (self.node.start as usize).saturating_add(1)
-            ..(self.node.end as usize).saturating_sub(1);
+        let inner = (self.node.start as usize).saturating_add(1)..(self.node.end as usize).saturating_sub(1);
         inner.len() == expected.len()
             && self.kind() == Kind::String
             && self.document.bytes().get(inner) == Some(expected.as_bytes())
@@ -119,16 +114,12 @@ impl<'d> Value<'d> {
 
     /// The members of an object in the order of the text; nothing for other kinds.
     pub fn members(&self) -> Members<'d> {
-        Members {
-            children: self.children(Kind::Object),
-        }
+        Members { children: self.children(Kind::Object) }
     }
 
     /// The elements of an array; nothing for other kinds.
     pub fn elements(&self) -> Elements<'d> {
-        Elements {
-            children: self.children(Kind::Array),
-        }
+        Elements { children: self.children(Kind::Array) }
     }
 
     /// The member whose decoded key is `key`. Walks the members: fine for a few look-ups in objects of protocol size.
@@ -152,49 +143,30 @@ impl<'d> Value<'d> {
         if pointer.is_empty() {
             return Some(*self);
         }
-        pointer
-            .strip_prefix('/')?
-            .split('/')
-            .try_fold(*self, |value, segment| match value.kind() {
-                Kind::Object if segment.contains('~') => {
-                    value.get(&segment.replace("~1", "/").replace("~0", "~"))
-                }
-                Kind::Object => value.get(segment),
-                Kind::Array => value.at(array_index(segment)?),
-                Kind::Null | Kind::Bool | Kind::Number | Kind::String => None,
-            })
+        pointer.strip_prefix('/')?.split('/').try_fold(*self, |value, segment| match value.kind() {
+            Kind::Object if segment.contains('~') => value.get(&segment.replace("~1", "/").replace("~0", "~")),
+            Kind::Object => value.get(segment),
+            Kind::Array => value.at(array_index(segment)?),
+            Kind::Null | Kind::Bool | Kind::Number | Kind::String => None,
+        })
     }
 
     fn children(&self, kind: Kind) -> Children<'d> {
-        let nodes = if self.kind() == kind {
-            self.node.subtree()
-        } else {
-            1
-        };
-        Children {
-            document: self.document,
-            next: self.id.after(1),
-            end: self.id.after(nodes),
-        }
+        let nodes = if self.kind() == kind { self.node.subtree() } else { 1 };
+        Children { document: self.document, next: self.id.after(1), end: self.id.after(nodes) }
     }
 }
 
 impl fmt::Debug for Value<'_> {
     /// Arguments may hold secrets, so only the kind and the place are shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Value({} at bytes {:?})",
-            self.kind().as_str(),
-            self.span()
-        )
+        write!(f, "Value({} at bytes {:?})", self.kind().as_str(), self.span())
     }
 }
 
 /// Array indexes have one spelling: no sign, no leading zero.
 fn array_index(segment: &str) -> Option<usize> {
-    let plain = segment.bytes().all(|byte| byte.is_ascii_digit())
-        && (segment == "0" || !segment.starts_with('0'));
+    let plain = segment.bytes().all(|byte| byte.is_ascii_digit()) && (segment == "0" || !segment.starts_with('0'));
     if plain { segment.parse().ok() } else { None }
 }
 

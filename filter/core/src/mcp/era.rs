@@ -17,13 +17,8 @@ pub enum Era {
 
 impl Era {
     /// Every era, the oldest first.
-    pub const ALL: [Self; 5] = [
-        Self::V2024_11_05,
-        Self::V2025_03_26,
-        Self::V2025_06_18,
-        Self::V2025_11_25,
-        Self::V2026_07_28,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25, Self::V2026_07_28];
 
     /// The newest era that starts with `initialize`.
     pub const NEWEST_WITH_HANDSHAKE: Self = Self::V2025_11_25;

@@ -31,23 +31,16 @@ impl<'a> Head<'a> {
     /// Checks what must hold before the body can be read as JSON at all.
     pub(super) fn check(&self) -> Result<(), Malformed> {
         if self.method != b"POST" {
-            return Err(Malformed::new(
-                MalformedKind::HttpMethod,
-                "messages come by POST",
-            ));
+            return Err(Malformed::new(MalformedKind::HttpMethod, "messages come by POST"));
         }
         let content_type = self.single(&["content-type"], MalformedKind::ContentType)?;
         if !content_type.is_some_and(is_json) {
-            let detail =
-                "content-type must be `application/json`, with no parameter but `charset=utf-8`";
+            let detail = "content-type must be `application/json`, with no parameter but `charset=utf-8`";
             return Err(Malformed::new(MalformedKind::ContentType, detail));
         }
         let encoding = self.single(&["content-encoding"], MalformedKind::Encoding)?;
         if !encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
-            return Err(Malformed::new(
-                MalformedKind::Encoding,
-                "send the body without content-encoding",
-            ));
+            return Err(Malformed::new(MalformedKind::Encoding, "send the body without content-encoding"));
         }
         Ok(())
     }
@@ -58,11 +51,8 @@ impl<'a> Head<'a> {
         self.single(&["content-length"], kind)?;
         self.single(&["host", ":authority"], kind)?;
         let mcp_session_id = self.single(&["mcp-session-id"], kind)?;
-        if !mcp_session_id
-            .is_none_or(|id| (1..=SESSION_ID_CHARS_MAX).contains(&id.len()) && !id.contains(' '))
-        {
-            let detail =
-                format!("mcp-session-id must be 1 to {SESSION_ID_CHARS_MAX} visible characters");
+        if !mcp_session_id.is_none_or(|id| (1..=SESSION_ID_CHARS_MAX).contains(&id.len()) && !id.contains(' ')) {
+            let detail = format!("mcp-session-id must be 1 to {SESSION_ID_CHARS_MAX} visible characters");
             return Err(Malformed::new(kind, detail));
         }
         Ok(Routing {
@@ -78,23 +68,14 @@ impl<'a> Head<'a> {
     fn single(&self, names: &[&str], kind: MalformedKind) -> Result<Option<&'a str>, Malformed> {
         let mut found = None;
         for (name, value) in self.headers {
-            let Some(name) = names
-                .iter()
-                .find(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes()))
-            else {
+            let Some(name) = names.iter().find(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes())) else {
                 continue;
             };
             if found.is_some() {
-                return Err(Malformed::new(
-                    kind,
-                    format!("header `{name}` comes more than once; send it once"),
-                ));
+                return Err(Malformed::new(kind, format!("header `{name}` comes more than once; send it once")));
             }
             found = Some(readable(value).ok_or_else(|| {
-                Malformed::new(
-                    kind,
-                    format!("header `{name}` holds other than printable ASCII characters"),
-                )
+                Malformed::new(kind, format!("header `{name}` holds other than printable ASCII characters"))
             })?);
         }
         Ok(found)
@@ -110,22 +91,15 @@ impl<'a> Head<'a> {
             let name = name.to_ascii_lowercase();
             let shown = text::excerpt(&String::from_utf8_lossy(&name));
             let (Ok(name), Some(value)) = (String::from_utf8(name), readable(value)) else {
-                let detail =
-                    format!("header `{shown}` holds other than printable ASCII characters");
+                let detail = format!("header `{shown}` holds other than printable ASCII characters");
                 return Err(Malformed::new(MalformedKind::Header, detail));
             };
             params.push((name, value.to_owned()));
         }
         params.sort_unstable();
-        let repeated = params
-            .iter()
-            .zip(params.iter().skip(1))
-            .find(|(a, b)| a.0 == b.0);
+        let repeated = params.iter().zip(params.iter().skip(1)).find(|(a, b)| a.0 == b.0);
         if let Some(((name, _), _)) = repeated {
-            let detail = format!(
-                "header `{}` comes more than once; send it once",
-                text::excerpt(name)
-            );
+            let detail = format!("header `{}` comes more than once; send it once", text::excerpt(name));
             return Err(Malformed::new(MalformedKind::Header, detail));
         }
         Ok(params)
@@ -135,38 +109,23 @@ impl<'a> Head<'a> {
 impl Routing<'_> {
     /// Refuses headers that disagree with the body. `required` says that the era wants them there; where it does not,
     /// only an honest client's equal ones pass.
-    pub(super) fn agree(
-        &self,
-        method: Option<&str>,
-        target: &Target,
-        required: bool,
-    ) -> Result<(), Malformed> {
+    pub(super) fn agree(&self, method: Option<&str>, target: &Target, required: bool) -> Result<(), Malformed> {
         let mismatch = |detail: &str| Err(Malformed::new(MalformedKind::Header, detail));
         match (self.method, method) {
             (Some(header), Some(body)) if header == body => {}
             (Some(_), _) => {
-                return mismatch(
-                    "header `mcp-method` differs from the body's `method`; make them equal",
-                );
+                return mismatch("header `mcp-method` differs from the body's `method`; make them equal");
             }
             (None, _) if required => {
-                return mismatch(
-                    "header `mcp-method` is missing; repeat the body's `method` in it",
-                );
+                return mismatch("header `mcp-method` is missing; repeat the body's `method` in it");
             }
             (None, _) => {}
         }
         match (self.name, target.in_name_header()) {
             (Some(header), Some(body)) if names(header, body) => {}
-            (Some(_), Some(_)) => {
-                mismatch("header `mcp-name` differs from what the body names; make them equal")?
-            }
-            (Some(_), None) => mismatch(
-                "header `mcp-name` is there, but the body names nothing for it; leave it out",
-            )?,
-            (None, Some(_)) if required => {
-                mismatch("header `mcp-name` is missing; repeat what the body names in it")?
-            }
+            (Some(_), Some(_)) => mismatch("header `mcp-name` differs from what the body names; make them equal")?,
+            (Some(_), None) => mismatch("header `mcp-name` is there, but the body names nothing for it; leave it out")?,
+            (None, Some(_)) if required => mismatch("header `mcp-name` is missing; repeat what the body names in it")?,
             (None, _) => {}
         }
         Ok(())
@@ -176,10 +135,7 @@ impl Routing<'_> {
 /// Whether the header value, plain or as `=?base64?…?=`, stands for `body`. The body's text is encoded and compared, so
 /// that sloppy base64, which decoders read differently, never matches.
 fn names(header: &str, body: &str) -> bool {
-    match header
-        .strip_prefix("=?base64?")
-        .and_then(|rest| rest.strip_suffix("?="))
-    {
+    match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(encoded) => encoded == base64(body.as_bytes()),
         None => header == body,
     }
@@ -194,41 +150,21 @@ fn base64(bytes: &[u8]) -> String {
         let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
         for index in 0..4_usize {
             let shift = 18_usize.saturating_sub(index.saturating_mul(6));
-            let digit = ALPHABET
-                .get((bits >> shift) as usize & 63)
-                .copied()
-                .unwrap_or_default();
-            encoded.push(if index > group.len() {
-                '='
-            } else {
-                char::from(digit)
-            });
+            let digit = ALPHABET.get((bits >> shift) as usize & 63).copied().unwrap_or_default();
+            encoded.push(if index > group.len() { '=' } else { char::from(digit) });
         }
     }
     encoded
 }
 
 fn is_json(content_type: &str) -> bool {
-    let mut parts = content_type
-        .split(';')
-        .map(|part| part.trim_matches([' ', '\t']));
-    let is_utf8 = |part: &str| {
-        matches!(
-            part.to_ascii_lowercase().as_str(),
-            "charset=utf-8" | "charset=\"utf-8\""
-        )
-    };
-    parts
-        .next()
-        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
-        && parts.all(is_utf8)
+    let mut parts = content_type.split(';').map(|part| part.trim_matches([' ', '\t']));
+    let is_utf8 = |part: &str| matches!(part.to_ascii_lowercase().as_str(), "charset=utf-8" | "charset=\"utf-8\"");
+    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) && parts.all(is_utf8)
 }
 
 /// The value without the white space around it, if it is printable ASCII.
 fn readable(value: &[u8]) -> Option<&str> {
     let value = std::str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
-    value
-        .bytes()
-        .all(|byte| (0x20..0x7f).contains(&byte))
-        .then_some(value)
+    value.bytes().all(|byte| (0x20..0x7f).contains(&byte)).then_some(value)
 }

@@ -73,12 +73,9 @@ impl MalformedKind {
             Self::HttpMethod => (405, INVALID_REQUEST),
             Self::ContentType | Self::Encoding => (415, INVALID_REQUEST),
             Self::Json => (400, PARSE_ERROR),
-            Self::Header
-            | Self::DuplicateKey
-            | Self::NearKey
-            | Self::Batch
-            | Self::Envelope
-            | Self::Version => (400, INVALID_REQUEST),
+            Self::Header | Self::DuplicateKey | Self::NearKey | Self::Batch | Self::Envelope | Self::Version => {
+                (400, INVALID_REQUEST)
+            }
             Self::Params => (400, INVALID_PARAMS),
         }
     }
@@ -94,14 +91,7 @@ impl Malformed {
     /// A message refused before its id and era were known.
     pub(super) fn new(kind: MalformedKind, detail: impl Into<String>) -> Self {
         let (status, code) = kind.answer();
-        Self {
-            status,
-            code,
-            detail: detail.into(),
-            id: None,
-            era: None,
-            kind,
-        }
+        Self { status, code, detail: detail.into(), id: None, era: None, kind }
     }
 
     pub(super) fn json(error: &ReadError) -> Self {
@@ -126,10 +116,7 @@ impl Malformed {
 
     /// The same, answered under the message's id.
     pub(super) fn with_id(self, id: Option<&str>) -> Self {
-        Self {
-            id: id.map(str::to_owned),
-            ..self
-        }
+        Self { id: id.map(str::to_owned), ..self }
     }
 
     /// The same, answered as the era wants it.
@@ -158,10 +145,7 @@ impl Malformed {
 
     /// The same, with the code for parameters: an envelope in `params._meta` that cannot be read is one of them.
     pub(super) fn with_params_code(self) -> Self {
-        Self {
-            code: INVALID_PARAMS,
-            ..self
-        }
+        Self { code: INVALID_PARAMS, ..self }
     }
 }
 

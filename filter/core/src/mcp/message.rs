@@ -105,25 +105,19 @@ impl McpMessage {
 
     /// The id, as its JSON text, that a `notifications/cancelled` withdraws.
     pub fn cancelled_request_id(&self) -> Option<Value<'_>> {
-        (self.parts.method == Method::NotificationsCancelled)
-            .then(|| self.params()?.get("requestId"))
-            .flatten()
+        (self.parts.method == Method::NotificationsCancelled).then(|| self.params()?.get("requestId")).flatten()
     }
 
     /// Whether this very message says that its client opens URLs for its user. Always false before 2026-07-28, where
     /// capabilities are told once per session.
     pub fn declares_url_elicitation(&self) -> bool {
-        let url = self
-            .capabilities()
-            .and_then(|capabilities| capabilities.get("elicitation")?.get("url"));
+        let url = self.capabilities().and_then(|capabilities| capabilities.get("elicitation")?.get("url"));
         url.is_some_and(|url| url.kind() == Kind::Object)
     }
 
     /// Whether this very message says that its client understands a task as the answer. Always false before 2026-07-28.
     pub fn declares_tasks(&self) -> bool {
-        let tasks = self
-            .capabilities()
-            .and_then(|capabilities| capabilities.get("extensions")?.get(TASKS));
+        let tasks = self.capabilities().and_then(|capabilities| capabilities.get("extensions")?.get(TASKS));
         tasks.is_some_and(|tasks| tasks.kind() == Kind::Object)
     }
 
@@ -148,11 +142,7 @@ impl McpMessage {
     }
 
     fn capabilities(&self) -> Option<Value<'_>> {
-        if self.parts.era.is_modern() {
-            self.meta()?.get(CAPABILITIES)
-        } else {
-            None
-        }
+        if self.parts.era.is_modern() { self.meta()?.get(CAPABILITIES) } else { None }
     }
 
     fn place(&self, id: Option<NodeId>) -> Option<Value<'_>> {
@@ -183,16 +173,10 @@ fn parts(head: &Head<'_>, root: Value<'_>) -> Result<Parts, Malformed> {
     match root.kind() {
         Kind::Object => {}
         Kind::Array => {
-            return Err(Malformed::new(
-                MalformedKind::Batch,
-                "batches are refused; send each message by itself",
-            ));
+            return Err(Malformed::new(MalformedKind::Batch, "batches are refused; send each message by itself"));
         }
         kind @ (Kind::Null | Kind::Bool | Kind::Number | Kind::String) => {
-            return Err(envelope(format!(
-                "a message is an object, found {}",
-                kind.as_str()
-            )));
+            return Err(envelope(format!("a message is an object, found {}", kind.as_str())));
         }
     }
     near_key::refuse(root, near_key::TOP_LEVEL)?;
@@ -212,17 +196,12 @@ fn parts(head: &Head<'_>, root: Value<'_>) -> Result<Parts, Malformed> {
         Some(era) => error.with_id(id_raw).with_era(era),
         None => error.with_id(id_raw),
     })?;
-    let target =
-        target(&claims, &routing, era).map_err(|error| error.with_id(id_raw).with_era(era))?;
+    let target = target(&claims, &routing, era).map_err(|error| error.with_id(id_raw).with_era(era))?;
     let arguments = match target {
-        Target::Tool(_) | Target::Prompt(_) => {
-            claims.params.and_then(|params| params.get("arguments"))
+        Target::Tool(_) | Target::Prompt(_) => claims.params.and_then(|params| params.get("arguments")),
+        Target::None | Target::Resource(_) | Target::Completion(_) | Target::Task(_) | Target::Subscription { .. } => {
+            None
         }
-        Target::None
-        | Target::Resource(_)
-        | Target::Completion(_)
-        | Target::Task(_)
-        | Target::Subscription { .. } => None,
     };
     Ok(Parts {
         era,
@@ -240,46 +219,31 @@ fn parts(head: &Head<'_>, root: Value<'_>) -> Result<Parts, Malformed> {
 
 /// Tells request, notification and response apart; what could be two of them is refused.
 fn shape(root: Value<'_>, id: Option<Value<'_>>) -> Result<(MessageKind, Method), Malformed> {
-    if !root
-        .get("jsonrpc")
-        .is_some_and(|version| version.is_str("2.0"))
-    {
+    if !root.get("jsonrpc").is_some_and(|version| version.is_str("2.0")) {
         return Err(envelope("`jsonrpc` must be the string \"2.0\""));
     }
     let (result, error) = (root.get("result"), root.get("error"));
     let Some(method) = root.get("method") else {
         return match (result.or(error), id) {
-            (None, _) => Err(envelope(
-                "a message has a `method`, a `result` or an `error`; this one has none of them",
-            )),
-            (Some(_), None) => Err(envelope(
-                "a response must carry the `id` of the request it answers",
-            )),
-            (Some(_), _) if result.is_some() && error.is_some() => Err(envelope(
-                "a response has a `result` or an `error`, not both",
-            )),
-            (Some(_), _) if root.get("params").is_some() => {
-                Err(envelope("a response has no `params`"))
+            (None, _) => Err(envelope("a message has a `method`, a `result` or an `error`; this one has none of them")),
+            (Some(_), None) => Err(envelope("a response must carry the `id` of the request it answers")),
+            (Some(_), _) if result.is_some() && error.is_some() => {
+                Err(envelope("a response has a `result` or an `error`, not both"))
             }
-            (Some(answer), Some(_)) if answer.kind() != Kind::Object => Err(envelope(
-                "the `result` or `error` of a response must be an object",
-            )),
+            (Some(_), _) if root.get("params").is_some() => Err(envelope("a response has no `params`")),
+            (Some(answer), Some(_)) if answer.kind() != Kind::Object => {
+                Err(envelope("the `result` or `error` of a response must be an object"))
+            }
             (Some(_), Some(_)) => Ok((MessageKind::Response, Method::Response)),
         };
     };
     if result.is_some() || error.is_some() {
-        return Err(envelope(
-            "a message with a `method` has neither `result` nor `error`",
-        ));
+        return Err(envelope("a message with a `method` has neither `result` nor `error`"));
     }
-    let name = method
-        .as_str()
-        .ok_or_else(|| envelope("`method` must be a string"))?;
+    let name = method.as_str().ok_or_else(|| envelope("`method` must be a string"))?;
     let length_is_fine = (1..=METHOD_BYTES_MAX).contains(&name.len());
     if !length_is_fine || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(envelope(format!(
-            "`method` must have 1 to {METHOD_BYTES_MAX} visible ASCII characters"
-        )));
+        return Err(envelope(format!("`method` must have 1 to {METHOD_BYTES_MAX} visible ASCII characters")));
     }
     let method = Method::from_wire(&name);
     match (id.is_some(), method.is_notification()) {
@@ -287,9 +251,7 @@ fn shape(root: Value<'_>, id: Option<Value<'_>>) -> Result<(MessageKind, Method)
         (false, true) => Ok((MessageKind::Notification, method)),
         (true, true) => Err(envelope("a notification has no `id`")),
         // A server might run a call that was sent as a notification; what it did could never be governed.
-        (false, false) if method.is_known() => Err(envelope(
-            "this method wants an answer, so it must carry an `id`",
-        )),
+        (false, false) if method.is_known() => Err(envelope("this method wants an answer, so it must carry an `id`")),
         (false, false) => Ok((MessageKind::Notification, method)),
     }
 }
@@ -306,13 +268,8 @@ fn check_id(id: Value<'_>, key: &str) -> Result<(), Malformed> {
         Kind::String => true,
         Kind::Number => {
             let number = id.raw();
-            let digits = number
-                .strip_prefix('-')
-                .filter(|digits| *digits != "0")
-                .unwrap_or(number);
-            digits
-                .parse::<u64>()
-                .is_ok_and(|magnitude| magnitude <= EXACT_MAX)
+            let digits = number.strip_prefix('-').filter(|digits| *digits != "0").unwrap_or(number);
+            digits.parse::<u64>().is_ok_and(|magnitude| magnitude <= EXACT_MAX)
         }
         Kind::Null | Kind::Bool | Kind::Array | Kind::Object => false,
     };
@@ -357,13 +314,7 @@ impl<'d> Claims<'d> {
                 check_id(token, "params._meta.progressToken")?;
             }
         }
-        Ok(Self {
-            kind,
-            method,
-            params,
-            meta,
-            version: meta.and_then(|meta| meta.get(VERSION)),
-        })
+        Ok(Self { kind, method, params, meta, version: meta.and_then(|meta| meta.get(VERSION)) })
     }
 
     /// Whether the message carries the envelope of 2026-07-28. `initialize` never makes a modern message: that revision
@@ -380,26 +331,16 @@ impl<'d> Claims<'d> {
         if self.is_enveloped() {
             return Ok(Era::V2026_07_28);
         }
-        let header = routing
-            .version
-            .map(|version| Era::from_wire(version).ok_or_else(unknown_version))
-            .transpose()?;
+        let header = routing.version.map(|version| Era::from_wire(version).ok_or_else(unknown_version)).transpose()?;
         if *self.method == Method::Initialize {
-            let offered = self
-                .params
-                .and_then(|params| params.get("protocolVersion")?.as_str());
-            let offered = offered
-                .and_then(|version| Era::from_wire(&version))
-                .filter(|era| !era.is_modern());
+            let offered = self.params.and_then(|params| params.get("protocolVersion")?.as_str());
+            let offered = offered.and_then(|version| Era::from_wire(&version)).filter(|era| !era.is_modern());
             return Ok(offered.unwrap_or(Era::NEWEST_WITH_HANDSHAKE));
         }
         match (header, self.kind) {
             (Some(Era::V2026_07_28), MessageKind::Request) => {
-                let detail =
-                    format!("a 2026-07-28 request must carry `params._meta[\"{VERSION}\"]`");
-                Err(envelope(detail)
-                    .with_params_code()
-                    .with_era(Era::V2026_07_28))
+                let detail = format!("a 2026-07-28 request must carry `params._meta[\"{VERSION}\"]`");
+                Err(envelope(detail).with_params_code().with_era(Era::V2026_07_28))
             }
             (Some(era), _) => Ok(era),
             (None, _) => Ok(Era::V2025_03_26),
@@ -407,23 +348,16 @@ impl<'d> Claims<'d> {
     }
 
     /// Holds the version in `params._meta` against the header and against what is known.
-    fn enveloped_version(
-        &self,
-        version: Value<'_>,
-        routing: &Routing<'_>,
-    ) -> Result<(), Malformed> {
+    fn enveloped_version(&self, version: Value<'_>, routing: &Routing<'_>) -> Result<(), Malformed> {
         let modern = Era::V2026_07_28;
         let Some(version) = version.as_str() else {
             let detail = format!("`params._meta[\"{VERSION}\"]` must be a string");
             return Err(envelope(detail).with_params_code().with_era(modern));
         };
         let must_have_header = self.is_enveloped();
-        let agrees = routing
-            .version
-            .map_or(!must_have_header, |header| header == version);
+        let agrees = routing.version.map_or(!must_have_header, |header| header == version);
         if !agrees {
-            let detail =
-                format!("header `mcp-protocol-version` must equal `params._meta[\"{VERSION}\"]`");
+            let detail = format!("header `mcp-protocol-version` must equal `params._meta[\"{VERSION}\"]`");
             return Err(Malformed::new(MalformedKind::Header, detail).with_era(modern));
         }
         if must_have_header && version != modern.as_str() {
@@ -437,16 +371,11 @@ impl<'d> Claims<'d> {
 fn target(claims: &Claims<'_>, routing: &Routing<'_>, era: Era) -> Result<Target, Malformed> {
     if era.is_modern() {
         if claims.kind == MessageKind::Response {
-            return Err(envelope(
-                "in 2026-07-28 a client posts no responses; answer in `inputResponses`",
-            ));
+            return Err(envelope("in 2026-07-28 a client posts no responses; answer in `inputResponses`"));
         }
         let capabilities = claims.meta.and_then(|meta| meta.get(CAPABILITIES));
         if capabilities.is_some_and(|capabilities| capabilities.kind() != Kind::Object) {
-            return Err(envelope(format!(
-                "`params._meta[\"{CAPABILITIES}\"]` must be an object"
-            ))
-            .with_params_code());
+            return Err(envelope(format!("`params._meta[\"{CAPABILITIES}\"]` must be an object")).with_params_code());
         }
     }
     let target = Target::of(claims.method, claims.params)?;
@@ -456,11 +385,7 @@ fn target(claims: &Claims<'_>, routing: &Routing<'_>, era: Era) -> Result<Target
         check_id(id, "params.requestId")?;
     }
     let method = (claims.kind != MessageKind::Response).then(|| claims.method.as_str());
-    routing.agree(
-        method,
-        &target,
-        era.is_modern() && claims.kind == MessageKind::Request,
-    )?;
+    routing.agree(method, &target, era.is_modern() && claims.kind == MessageKind::Request)?;
     Ok(target)
 }
 
@@ -468,10 +393,7 @@ fn unknown_version() -> Malformed {
     let known: Vec<&str> = Era::ALL.into_iter().map(Era::as_str).collect();
     Malformed::new(
         MalformedKind::Version,
-        format!(
-            "this protocol version is not known; use one of {}",
-            known.join(", ")
-        ),
+        format!("this protocol version is not known; use one of {}", known.join(", ")),
     )
 }
 

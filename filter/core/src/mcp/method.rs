@@ -79,9 +79,7 @@ impl Method {
     /// The method of a name on the wire. Case matters.
     pub fn from_wire(name: &str) -> Self {
         let known = KNOWN.iter().find(|method| method.as_str() == name);
-        known
-            .cloned()
-            .unwrap_or_else(|| Self::Unknown(name.to_owned()))
+        known.cloned().unwrap_or_else(|| Self::Unknown(name.to_owned()))
     }
 
     /// The name on the wire; `(response)` for a message without method.
@@ -133,10 +131,9 @@ impl Method {
             | Self::TasksUpdate
             | Self::TasksCancel
             | Self::Response => MethodClass::Governed,
-            Self::ToolsList
-            | Self::ResourcesList
-            | Self::ResourcesTemplatesList
-            | Self::PromptsList => MethodClass::List,
+            Self::ToolsList | Self::ResourcesList | Self::ResourcesTemplatesList | Self::PromptsList => {
+                MethodClass::List
+            }
             Self::Initialize
             | Self::ServerDiscover
             | Self::Ping

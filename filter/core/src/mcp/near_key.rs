@@ -58,14 +58,9 @@ pub(super) fn refuse(object: Value<'_>, protocol_keys: &[&'static str]) -> Resul
         if protocol_keys.contains(&key.as_ref()) {
             continue;
         }
-        if let Some(meant) = protocol_keys
-            .iter()
-            .find(|protocol_key| folded(&key).eq(folded(protocol_key)))
-        {
+        if let Some(meant) = protocol_keys.iter().find(|protocol_key| folded(&key).eq(folded(protocol_key))) {
             let shown = text::excerpt(&key);
-            let detail = format!(
-                "key `{shown}` could be taken for `{meant}`; spell it `{meant}` or leave it out"
-            );
+            let detail = format!("key `{shown}` could be taken for `{meant}`; spell it `{meant}` or leave it out");
             return Err(Malformed::new(MalformedKind::NearKey, detail));
         }
     }
@@ -75,20 +70,18 @@ pub(super) fn refuse(object: Value<'_>, protocol_keys: &[&'static str]) -> Resul
 /// The key as the most lenient reader sees it.
 fn folded(key: &str) -> impl Iterator<Item = char> {
     let seen = key.chars().filter(|character| {
-        let unseen =
-            character.is_whitespace() || character.is_control() || is_invisible(*character);
+        let unseen = character.is_whitespace() || character.is_control() || is_invisible(*character);
         !(unseen || matches!(character, '_' | '-'))
     });
-    seen.flat_map(char::to_lowercase)
-        .filter_map(|character| match character {
-            // The two letters beyond ASCII that fold to ASCII, and the two that Java's comparison by upper case reaches.
-            '\u{17f}' => Some('s'),
-            '\u{212a}' => Some('k'),
-            '\u{131}' => Some('i'),
-            // What lower-casing U+0130 leaves behind its `i`.
-            '\u{307}' => None,
-            other => Some(other),
-        })
+    seen.flat_map(char::to_lowercase).filter_map(|character| match character {
+        // The two letters beyond ASCII that fold to ASCII, and the two that Java's comparison by upper case reaches.
+        '\u{17f}' => Some('s'),
+        '\u{212a}' => Some('k'),
+        '\u{131}' => Some('i'),
+        // What lower-casing U+0130 leaves behind its `i`.
+        '\u{307}' => None,
+        other => Some(other),
+    })
 }
 
 /// Characters that are written and not seen: soft hyphen, zero-width and direction marks, variation selectors.

@@ -47,9 +47,7 @@ impl Target {
             | Self::Resource(name)
             | Self::Prompt(name)
             | Self::Task(name)
-            | Self::Completion(CompletionRef::Prompt(name) | CompletionRef::Resource(name)) => {
-                Some(name)
-            }
+            | Self::Completion(CompletionRef::Prompt(name) | CompletionRef::Resource(name)) => Some(name),
             Self::None | Self::Subscription { .. } => None,
         }
     }
@@ -57,9 +55,7 @@ impl Target {
     /// What the `mcp-name` header repeats.
     pub(super) fn in_name_header(&self) -> Option<&str> {
         match self {
-            Self::Tool(name) | Self::Resource(name) | Self::Prompt(name) | Self::Task(name) => {
-                Some(name)
-            }
+            Self::Tool(name) | Self::Resource(name) | Self::Prompt(name) | Self::Task(name) => Some(name),
             Self::None | Self::Completion(_) | Self::Subscription { .. } => None,
         }
     }
@@ -78,21 +74,15 @@ impl Target {
                 check_continuation(params)?;
                 Ok(Self::Resource(uri(member("uri"), "uri")?))
             }
-            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => Ok(Self::Subscription {
-                uris: vec![uri(member("uri"), "uri")?],
-                task_ids: Vec::new(),
-            }),
+            Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
+                Ok(Self::Subscription { uris: vec![uri(member("uri"), "uri")?], task_ids: Vec::new() })
+            }
             Method::PromptsGet => {
                 check_continuation(params)?;
                 let arguments = optional(member("arguments"), "arguments", Kind::Object)?;
-                if arguments.is_some_and(|arguments| {
-                    arguments
-                        .members()
-                        .any(|(_, value)| value.kind() != Kind::String)
-                }) {
-                    return Err(params_error(
-                        "`params.arguments` of a prompt must hold strings only",
-                    ));
+                if arguments.is_some_and(|arguments| arguments.members().any(|(_, value)| value.kind() != Kind::String))
+                {
+                    return Err(params_error("`params.arguments` of a prompt must hold strings only"));
                 }
                 Ok(Self::Prompt(name(member("name"), "name")?))
             }
@@ -145,19 +135,11 @@ fn completion(params: Option<Value<'_>>) -> Result<Target, Malformed> {
     required(argument.get("value"), "argument.value", Kind::String)?;
     let of = required(reference.get("type"), "ref.type", Kind::String)?;
     if of.is_str("ref/prompt") {
-        Ok(Target::Completion(CompletionRef::Prompt(name(
-            reference.get("name"),
-            "ref.name",
-        )?)))
+        Ok(Target::Completion(CompletionRef::Prompt(name(reference.get("name"), "ref.name")?)))
     } else if of.is_str("ref/resource") {
-        Ok(Target::Completion(CompletionRef::Resource(uri(
-            reference.get("uri"),
-            "ref.uri",
-        )?)))
+        Ok(Target::Completion(CompletionRef::Resource(uri(reference.get("uri"), "ref.uri")?)))
     } else {
-        Err(params_error(
-            "`params.ref.type` must be `ref/prompt` or `ref/resource`",
-        ))
+        Err(params_error("`params.ref.type` must be `ref/prompt` or `ref/resource`"))
     }
 }
 
@@ -165,8 +147,7 @@ fn subscription(params: Option<Value<'_>>) -> Result<Target, Malformed> {
     let notifications = params.and_then(|params| params.get("notifications"));
     let notifications = required(notifications, "notifications", Kind::Object)?;
     near_key::refuse(notifications, near_key::NOTIFICATIONS)?;
-    let each = |key: &'static str,
-                read: fn(Option<Value<'_>>, &str) -> Result<String, Malformed>| {
+    let each = |key: &'static str, read: fn(Option<Value<'_>>, &str) -> Result<String, Malformed>| {
         let Some(list) = optional(notifications.get(key), key, Kind::Array)? else {
             return Ok(Vec::new());
         };
@@ -175,36 +156,22 @@ fn subscription(params: Option<Value<'_>>) -> Result<Target, Malformed> {
                 "`params.notifications.{key}` has more than {SUBSCRIPTIONS_MAX} entries"
             )));
         }
-        list.elements()
-            .map(|entry| read(Some(entry), key))
-            .collect()
+        list.elements().map(|entry| read(Some(entry), key)).collect()
     };
-    Ok(Target::Subscription {
-        uris: each("resourceSubscriptions", uri)?,
-        task_ids: each("taskIds", name)?,
-    })
+    Ok(Target::Subscription { uris: each("resourceSubscriptions", uri)?, task_ids: each("taskIds", name)? })
 }
 
 fn name(value: Option<Value<'_>>, key: &str) -> Result<String, Malformed> {
     let name = text(required(value, key, Kind::String)?);
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
-        return Err(params_error(format!(
-            "`params.{key}` must have 1 to {NAME_CHARS_MAX} characters"
-        )));
+        return Err(params_error(format!("`params.{key}` must have 1 to {NAME_CHARS_MAX} characters")));
     }
     // An approver must see the name that the server gets.
-    if name
-        .chars()
-        .any(|character| character.is_control() || near_key::is_invisible(character))
-    {
-        return Err(params_error(format!(
-            "`params.{key}` holds a control or invisible character"
-        )));
+    if name.chars().any(|character| character.is_control() || near_key::is_invisible(character)) {
+        return Err(params_error(format!("`params.{key}` holds a control or invisible character")));
     }
     if name.trim().len() != name.len() {
-        return Err(params_error(format!(
-            "`params.{key}` starts or ends with white space"
-        )));
+        return Err(params_error(format!("`params.{key}` starts or ends with white space")));
     }
     Ok(name.into_owned())
 }
@@ -212,38 +179,27 @@ fn name(value: Option<Value<'_>>, key: &str) -> Result<String, Malformed> {
 fn uri(value: Option<Value<'_>>, key: &str) -> Result<String, Malformed> {
     let uri = text(required(value, key, Kind::String)?);
     if uri.is_empty() || uri.len() > URI_BYTES_MAX {
-        return Err(params_error(format!(
-            "`params.{key}` must have 1 to {URI_BYTES_MAX} bytes"
-        )));
+        return Err(params_error(format!("`params.{key}` must have 1 to {URI_BYTES_MAX} bytes")));
     }
-    let unseen = |character: char| {
-        character.is_control() || character.is_whitespace() || near_key::is_invisible(character)
-    };
+    let unseen =
+        |character: char| character.is_control() || character.is_whitespace() || near_key::is_invisible(character);
     if uri.chars().any(unseen) {
-        return Err(params_error(format!(
-            "`params.{key}` holds white space or a control or invisible character"
-        )));
+        return Err(params_error(format!("`params.{key}` holds white space or a control or invisible character")));
     }
     let mut decoded = uri.as_bytes().to_vec();
     for _ in 0..PERCENT_ROUNDS {
         if has_dot_segment(&decoded) {
-            return Err(params_error(format!(
-                "`params.{key}` holds a dot segment; write the path it leads to"
-            )));
+            return Err(params_error(format!("`params.{key}` holds a dot segment; write the path it leads to")));
         }
         if decoded.iter().any(u8::is_ascii_control) {
-            return Err(params_error(format!(
-                "`params.{key}` holds an encoded control character"
-            )));
+            return Err(params_error(format!("`params.{key}` holds an encoded control character")));
         }
         match percent_decoded(&decoded) {
             Some(next) => decoded = next,
             None => return Ok(uri.into_owned()),
         }
     }
-    Err(params_error(format!(
-        "`params.{key}` is percent-encoded more than twice over"
-    )))
+    Err(params_error(format!("`params.{key}` is percent-encoded more than twice over")))
 }
 
 /// The text itself, encoded once, encoded twice. A server that decodes more often does not exist for honest clients.
@@ -251,8 +207,7 @@ const PERCENT_ROUNDS: usize = 3;
 
 /// Whether some server could walk up or stay: `.` or `..` between any two characters that some parser splits at.
 fn has_dot_segment(uri: &[u8]) -> bool {
-    uri.split(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#' | b':' | b';'))
-        .any(|part| matches!(part, b"." | b".."))
+    uri.split(|byte| matches!(byte, b'/' | b'\\' | b'?' | b'#' | b':' | b';')).any(|part| matches!(part, b"." | b".."))
 }
 
 /// One round of percent-decoding; nothing when there is nothing to decode.
@@ -263,42 +218,26 @@ fn percent_decoded(text: &[u8]) -> Option<Vec<u8>> {
     while let Some((first, tail)) = rest.split_first() {
         let hex = |digit: &u8| char::from(*digit).to_digit(16);
         let byte = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(high)
-                .zip(hex(low))
-                .and_then(|(h, l)| u8::try_from((h << 4) | l).ok()),
+            (b'%', [high, low, ..]) => hex(high).zip(hex(low)).and_then(|(h, l)| u8::try_from((h << 4) | l).ok()),
             _ => None,
         };
         decoded.push(byte.unwrap_or(*first));
         changed |= byte.is_some();
-        rest = if byte.is_some() {
-            tail.get(2..).unwrap_or_default()
-        } else {
-            tail
-        };
+        rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
     changed.then_some(decoded)
 }
 
 fn required<'d>(value: Option<Value<'d>>, key: &str, kind: Kind) -> Result<Value<'d>, Malformed> {
-    optional(value, key, kind)?.ok_or_else(|| {
-        params_error(format!(
-            "`params.{key}` is missing; its type is {}",
-            kind.as_str()
-        ))
-    })
+    optional(value, key, kind)?
+        .ok_or_else(|| params_error(format!("`params.{key}` is missing; its type is {}", kind.as_str())))
 }
 
-fn optional<'d>(
-    value: Option<Value<'d>>,
-    key: &str,
-    kind: Kind,
-) -> Result<Option<Value<'d>>, Malformed> {
+fn optional<'d>(value: Option<Value<'d>>, key: &str, kind: Kind) -> Result<Option<Value<'d>>, Malformed> {
     match value {
         Some(found) if found.kind() != kind => {
             let (wanted, found) = (kind.as_str(), found.kind().as_str());
-            Err(params_error(format!(
-                "`params.{key}` must be of type {wanted}, found {found}"
-            )))
+            Err(params_error(format!("`params.{key}` must be of type {wanted}, found {found}")))
         }
         found => Ok(found),
     }

@@ -47,6 +47,16 @@ impl PolicySnapshot {
     }
 }
 
+impl PolicySnapshot {
+    /// Ids of the rules that limit how many calls run at once.
+    pub fn concurrency_rules(&self) -> impl Iterator<Item = &str> {
+        self.rules
+            .iter()
+            .filter(|compiled| compiled.rule.budgets.max_concurrent_jobs.is_some())
+            .map(|compiled| compiled.rule.id.as_str())
+    }
+}
+
 /// Compiles a document. The error lists what only shows when the parts are seen together.
 pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
     let mut problems = Problems::new();

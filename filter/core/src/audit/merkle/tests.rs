@@ -5,16 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 /// The eight leaves that the Certificate Transparency implementations share as test data.
-const LEAVES: [&str; 8] = [
-    "",
-    "00",
-    "10",
-    "2021",
-    "3031",
-    "40414243",
-    "5051525354555657",
-    "606162636465666768696a6b6c6d6e6f",
-];
+const LEAVES: [&str; 8] =
+    ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
 
 /// Root after each of them.
 const ROOTS: [&str; 8] = [

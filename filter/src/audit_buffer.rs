@@ -1,0 +1,122 @@
+//! Step 12: audit entries on their way to the service: bounded, in order, and honest about what was lost.
+//!
+//! Every entry takes the next counter, also one that finds the buffer full: the service sees the counter jump and
+//! writes the gap down. A batch stays here until the service has acknowledged it.
+
+use std::collections::VecDeque;
+
+use holdpoint_core::audit::{AuditEntry, EntryBatch};
+
+#[cfg(test)]
+mod tests;
+
+/// Most entries that wait; about 1 KiB each.
+pub const ENTRIES_MAX: usize = 10_000;
+
+/// Most entries of one batch.
+pub const BATCH_ENTRIES_MAX: usize = 500;
+
+/// Most refusals (malformed or without a principal) written down per minute; the rest is one entry with a count, so
+/// that a flood of rubbish cannot push out the record of judged calls.
+pub const REFUSALS_PER_MINUTE_MAX: u32 = 60;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// The buffer of one worker.
+pub struct AuditBuffer {
+    /// `gateway/boot id`.
+    source: String,
+    /// (counter, entry), counters rising.
+    waiting: VecDeque<(u64, AuditEntry)>,
+    next_counter: u64,
+    /// How many entries of the front are in a batch that has not been answered.
+    in_flight: usize,
+    refusals: RefusalMinute,
+}
+
+#[derive(Default)]
+struct RefusalMinute {
+    began_at_ms: u64,
+    written: u32,
+    folded: u32,
+    last_folded: Option<AuditEntry>,
+}
+
+impl AuditBuffer {
+    /// An empty buffer that reports as `source`.
+    pub fn new(source: String) -> Self {
+        Self { source, waiting: VecDeque::new(), next_counter: 0, in_flight: 0, refusals: RefusalMinute::default() }
+    }
+
+    /// Adds an entry; answers `false` when it was lost because the buffer is full.
+    pub fn push(&mut self, entry: AuditEntry) -> bool {
+        let counter = self.next_counter;
+        self.next_counter = counter.saturating_add(1);
+        let kept = self.waiting.len() < ENTRIES_MAX;
+        if kept {
+            self.waiting.push_back((counter, entry));
+        }
+        kept
+    }
+
+    /// Adds a refusal under the quota of its minute; answers `false` when it was lost.
+    pub fn push_refusal(&mut self, entry: AuditEntry) -> bool {
+        let flushed = self.flush_refusals(entry.at_ms);
+        if self.refusals.written < REFUSALS_PER_MINUTE_MAX {
+            self.refusals.written = self.refusals.written.saturating_add(1);
+            return self.push(entry) && flushed;
+        }
+        self.refusals.folded = self.refusals.folded.saturating_add(1);
+        self.refusals.last_folded = Some(entry);
+        flushed
+    }
+
+    /// Ends the minute of refusals if it is over: what exceeded the quota becomes one entry, a sample with a count.
+    pub fn flush_refusals(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.refusals.began_at_ms) < MINUTE_MS {
+            return true;
+        }
+        let ended = std::mem::replace(&mut self.refusals, RefusalMinute { began_at_ms: now_ms, ..Default::default() });
+        match ended.last_folded {
+            None => true,
+            Some(mut sample) => {
+                let detail = sample.detail.take().unwrap_or_default();
+                sample.detail = Some(format!("{} more refusals in this minute, the last one: {detail}", ended.folded));
+                self.push(sample)
+            }
+        }
+    }
+
+    /// The next batch, if none is in flight and anything waits. A batch ends where counters jump.
+    pub fn next_batch(&mut self) -> Option<EntryBatch> {
+        if self.in_flight > 0 {
+            return None;
+        }
+        let first_counter = self.waiting.front()?.0;
+        let entries: Vec<AuditEntry> = (first_counter..)
+            .zip(self.waiting.iter().take(BATCH_ENTRIES_MAX))
+            .take_while(|(expected, (counter, _))| expected == counter)
+            .map(|(_, (_, entry))| entry.clone())
+            .collect();
+        self.in_flight = entries.len();
+        Some(EntryBatch { source: self.source.clone(), first_counter, entries })
+    }
+
+    /// The service answered the batch in flight: acknowledged entries leave, others are sent again.
+    pub fn batch_answered(&mut self, acknowledged: bool) {
+        let in_flight = std::mem::take(&mut self.in_flight);
+        if acknowledged {
+            self.waiting.drain(..in_flight.min(self.waiting.len()));
+        }
+    }
+
+    /// Entries that wait or are in flight.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}

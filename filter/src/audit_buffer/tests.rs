@@ -1,0 +1,60 @@
+//! What waits, what is sent, what is lost and how that shows.
+
+use holdpoint_core::audit::EntryKind;
+
+use super::*;
+
+fn entry(at_ms: u64) -> AuditEntry {
+    AuditEntry::new(EntryKind::Decision, at_ms)
+}
+
+fn buffer() -> AuditBuffer {
+    AuditBuffer::new("gw/boot".to_owned())
+}
+
+#[test]
+fn a_batch_stays_until_it_is_acknowledged() {
+    let mut buffer = buffer();
+    assert!(buffer.push(entry(1)) && buffer.push(entry(2)));
+    let batch = buffer.next_batch().expect("a batch");
+    assert_eq!((batch.first_counter, batch.entries.len()), (0, 2));
+    assert_eq!(buffer.next_batch(), None, "one batch at a time");
+    buffer.batch_answered(false);
+    assert_eq!(buffer.next_batch().expect("the same again"), batch);
+    buffer.push(entry(3));
+    buffer.batch_answered(true);
+    let rest = buffer.next_batch().expect("the rest");
+    assert_eq!((rest.first_counter, rest.entries.len()), (2, 1));
+}
+
+#[test]
+fn a_lost_entry_leaves_a_jump_in_the_counters() {
+    let mut buffer = buffer();
+    for at in 0..ENTRIES_MAX as u64 {
+        assert!(buffer.push(entry(at)));
+    }
+    assert!(!buffer.push(entry(0)), "full");
+    while let Some(batch) = buffer.next_batch() {
+        assert!(batch.entries.len() <= BATCH_ENTRIES_MAX);
+        buffer.batch_answered(true);
+        if buffer.is_empty() {
+            break;
+        }
+    }
+    buffer.push(entry(0));
+    assert_eq!(buffer.next_batch().expect("a batch").first_counter, ENTRIES_MAX as u64 + 1);
+}
+
+#[test]
+fn refusals_over_their_quota_become_one_entry_with_a_count() {
+    let mut buffer = buffer();
+    for _ in 0..REFUSALS_PER_MINUTE_MAX + 40 {
+        buffer.push_refusal(AuditEntry { detail: Some("rubbish".to_owned()), ..entry(MINUTE_MS) });
+    }
+    assert_eq!(buffer.len(), REFUSALS_PER_MINUTE_MAX as usize);
+    buffer.flush_refusals(2 * MINUTE_MS);
+    let batch = buffer.next_batch().expect("a batch");
+    assert_eq!(batch.entries.len(), REFUSALS_PER_MINUTE_MAX as usize + 1);
+    let last = batch.entries.last().and_then(|entry| entry.detail.as_deref());
+    assert_eq!(last, Some("40 more refusals in this minute, the last one: rubbish"));
+}

@@ -1,0 +1,250 @@
+//! The plugin configuration as Envoy hands it over → [`FilterConfig`], checked. Every step reads from it.
+//!
+//! It arrives as the text of a `google.protobuf.StringValue` and is read by the same reader as a file. Everything that
+//! is wrong is reported at once, with its place.
+
+use std::ops::RangeInclusive;
+
+use holdpoint_core::approval::ServiceKey;
+use holdpoint_core::policy::{self, PolicySnapshot};
+use holdpoint_core::yaml::{self, Cursor, Fields, Place, Problem, Problems};
+
+#[cfg(test)]
+mod tests;
+
+const SECTIONS: &[&str] = &["approval", "identity", "limits", "audit", "policy"];
+
+/// Everything one exchange needs to know.
+#[derive(Debug)]
+pub struct FilterConfig {
+    pub approval: ApprovalSettings,
+    /// In the order of the configuration; the first one decides.
+    pub identity: Vec<IdentitySource>,
+    pub limits: Limits,
+    pub policy: PolicySnapshot,
+}
+
+/// Where the approval service is, and how long people and clients may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApprovalSettings {
+    /// The Envoy cluster of the service.
+    pub cluster: String,
+    /// `:authority` of the callouts; the cluster's name unless given.
+    pub authority: String,
+    /// What a claim must be signed with.
+    pub service_key: ServiceKey,
+    /// Longest time a request waits inside Envoy.
+    pub hold_ms_max: u64,
+    /// Longest single wait for the service's answer.
+    pub leg_ms_max: u64,
+    /// How long clients wait for an answer before they give up.
+    pub client_patience_ms: u64,
+    /// How long the service may give no usable answer before a held call is refused.
+    pub outage_ms_max: u64,
+    /// How long a request stays open for an identical call after a 2026-07-28 client left.
+    pub rejoin_ms: u64,
+}
+
+/// Where a principal's verified facts come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// Claims that Envoy's `jwt_authn` verified and wrote under this `payload_in_metadata` key.
+    Jwt { metadata_key: String },
+}
+
+/// Bounds on what one request, and all of them together, may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest request body.
+    pub body_bytes_max: u64,
+    /// Objects and arrays inside one another.
+    pub depth_max: u32,
+    /// Calls held at once, per worker.
+    pub holds_max: u32,
+    /// Bodies of held calls together, per worker.
+    pub held_bytes_max: u64,
+    /// How long the first piece of a body may take.
+    pub body_wait_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 1_048_576,
+            depth_max: 64,
+            holds_max: 20_000,
+            held_bytes_max: 268_435_456,
+            body_wait_ms: 10_000,
+        }
+    }
+}
+
+impl FilterConfig {
+    /// Reads the configuration's text.
+    pub fn read(bytes: &[u8]) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let text = match text(bytes) {
+            Ok(text) => text,
+            Err(message) => {
+                problems.push(Problem { at: Place::START, path: String::new(), message: message.to_owned() });
+                return Err(problems);
+            }
+        };
+        let node = match yaml::read(text, &yaml::Limits::default()) {
+            Ok(node) => node,
+            Err(located) => {
+                for error in located {
+                    problems.push(Problem { at: error.at, path: String::new(), message: error.message });
+                }
+                return Err(problems);
+            }
+        };
+        let root = Cursor::root(&node);
+        let config = Self::from_sections(&root, &mut problems);
+        problems.or(config)
+    }
+
+    fn from_sections(root: &Cursor<'_>, problems: &mut Problems) -> Option<Self> {
+        let sections = root.fields(SECTIONS, problems)?;
+        let approval = sections.require("approval", problems).and_then(|section| approval(&section, problems));
+        let identity = sections.require("identity", problems).and_then(|section| identity(&section, problems));
+        let limits = match sections.get("limits") {
+            Some(section) => limits(&section, problems),
+            None => Some(Limits::default()),
+        };
+        if let Some(section) = sections.get("audit") {
+            audit(&section, problems);
+        }
+        let policy = sections.require("policy", problems).and_then(|section| {
+            let document = policy::read_document(&section, problems)?;
+            match policy::compile(&document) {
+                Ok(snapshot) => Some(snapshot),
+                Err(found) => {
+                    for problem in found.iter() {
+                        problems.push(problem.clone());
+                    }
+                    None
+                }
+            }
+        });
+        Some(Self { approval: approval?, identity: identity?, limits: limits?, policy: policy? })
+    }
+}
+
+/// Makes sure that this is text somebody wrote, not a `Struct` that Envoy's own loader has already bent.
+fn text(bytes: &[u8]) -> Result<&str, &'static str> {
+    let looks_like_protobuf = bytes.iter().any(|byte| *byte < b'\t' || (0x0e..0x20).contains(byte));
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.trim().is_empty() => Err(
+            "the plugin has no configuration: give it a `google.protobuf.StringValue` whose `value: |` holds the document",
+        ),
+        Ok(text) if !looks_like_protobuf => Ok(text),
+        Ok(_) | Err(_) => Err(
+            "the configuration is not text: write it as `\"@type\": type.googleapis.com/google.protobuf.StringValue` with \
+             `value: |`; a `Struct` reaches the filter only after Envoy dropped duplicate keys and changed numbers",
+        ),
+    }
+}
+
+fn approval(section: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalSettings> {
+    const FIELDS: &[&str] = &[
+        "cluster",
+        "authority",
+        "service_key",
+        "hold_ms_max",
+        "leg_ms_max",
+        "client_patience_ms",
+        "outage_ms_max",
+        "rejoin_ms",
+    ];
+    let fields = section.fields(FIELDS, problems)?;
+    let cluster = fields.require("cluster", problems).and_then(|field| field.string(problems)).map(str::to_owned);
+    let authority = match fields.get("authority") {
+        Some(field) => field.string(problems).map(str::to_owned),
+        None => cluster.clone(),
+    };
+    let service_key = fields.require("service_key", problems).and_then(|field| {
+        let text = field.string(problems)?;
+        text.parse::<ServiceKey>().map_err(|error| field.problem(error.to_string(), problems)).ok()
+    });
+    const DAY_MS: u64 = 86_400_000;
+    let mut ms = |name, default, bounds| number(&fields, name, default, bounds, problems);
+    let hold_ms_max = ms("hold_ms_max", 45_000, 100..=DAY_MS);
+    let leg_ms_max = ms("leg_ms_max", 20_000, 100..=60_000);
+    let client_patience_ms = ms("client_patience_ms", 60_000, 1_000..=DAY_MS);
+    let outage_ms_max = ms("outage_ms_max", 10_000, 0..=DAY_MS);
+    let rejoin_ms = ms("rejoin_ms", 120_000, 0..=DAY_MS);
+    Some(ApprovalSettings {
+        cluster: cluster?,
+        authority: authority?,
+        service_key: service_key?,
+        hold_ms_max: hold_ms_max?,
+        leg_ms_max: leg_ms_max?,
+        client_patience_ms: client_patience_ms?,
+        outage_ms_max: outage_ms_max?,
+        rejoin_ms: rejoin_ms?,
+    })
+}
+
+fn identity(section: &Cursor<'_>, problems: &mut Problems) -> Option<Vec<IdentitySource>> {
+    let fields = section.fields(&["sources"], problems)?;
+    let sources = fields.require("sources", problems)?;
+    let list = sources.list(problems)?;
+    if list.len() != 1 {
+        sources.expected("exactly one source; this version reads one, such as `- jwt: {metadata_key: jwt}`", problems);
+        return None;
+    }
+    list.iter()
+        .map(|source| {
+            let fields = source.fields(&["jwt"], problems)?;
+            let jwt = fields.require("jwt", problems)?.fields(&["metadata_key"], problems)?;
+            let metadata_key = jwt.require("metadata_key", problems)?.string(problems)?.to_owned();
+            Some(IdentitySource::Jwt { metadata_key })
+        })
+        .collect()
+}
+
+fn limits(section: &Cursor<'_>, problems: &mut Problems) -> Option<Limits> {
+    const FIELDS: &[&str] = &["body_bytes_max", "depth_max", "holds_max", "held_bytes_max", "body_wait_ms"];
+    let fields = section.fields(FIELDS, problems)?;
+    let default = Limits::default();
+    let mut take = |name, default, bounds| number(&fields, name, default, bounds, problems);
+    let body_bytes_max = take("body_bytes_max", default.body_bytes_max, 1..=16_777_216);
+    let depth_max = take("depth_max", default.depth_max.into(), 4..=512);
+    let holds_max = take("holds_max", default.holds_max.into(), 0..=1_000_000);
+    let held_bytes_max = take("held_bytes_max", default.held_bytes_max, 0..=1_073_741_824);
+    let body_wait_ms = take("body_wait_ms", default.body_wait_ms, 100..=600_000);
+    Some(Limits {
+        body_bytes_max: body_bytes_max?,
+        depth_max: u32::try_from(depth_max?).ok()?,
+        holds_max: u32::try_from(holds_max?).ok()?,
+        held_bytes_max: held_bytes_max?,
+        body_wait_ms: body_wait_ms?,
+    })
+}
+
+/// `audit.required: true` is not in this version, and must not look as if it were.
+fn audit(section: &Cursor<'_>, problems: &mut Problems) {
+    let Some(fields) = section.fields(&["required"], problems) else { return };
+    if let Some(field) = fields.get("required")
+        && field.boolean(problems) == Some(true)
+    {
+        field.problem(
+            "`required: true` is not supported by this version; held calls wait for their entry anyway",
+            problems,
+        );
+    }
+}
+
+fn number(
+    fields: &Fields<'_>,
+    name: &'static str,
+    default: u64,
+    bounds: RangeInclusive<u64>,
+    problems: &mut Problems,
+) -> Option<u64> {
+    match fields.get(name) {
+        Some(field) => field.whole_number(bounds, problems),
+        None => Some(default),
+    }
+}

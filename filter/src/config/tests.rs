@@ -1,0 +1,61 @@
+//! Configuration text in; a checked configuration, or every problem with its place.
+
+use super::*;
+
+const GOOD: &str = r#"
+approval:
+  cluster: holdpoint
+  service_key: "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+identity: {sources: [{jwt: {metadata_key: jwt}}]}
+policy:
+  version: "2026-01-27"
+  rules: []
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    match FilterConfig::read(text.as_bytes()) {
+        Ok(_) => panic!("accepted: {text}"),
+        Err(problems) => problems.to_string().lines().map(str::to_owned).collect(),
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_documented_default() {
+    let config = FilterConfig::read(GOOD.as_bytes()).expect("a good configuration");
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.approval.hold_ms_max, 45_000);
+    assert_eq!(config.approval.authority, "holdpoint");
+}
+
+#[test]
+fn every_problem_is_reported_at_once_with_its_place() {
+    let text = GOOD
+        .replace("cluster: holdpoint", "cluster: holdpoint\n  hold_ms: 5")
+        .replace("rules: []", "rulez: []")
+        .replace("jwt: {metadata_key: jwt}", "jtw: {metadata_key: jwt}");
+    let found = problems(&text);
+    assert!(found.len() >= 3, "{found:?}");
+    let place_of = |part: &str| found.iter().find(|line| line.contains(part)).map(|line| line.split(": ").next());
+    assert_eq!(place_of("unknown field `hold_ms`"), Some(Some("4:3")), "{found:?}");
+    assert!(place_of("`rulez`").is_some(), "{found:?}");
+    assert!(place_of("`jtw`").is_some(), "{found:?}");
+}
+
+#[test]
+fn a_struct_that_went_through_envoys_loader_is_refused_with_what_to_write() {
+    let found = problems("\n\u{8}approval\u{12}\u{5}");
+    assert!(found.iter().any(|line| line.contains("google.protobuf.StringValue")), "{found:?}");
+    assert!(problems("  ").iter().any(|line| line.contains("no configuration")));
+}
+
+#[test]
+fn settings_that_this_version_does_not_keep_are_refused_rather_than_ignored() {
+    let found = problems(&format!("{GOOD}audit: {{required: true}}\n"));
+    assert!(found.iter().any(|line| line.contains("not supported by this version")), "{found:?}");
+}
+
+#[test]
+fn a_wrong_key_says_how_to_get_the_right_one() {
+    let found = problems(&GOOD.replace("d75a98", "zz"));
+    assert!(found.iter().any(|line| line.contains("holdpoint keys show")), "{found:?}");
+}

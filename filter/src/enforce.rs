@@ -1,0 +1,102 @@
+//! Step 7: what becomes of a judged call: forwarded, refused or held; and what its constraints do to its headers.
+
+use std::collections::BTreeSet;
+
+use holdpoint_core::decision::{Constraints, Decision, Evaluated, Permit, Verdict};
+
+#[cfg(test)]
+mod tests;
+
+/// What becomes of a judged call.
+#[derive(Debug)]
+pub enum Plan {
+    Forward(Permit),
+    Reject,
+    Hold,
+}
+
+/// Decision → plan. A verdict of allow without its permit is refused: the type that lets a call through is the
+/// permit, not the word.
+pub fn plan(evaluated: Evaluated) -> (Decision, Plan) {
+    let Evaluated { decision, permit } = evaluated;
+    let plan = match (decision.verdict, permit) {
+        (Verdict::Allow, Some(permit)) => Plan::Forward(permit),
+        (Verdict::RequireApproval, None) => Plan::Hold,
+        (Verdict::Allow | Verdict::Deny, None) | (Verdict::RequireApproval | Verdict::Deny, Some(_)) => Plan::Reject,
+    };
+    (decision, plan)
+}
+
+/// One change to the request's headers before it is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderEdit {
+    Remove(String),
+    Set(&'static str, String),
+}
+
+/// Causes for which Envoy may forward again: those in which no server can have seen the request.
+const SAFE_RETRY_CAUSES: &str = "connect-failure,refused-stream";
+
+/// How names begin with which an internal client may steer Envoy's router.
+const STEERING_PREFIXES: &[&str] = &["x-envoy-upstream-rq-", "x-envoy-max-retries", "x-envoy-retr", "x-envoy-hedge-"];
+
+const TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-timeout-ms";
+const RETRIES_HEADER: &str = "x-envoy-max-retries";
+const RETRY_ON_HEADER: &str = "x-envoy-retry-on";
+
+/// Headers of an approved call that reach the server: transport, MCP, trace. What is bound to the call or steers
+/// nothing may pass; everything else was not part of what people approved.
+const APPROVED_HEADERS: &[&str] = &[
+    "host",
+    "content-type",
+    "content-length",
+    "accept",
+    "user-agent",
+    "te",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "last-event-id",
+];
+
+/// The edits that make a request obey its constraints.
+///
+/// `names` are the request's header names. Headers with which a client could steer Envoy's retries and timeouts are
+/// removed from every governed call. With `approved`, only [`APPROVED_HEADERS`], MCP's own and `bound` pass (so no
+/// `accept-encoding` either: the answer of an approved call must be readable to tell its outcome).
+pub fn header_edits<'a>(
+    names: impl Iterator<Item = &'a str>,
+    constraints: &Constraints,
+    approved: bool,
+    bound: &BTreeSet<String>,
+) -> Vec<HeaderEdit> {
+    let mut edits: Vec<HeaderEdit> = Vec::new();
+    for name in names {
+        let steers = STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let passes = !approved
+            || name.starts_with(':')
+            || name.starts_with("mcp-")
+            || APPROVED_HEADERS.contains(&name)
+            || bound.contains(name);
+        let edit = HeaderEdit::Remove(name.to_owned());
+        if (steers || !passes) && !edits.contains(&edit) {
+            edits.push(edit);
+        }
+    }
+    if let Some(max_runtime_ms) = constraints.max_runtime_ms {
+        edits.push(HeaderEdit::Set(TIMEOUT_HEADER, max_runtime_ms.to_string()));
+    }
+    // An approval is for one forward: without a limit of its own an approved call is never forwarded twice.
+    let max_retries = constraints.max_retries.or(approved.then_some(0));
+    if let Some(max_retries) = max_retries {
+        edits.push(HeaderEdit::Set(RETRIES_HEADER, max_retries.to_string()));
+        if max_retries > 0 {
+            edits.push(HeaderEdit::Set(RETRY_ON_HEADER, SAFE_RETRY_CAUSES.to_owned()));
+        }
+    }
+    edits
+}

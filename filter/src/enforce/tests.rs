@@ -1,0 +1,56 @@
+//! Constraints in, header edits out.
+
+use super::*;
+
+fn check(names: &[&str], constraints: &Constraints, approved: bool, edits: &[HeaderEdit]) {
+    assert_eq!(header_edits(names.iter().copied(), constraints, approved, &["x-bound".to_owned()].into()), edits);
+}
+
+fn remove(name: &str) -> HeaderEdit {
+    HeaderEdit::Remove(name.to_owned())
+}
+
+#[test]
+fn an_allowed_call_without_constraints_keeps_its_headers() {
+    check(&[":path", "host", "authorization", "x-team"], &Constraints::default(), false, &[]);
+}
+
+#[test]
+fn what_steers_envoy_never_passes() {
+    check(
+        &["x-envoy-upstream-rq-timeout-ms", "x-envoy-retry-on", "x-envoy-retry-on", "x-envoy-internal"],
+        &Constraints::default(),
+        false,
+        &[remove("x-envoy-upstream-rq-timeout-ms"), remove("x-envoy-retry-on")],
+    );
+}
+
+#[test]
+fn constraints_become_envoys_own_headers() {
+    let constraints = Constraints { max_runtime_ms: Some(30_000), max_retries: Some(1), ..Constraints::default() };
+    check(
+        &[],
+        &constraints,
+        true,
+        &[
+            HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "30000".to_owned()),
+            HeaderEdit::Set("x-envoy-max-retries", "1".to_owned()),
+            HeaderEdit::Set("x-envoy-retry-on", "connect-failure,refused-stream".to_owned()),
+        ],
+    );
+}
+
+#[test]
+fn an_approved_call_carries_only_what_was_approved_and_is_never_forwarded_twice() {
+    check(
+        &[":method", "mcp-session-id", "traceparent", "x-bound", "x-tenant-override", "cookie", "authorization"],
+        &Constraints::default(),
+        true,
+        &[
+            remove("x-tenant-override"),
+            remove("cookie"),
+            remove("authorization"),
+            HeaderEdit::Set("x-envoy-max-retries", "0".to_owned()),
+        ],
+    );
+}

@@ -1,0 +1,193 @@
+//! Steps 2 to 11 for one HTTP exchange, without IO: a host event and the time go in, host commands come out.
+//!
+//! ```text
+//! AwaitingHead ─► AwaitingBody ─► Running ─► Ended        allowed
+//!        │              ├───────► Held ────► Running      approved
+//!        │              └───────► Ended                   refused, at any point
+//!        └────► Passing                                   the route says `passthrough`
+//! ```
+//! Only [`HostCommand::Forward`] lets a governed request through, and it holds the permit (invariant 1).
+
+use std::rc::Rc;
+
+use holdpoint_core::audit::AuditEntry;
+use holdpoint_core::decision::Permit;
+
+use crate::config::FilterConfig;
+use crate::enforce::HeaderEdit;
+use crate::metrics::Metric;
+use crate::refusal::LocalReply;
+use crate::usage::SharedData;
+use crate::worker::Worker;
+
+mod callout;
+mod hold;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+pub use callout::{Callout, CalloutAnswer};
+pub use request::RouteMetadata;
+
+/// What Envoy tells of this exchange.
+#[derive(Debug)]
+pub enum HostEvent {
+    /// Request headers arrived, and with them what Envoy knows of the connection and the route.
+    RequestHead(RequestHead),
+    /// More of the request body is buffered; `buffered_bytes` in all.
+    RequestPart { buffered_bytes: u64 },
+    /// The request is whole: its body ended, or trailers followed it.
+    RequestComplete { body: Vec<u8> },
+    /// The answer to the callout with this number.
+    CalloutAnswered { ask: u32, answer: CalloutAnswer },
+    /// A time came that a [`HostCommand::WakeAt`] named, or a later one.
+    Wake,
+    /// Response headers arrived, from the server or from Envoy itself.
+    ResponseHead { status: u16, is_event_stream: bool },
+    /// A piece of the response body.
+    ResponsePart { bytes: Vec<u8> },
+    /// The response ended whole.
+    ResponseComplete,
+    /// The exchange is over for Envoy: finished, reset, or left by its client.
+    Closed,
+}
+
+/// Request headers and the facts read beside them.
+#[derive(Debug)]
+pub struct RequestHead {
+    /// Names in lower case, pseudo headers included, repeated ones repeated.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Serialised `envoy.config.core.v3.Metadata` of the request.
+    pub dynamic_metadata: Vec<u8>,
+    pub route: RouteMetadata,
+    /// Name of the cluster the route selects.
+    pub cluster: Option<String>,
+}
+
+/// What Envoy is to do.
+#[derive(Debug)]
+pub enum HostCommand {
+    /// Keep the request; more is to come.
+    Pause,
+    /// Let this piece go on its way: the response, or a request that nobody governs.
+    Continue,
+    Forward(Forward),
+    /// Answer the client instead.
+    Reply(LocalReply),
+    /// Call the approval service; its answer comes back as [`HostEvent::CalloutAnswered`].
+    Ask(Callout),
+    /// Call the approval service; nobody waits for the answer.
+    Tell(Callout),
+    /// Wake this exchange at that Unix time in milliseconds, or soon after.
+    WakeAt(u64),
+    /// Write filter state `wasm.<name>`.
+    FilterState(&'static str, String),
+    Record(Box<AuditEntry>),
+    /// Record under the quota of refusals.
+    RecordRefusal(Box<AuditEntry>),
+    Count(Metric, i64),
+    /// One line for the operator.
+    Log(LogLevel, String),
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Info,
+    Warn,
+    Error,
+}
+
+/// Lets a request go to the server, exactly as it was judged.
+#[derive(Debug)]
+pub struct Forward {
+    pub permit: Permit,
+    pub edits: Vec<HeaderEdit>,
+    /// What the route said when the call was judged. When edits made Envoy choose a route again and it says something
+    /// else now, the request is refused instead.
+    pub route: RouteMetadata,
+    pub cluster: Option<String>,
+}
+
+/// One HTTP request and its response.
+pub struct Exchange {
+    /// The plugin's name, by which the configuration in force is found at release.
+    plugin: Rc<str>,
+    /// The configuration this exchange began under.
+    config: Rc<FilterConfig>,
+    phase: Phase,
+    /// Number of the last callout asked; answers to earlier ones are stale.
+    asks: u32,
+}
+
+enum Phase {
+    AwaitingHead,
+    AwaitingBody(Box<request::AwaitingBody>),
+    /// Nobody governs it.
+    Passing,
+    Held(Box<hold::Hold>),
+    Running(Box<response::Running>),
+    Ended,
+}
+
+/// What an exchange may touch beside itself.
+pub struct Surroundings<'a> {
+    pub now_ms: u64,
+    pub worker: &'a mut Worker,
+    pub shared: &'a mut dyn SharedData,
+}
+
+impl Exchange {
+    /// An exchange that begins under `config`.
+    pub fn new(plugin: Rc<str>, config: Rc<FilterConfig>) -> Self {
+        Self { plugin, config, phase: Phase::AwaitingHead, asks: 0 }
+    }
+
+    /// Takes one event and says what to do. Never fails: what cannot go on is refused.
+    pub fn handle(&mut self, event: HostEvent, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended);
+        let (phase, commands) = match (phase, event) {
+            (Phase::AwaitingHead, HostEvent::RequestHead(head)) => self.on_head(head, around),
+            (Phase::AwaitingBody(waiting), HostEvent::RequestPart { buffered_bytes }) => {
+                self.on_part(waiting, buffered_bytes, around)
+            }
+            (Phase::AwaitingBody(waiting), HostEvent::RequestComplete { body }) => {
+                self.on_complete(*waiting, body, around)
+            }
+            (Phase::AwaitingBody(waiting), HostEvent::Wake) => self.on_body_wait_over(waiting, around),
+            (Phase::Passing, HostEvent::Closed) => (Phase::Ended, Vec::new()),
+            (Phase::Passing, _) => (Phase::Passing, vec![HostCommand::Continue]),
+            (Phase::Held(hold), event) => self.on_held(hold, event, around),
+            (Phase::Running(running), event) => response::on_running(running, event, around),
+            // The rest of a request or response that Envoy still delivers after its fate was settled.
+            (
+                Phase::Ended,
+                HostEvent::ResponseHead { .. } | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
+            ) => (Phase::Ended, vec![HostCommand::Continue]),
+            (Phase::Ended, _) => (Phase::Ended, Vec::new()),
+            // A response before the request was judged is Envoy's own (it refused the request); nothing ran.
+            (
+                phase @ (Phase::AwaitingHead | Phase::AwaitingBody(_)),
+                HostEvent::ResponseHead { .. } | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
+            ) => (phase, vec![HostCommand::Continue]),
+            (Phase::AwaitingHead | Phase::AwaitingBody(_), HostEvent::Closed) => (Phase::Ended, Vec::new()),
+            (phase @ Phase::AwaitingBody(_), HostEvent::RequestHead(_) | HostEvent::CalloutAnswered { .. })
+            | (
+                phase @ Phase::AwaitingHead,
+                HostEvent::RequestPart { .. }
+                | HostEvent::RequestComplete { .. }
+                | HostEvent::CalloutAnswered { .. }
+                | HostEvent::Wake,
+            ) => (phase, Vec::new()),
+        };
+        self.phase = phase;
+        commands
+    }
+
+    /// The next callout's number; a lower one that answers late is stale.
+    fn next_ask(&mut self) -> u32 {
+        self.asks = self.asks.wrapping_add(1);
+        self.asks
+    }
+}

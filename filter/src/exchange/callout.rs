@@ -1,0 +1,192 @@
+//! Step 8: what the filter asks the approval service, and how its answers are read.
+
+use holdpoint_core::approval::{
+    APPROVAL_SCHEMA, ApprovalState, ClaimRequest, OpenApproval, PROBLEM_POLICY_UNKNOWN, SignedClaim, WithdrawHold,
+};
+use holdpoint_core::audit::EntryBatch;
+use holdpoint_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ApprovalSettings, FilterConfig};
+
+/// One HTTP request to the approval service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callout {
+    /// Names this callout within its exchange; 0 when nobody waits for the answer.
+    pub ask: u32,
+    /// The Envoy cluster of the service.
+    pub cluster: String,
+    pub authority: String,
+    pub method: &'static str,
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Vec<u8>,
+    pub timeout_ms: u32,
+}
+
+/// What came back from a callout. Envoy's own 503 and 504 look like answers too: only a body that is one of the
+/// service's records counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalloutAnswer {
+    /// `None` when there was no answer at all.
+    pub status: Option<u16>,
+    pub body: Vec<u8>,
+}
+
+/// How the service answers to open and poll.
+#[derive(Debug)]
+pub(super) enum StateAnswer {
+    State(Box<ApprovalState>),
+    Unchanged,
+    PolicyUnknown,
+    TooManyPending,
+    /// The service refuses for good; the text is its problem code.
+    Refused(String),
+    /// No usable answer: unreachable, overloaded, or not the service at all.
+    Unusable,
+}
+
+/// How the service answers to a claim.
+#[derive(Debug)]
+pub(super) enum ClaimAnswer {
+    Signed(SignedClaim),
+    /// The grant is not to be had for this hold any more (used by another call, revoked, basis changed).
+    Gone,
+    Refused(String),
+    Unusable,
+}
+
+/// RFC 9457 problem, as far as the filter reads it.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+}
+
+/// Beyond the wait that was asked for, what network and service may take.
+const MARGIN_MS: u64 = 3_000;
+
+/// Longest time for an answer that waits for nobody.
+const PROMPT_MS: u64 = 5_000;
+
+impl Callout {
+    fn new(settings: &ApprovalSettings, method: &'static str, path: String, body: Vec<u8>) -> Self {
+        Self {
+            ask: 0,
+            cluster: settings.cluster.clone(),
+            authority: settings.authority.clone(),
+            method,
+            path,
+            headers: vec![("content-type", "application/json".to_owned())],
+            body,
+            timeout_ms: timeout(PROMPT_MS),
+        }
+    }
+
+    /// Opens or joins an approval, and waits for its decision.
+    pub(super) fn open(settings: &ApprovalSettings, record: &OpenApproval, wait_ms: u64, ask: u32) -> Self {
+        Self { ask, ..Self::new(settings, "POST", "/v1/approvals".to_owned(), json(record)) }.waiting(wait_ms)
+    }
+
+    /// Waits until the approval is no longer at `version`.
+    pub(super) fn poll(settings: &ApprovalSettings, approval: &ApprovalState, wait_ms: u64, ask: u32) -> Self {
+        let path = format!("/v1/approvals/{}", path_segment(&approval.id));
+        let mut callout = Self { ask, ..Self::new(settings, "GET", path, Vec::new()) }.waiting(wait_ms);
+        callout.headers = vec![
+            ("prefer", format!("wait={}", wait_s(wait_ms))),
+            ("if-none-match", format!("\"{}\"", approval.version)),
+        ];
+        callout
+    }
+
+    /// Registers the policy in force by its snapshot id.
+    pub(super) fn register(config: &FilterConfig, ask: u32) -> Self {
+        let path = format!("/v1/policies/{}", config.policy.id());
+        Self { ask, ..Self::new(&config.approval, "PUT", path, config.policy.canonical().as_bytes().to_vec()) }
+    }
+
+    /// Claims a grant for one live call.
+    pub(super) fn claim(settings: &ApprovalSettings, approval_id: &str, record: &ClaimRequest, ask: u32) -> Self {
+        let path = format!("/v1/approvals/{}/claim", path_segment(approval_id));
+        Self { ask, ..Self::new(settings, "POST", path, json(record)) }
+    }
+
+    /// Says that a hold ended without its call running.
+    pub(super) fn withdraw(settings: &ApprovalSettings, hold_id: &str, record: &WithdrawHold) -> Self {
+        Self::new(settings, "POST", format!("/v1/holds/{hold_id}/withdraw"), json(record))
+    }
+
+    /// Hands audit entries over.
+    pub fn record(settings: &ApprovalSettings, batch: &EntryBatch) -> Self {
+        Self::new(settings, "POST", "/v1/audit/entries".to_owned(), json(batch))
+    }
+
+    fn waiting(mut self, wait_ms: u64) -> Self {
+        self.timeout_ms = timeout(wait_ms.saturating_add(MARGIN_MS).max(PROMPT_MS));
+        self.headers.push(("prefer", format!("wait={}", wait_s(wait_ms))));
+        self
+    }
+}
+
+impl StateAnswer {
+    /// Reads an answer to open or poll; a state of another call than `call_digest` counts as unusable.
+    pub(super) fn read(answer: &CalloutAnswer, call_digest: Digest) -> Self {
+        match answer.status {
+            Some(200 | 201 | 202) => match serde_json::from_slice::<ApprovalState>(&answer.body) {
+                Ok(state) if state.schema == APPROVAL_SCHEMA && state.call_digest == call_digest => {
+                    Self::State(Box::new(state))
+                }
+                Ok(_) | Err(_) => Self::Unusable,
+            },
+            Some(304) => Self::Unchanged,
+            Some(status) => match problem(status, answer) {
+                Some(code) if code == PROBLEM_POLICY_UNKNOWN => Self::PolicyUnknown,
+                Some(code) if code == "too-many-pending" => Self::TooManyPending,
+                Some(code) => Self::Refused(code),
+                None => Self::Unusable,
+            },
+            None => Self::Unusable,
+        }
+    }
+}
+
+impl ClaimAnswer {
+    /// Reads an answer to a claim. The signature is checked later, by `approval::verify`.
+    pub(super) fn read(answer: &CalloutAnswer) -> Self {
+        match answer.status {
+            Some(200 | 201) => serde_json::from_slice(&answer.body).map_or(Self::Unusable, Self::Signed),
+            Some(404 | 409 | 410) if problem(409, answer).is_some() => Self::Gone,
+            Some(status) => problem(status, answer).map_or(Self::Unusable, Self::Refused),
+            None => Self::Unusable,
+        }
+    }
+}
+
+/// The problem code of a final refusal; `None` for what may pass by itself (5xx, 429 of a proxy) or is no problem
+/// document of the service.
+fn problem(status: u16, answer: &CalloutAnswer) -> Option<String> {
+    if status >= 500 {
+        return None;
+    }
+    serde_json::from_slice::<Problem>(&answer.body).ok().map(|problem| problem.code)
+}
+
+fn json(record: &impl Serialize) -> Vec<u8> {
+    // Records are plain structs with string keys: writing them to memory cannot fail.
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+/// Ids come from the service; one that is not plain text for a path is not sent back to it.
+fn path_segment(id: &str) -> &str {
+    let is_plain =
+        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_plain { id } else { "invalid" }
+}
+
+/// `Prefer: wait` counts whole seconds (RFC 7240 §4.3).
+fn wait_s(wait_ms: u64) -> u64 {
+    wait_ms.div_ceil(1_000)
+}
+
+fn timeout(ms: u64) -> u32 {
+    u32::try_from(ms).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,568 @@
+//! Steps 8 and 9: a call that waits for people. Opens or joins an approval, polls it in legs, takes leases, claims,
+//! verifies the signed claim under the policy in force now, and only then lets the call run.
+//!
+//! ```text
+//! Opening ⇄ Registering          the service must know the policy that asks
+//!    └─► Polling ─► (Busy) ─► Claiming ─► forwarded
+//! any of them ─► Retrying        the service is away; the hold goes on when it is back in time
+//! ```
+
+use std::rc::Rc;
+
+use holdpoint_core::approval::{
+    self, ApprovalState, ApprovalStatus, ClaimError, ClaimRequest, LiveHold, OpenApproval, SignedClaim, WithdrawCause,
+    WithdrawHold,
+};
+use holdpoint_core::audit::EntryKind;
+use holdpoint_core::decision::{Decision, Permit, Verdict};
+use holdpoint_core::mcp::Era;
+use holdpoint_core::policy::NoUsage;
+
+use super::callout::{Callout, ClaimAnswer, StateAnswer};
+use super::request::{Judged, refuse};
+use super::response::Running;
+use super::{Exchange, Forward, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
+use crate::config::FilterConfig;
+use crate::metrics::{HoldEnd, Metric};
+use crate::refusal::{Asked, Refusal};
+use crate::usage::{self, Lease, Leased};
+
+/// How long between two tries while the service is away.
+const RETRY_MS: u64 = 250;
+
+/// How long between two looks for a free slot.
+const BUSY_RETRY_MS: u64 = 200;
+
+/// How often one hold may ask anew because its grant went to another call or lapsed.
+const REOPENS_MAX: u32 = 8;
+
+/// A call that waits.
+pub(super) struct Hold {
+    judged: Judged,
+    seat: Seat,
+    /// What the open request was asked under.
+    decision: Decision,
+    deadline_ms: u64,
+    approval: Option<ApprovalState>,
+    step: Step,
+    outage_began_at_ms: Option<u64>,
+    reopens: u32,
+}
+
+/// What a hold occupies, and what its end needs: all of it is given back in [`Seat::end`] or [`Hold::release`].
+struct Seat {
+    hold_id: String,
+    gateway: String,
+    asked: Asked,
+    /// Under which the call is sealed; its settings name the service.
+    config: Rc<FilterConfig>,
+    /// Whether it takes up room among the holds; without, it does not wait at all.
+    in_room: bool,
+    body_bytes: u64,
+    leases: Vec<Lease>,
+}
+
+enum Step {
+    Opening { ask: u32 },
+    Registering { ask: u32 },
+    Polling { ask: u32 },
+    Retrying { at_ms: u64, then: Retry },
+    Busy { at_ms: u64, rule_id: String },
+    Claiming { ask: u32, nonce: String },
+}
+
+enum Retry {
+    Open,
+    Poll,
+    Claim { nonce: String },
+}
+
+type Next = (Phase, Vec<HostCommand>);
+
+impl Hold {
+    /// Begins to wait: takes room, works out how long this client can wait, opens the approval.
+    pub(super) fn begin(
+        judged: Judged,
+        decision: Decision,
+        config: &Rc<FilterConfig>,
+        ask: u32,
+        around: &mut Surroundings<'_>,
+    ) -> (Self, Vec<HostCommand>) {
+        let settings = &config.approval;
+        let in_room = around.worker.room.enter(judged.body_bytes, &config.limits);
+        // The answer must come before the client's patience ends, the call's own runtime included.
+        let runtime_ms = decision.constraints.max_runtime_ms.unwrap_or(0);
+        let patience_ms = settings.client_patience_ms.saturating_sub(runtime_ms);
+        let hold_ms = if in_room { settings.hold_ms_max.min(patience_ms) } else { 0 };
+        let hold = Self {
+            seat: Seat {
+                hold_id: around.worker.ids.next_id(),
+                gateway: around.worker.gateway.clone(),
+                asked: judged.asked.clone(),
+                config: Rc::clone(config),
+                in_room,
+                body_bytes: judged.body_bytes,
+                leases: Vec::new(),
+            },
+            judged,
+            decision,
+            deadline_ms: around.now_ms.saturating_add(hold_ms),
+            approval: None,
+            step: Step::Opening { ask },
+            outage_began_at_ms: None,
+            reopens: 0,
+        };
+        let mut commands = vec![HostCommand::Count(Metric::HoldBegan, 1), HostCommand::Pause];
+        if in_room {
+            commands.push(HostCommand::Count(Metric::HoldsWaiting, 1));
+            commands.push(HostCommand::WakeAt(hold.deadline_ms));
+        }
+        commands.push(hold.open(ask, around.now_ms));
+        (hold, commands)
+    }
+
+    /// How long the next leg may wait.
+    fn leg_ms(&self, now_ms: u64) -> u64 {
+        self.seat.config.approval.leg_ms_max.min(self.deadline_ms.saturating_sub(now_ms))
+    }
+
+    fn open(&self, ask: u32, now_ms: u64) -> HostCommand {
+        let envelope = &self.judged.envelope;
+        let record = OpenApproval {
+            hold_id: self.seat.hold_id.clone(),
+            gateway: self.seat.gateway.clone(),
+            call_text: envelope.call_text().to_owned(),
+            call_digest: envelope.call_digest(),
+            principal: envelope.principal().clone(),
+            server: envelope.server().to_owned(),
+            method: envelope.method().to_owned(),
+            target: envelope.target().map(str::to_owned),
+            envelope: envelope.record(),
+            reasons: self.decision.reasons.clone(),
+            requirement: self.decision.approval.clone().unwrap_or_default(),
+            constraints: self.decision.constraints.clone(),
+            snapshot_id: self.decision.snapshot_id,
+            basis: self.decision.basis,
+            trace_id: self.judged.trace_id.clone(),
+        };
+        HostCommand::Ask(Callout::open(&self.seat.config.approval, &record, self.leg_ms(now_ms), ask))
+    }
+
+    /// Seals the call under the policy in force now, when that is another one. An error ends the hold.
+    fn reseal(mut self, current: &Rc<FilterConfig>) -> Result<Self, (Seat, String)> {
+        if Rc::ptr_eq(&self.seat.config, current) {
+            return Ok(self);
+        }
+        self.seat.config = Rc::clone(current);
+        match current.policy.seal(self.judged.envelope.into_call()) {
+            Ok(envelope) => {
+                self.judged.envelope = envelope;
+                Ok(self)
+            }
+            Err((_, error)) => Err((self.seat, error.to_string())),
+        }
+    }
+
+    /// Asks to use the grant.
+    fn claim(mut self, approval_id: &str, nonce: String, ask: u32) -> Next {
+        let record = ClaimRequest {
+            hold_id: self.seat.hold_id.clone(),
+            nonce: nonce.clone(),
+            call_digest: self.judged.envelope.call_digest(),
+            basis: self.decision.basis,
+            snapshot_id: self.seat.config.policy.id(),
+        };
+        let callout = Callout::claim(&self.seat.config.approval, approval_id, &record, ask);
+        self.step = Step::Claiming { ask, nonce };
+        self.stay(vec![HostCommand::Ask(callout)])
+    }
+
+    fn stay(self, commands: Vec<HostCommand>) -> Next {
+        (Phase::Held(Box::new(self)), commands)
+    }
+
+    /// The service gave no usable answer: tries again until it has been away for too long.
+    fn retry(mut self, then: Retry, around: &mut Surroundings<'_>) -> Next {
+        let began_at_ms = *self.outage_began_at_ms.get_or_insert(around.now_ms);
+        let away_ms = around.now_ms.saturating_sub(began_at_ms);
+        let mut commands = vec![HostCommand::Count(Metric::ServiceUnavailable, 1)];
+        if !self.seat.in_room || away_ms >= self.seat.config.approval.outage_ms_max {
+            let line =
+                format!("hold {}: the approval service gave no usable answer for {away_ms} ms", self.seat.hold_id);
+            commands.push(HostCommand::Log(LogLevel::Error, line));
+            let (phase, ended) =
+                self.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
+            commands.extend(ended);
+            return (phase, commands);
+        }
+        let at_ms = around.now_ms.saturating_add(RETRY_MS);
+        self.step = Step::Retrying { at_ms, then };
+        commands.push(HostCommand::WakeAt(at_ms));
+        self.stay(commands)
+    }
+
+    /// The time this client can wait is over: "repeat the same call" if its request stands, "unavailable" if not even
+    /// that is known.
+    fn out_of_patience(self, around: &mut Surroundings<'_>) -> Next {
+        let refusal = match (&self.approval, &self.step) {
+            (Some(approval), Step::Busy { rule_id, .. }) => {
+                Refusal::ApprovedButBusy { approval_id: approval.id.clone(), rule_id: rule_id.clone() }
+            }
+            (
+                Some(approval),
+                Step::Opening { .. }
+                | Step::Registering { .. }
+                | Step::Polling { .. }
+                | Step::Claiming { .. }
+                | Step::Retrying { .. },
+            ) => Refusal::Pending { approval_id: approval.id.clone(), reason: self.decision.reason().to_owned() },
+            (None, _) => {
+                return self.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
+            }
+        };
+        self.seat.end(&refusal, WithdrawCause::AnsweredPending, HoldEnd::Pending, around)
+    }
+
+    /// Step 10: the permit is there; the call runs.
+    fn release(self, permit: Permit, approval_id: &str, around: &mut Surroundings<'_>) -> Next {
+        let Self { judged, mut seat, decision, .. } = self;
+        let mut entry = judged.entry(EntryKind::Outcome, &decision, around.now_ms);
+        entry.approval_id = Some(approval_id.to_owned());
+        entry.hold_id = Some(seat.hold_id.clone());
+        let edits = judged.edits(permit.constraints(), true);
+        let leases = std::mem::take(&mut seat.leases);
+        let running = Running::new(&seat.asked, permit.constraints(), leases, entry, around.now_ms);
+        let mut commands = seat.leave_room(around);
+        commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::Released), 1));
+        commands.extend(running.renewal(around.now_ms));
+        commands.push(HostCommand::Forward(Forward { permit, edits, route: judged.route, cluster: judged.cluster }));
+        (Phase::Running(Box::new(running)), commands)
+    }
+}
+
+impl Seat {
+    /// Ends the hold with an answer to the client, and tells the service that nobody waits any more.
+    fn end(mut self, refusal: &Refusal, cause: WithdrawCause, end: HoldEnd, around: &mut Surroundings<'_>) -> Next {
+        let mut commands = self.leave_room(around);
+        commands.push(HostCommand::Count(Metric::HoldEnded(end), 1));
+        commands.push(self.withdraw(cause, None));
+        commands.extend(refuse(refusal, &self.asked));
+        (Phase::Ended, commands)
+    }
+
+    /// Tells the service that this hold can never claim from now on.
+    fn withdraw(&self, cause: WithdrawCause, rejoin_ms: Option<u64>) -> HostCommand {
+        let record = WithdrawHold { cause, rejoin_ms };
+        HostCommand::Tell(Callout::withdraw(&self.config.approval, &self.hold_id, &record))
+    }
+
+    fn leave_room(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
+        if !std::mem::take(&mut self.in_room) {
+            return Vec::new();
+        }
+        around.worker.room.leave(self.body_bytes);
+        vec![HostCommand::Count(Metric::HoldsWaiting, -1)]
+    }
+}
+
+impl Exchange {
+    pub(super) fn on_held(&mut self, hold: Box<Hold>, event: HostEvent, around: &mut Surroundings<'_>) -> Next {
+        match event {
+            HostEvent::CalloutAnswered { ask: answered, answer } => match hold.step {
+                Step::Opening { ask } | Step::Polling { ask } if ask == answered => {
+                    let read = StateAnswer::read(&answer, hold.judged.envelope.call_digest());
+                    self.on_state(*hold, read, around)
+                }
+                Step::Registering { ask } if ask == answered => match answer.status {
+                    Some(200 | 201 | 204) => self.reopen(*hold, around),
+                    Some(_) | None => hold.retry(Retry::Open, around),
+                },
+                Step::Claiming { ask, .. } if ask == answered => {
+                    self.on_claim_answer(*hold, ClaimAnswer::read(&answer), around)
+                }
+                Step::Opening { .. }
+                | Step::Polling { .. }
+                | Step::Registering { .. }
+                | Step::Claiming { .. }
+                | Step::Retrying { .. }
+                | Step::Busy { .. } => (Phase::Held(hold), Vec::new()),
+            },
+            HostEvent::Wake => self.on_wake(*hold, around),
+            HostEvent::Closed => on_client_gone(*hold, around),
+            // Envoy itself answers, for instance when a timer of the stream ran out; `Closed` follows.
+            HostEvent::ResponseHead { .. } | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete => {
+                (Phase::Held(hold), vec![HostCommand::Continue])
+            }
+            HostEvent::RequestHead(_) | HostEvent::RequestPart { .. } | HostEvent::RequestComplete { .. } => {
+                (Phase::Held(hold), vec![HostCommand::Pause])
+            }
+        }
+    }
+
+    fn on_state(&mut self, mut hold: Hold, answer: StateAnswer, around: &mut Surroundings<'_>) -> Next {
+        let was_open = hold.approval.is_some();
+        match answer {
+            StateAnswer::State(state) => {
+                hold.outage_began_at_ms = None;
+                let status = state.status;
+                let mut commands = Vec::new();
+                if !was_open {
+                    commands.push(HostCommand::FilterState("holdpoint.approval", state.id.clone()));
+                }
+                hold.approval = Some(*state);
+                let (phase, next) = self.on_status(hold, status, around);
+                commands.extend(next);
+                (phase, commands)
+            }
+            StateAnswer::Unchanged => {
+                hold.outage_began_at_ms = None;
+                self.poll(hold, around)
+            }
+            StateAnswer::PolicyUnknown => {
+                let ask = self.next_ask();
+                hold.step = Step::Registering { ask };
+                let callout = Callout::register(&hold.seat.config, ask);
+                hold.stay(vec![HostCommand::Ask(callout)])
+            }
+            StateAnswer::TooManyPending => {
+                hold.seat.end(&Refusal::TooManyPending, WithdrawCause::Refused, HoldEnd::Refused, around)
+            }
+            StateAnswer::Refused(code) => refused_by_service(hold, &code, around),
+            StateAnswer::Unusable => hold.retry(if was_open { Retry::Poll } else { Retry::Open }, around),
+        }
+    }
+
+    fn on_status(&mut self, hold: Hold, status: ApprovalStatus, around: &mut Surroundings<'_>) -> Next {
+        match status {
+            ApprovalStatus::Pending => self.poll(hold, around),
+            ApprovalStatus::Approved => self.on_approved(hold, around),
+            // The grant went to an identical call, or its clock ran out, or the policy changed: ask anew.
+            ApprovalStatus::Consumed | ApprovalStatus::Lapsed | ApprovalStatus::Superseded => self.reopen(hold, around),
+            ApprovalStatus::Denied | ApprovalStatus::Expired | ApprovalStatus::Withdrawn | ApprovalStatus::Revoked => {
+                let (approval_id, reason, by) = match hold.approval {
+                    Some(state) => (state.id, state.reason, state.decided_by),
+                    None => (String::new(), None, None),
+                };
+                let refusal = Refusal::NotApproved { status, approval_id, reason, by };
+                hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Denied, around)
+            }
+        }
+    }
+
+    fn poll(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        if around.now_ms >= hold.deadline_ms {
+            return hold.out_of_patience(around);
+        }
+        let Some(approval) = &hold.approval else { return self.reopen(hold, around) };
+        let ask = self.next_ask();
+        let callout = Callout::poll(&hold.seat.config.approval, approval, hold.leg_ms(around.now_ms), ask);
+        hold.step = Step::Polling { ask };
+        hold.stay(vec![HostCommand::Ask(callout)])
+    }
+
+    /// Opens a request of its own for this hold, under what the policy asks now.
+    fn reopen(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        hold.reopens = hold.reopens.saturating_add(1);
+        if hold.reopens > REOPENS_MAX {
+            return refused_by_service(hold, "too-many-reopens", around);
+        }
+        hold.approval = None;
+        let ask = self.next_ask();
+        hold.step = Step::Opening { ask };
+        let command = hold.open(ask, around.now_ms);
+        hold.stay(vec![command])
+    }
+
+    /// People approved. The policy in force now is asked again, then slots are taken, then the grant is claimed.
+    fn on_approved(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        let mut hold = match hold.reseal(&self.in_force(around)) {
+            Ok(hold) => hold,
+            Err((seat, error)) => {
+                return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
+            }
+        };
+        let Some(approval) = hold.approval.clone() else { return self.reopen(hold, around) };
+        if approval.call_digest != hold.judged.envelope.call_digest() {
+            // The catalogue now reads this call as another one; what was approved is not what would run.
+            return self.ask_anew(hold, around);
+        }
+        let judged_now =
+            approval::rejudge(hold.decision.basis, &hold.judged.envelope, &hold.seat.config.policy, &NoUsage);
+        let constraints = match judged_now {
+            Ok(decision) => hold.decision.constraints.united(&decision.constraints),
+            Err(ClaimError::PolicyDenies(decision)) => {
+                return hold.seat.end(&Refusal::Denied(decision), WithdrawCause::Refused, HoldEnd::Refused, around);
+            }
+            Err(
+                ClaimError::PolicyChanged(_)
+                | ClaimError::Signature
+                | ClaimError::Shape
+                | ClaimError::Mismatch(_)
+                | ClaimError::Expired,
+            ) => return self.ask_anew(hold, around),
+        };
+        let holder = around.worker.ids.next_number();
+        match usage::take(around.shared, &constraints, holder, around.now_ms) {
+            Leased::Full { rule_id } if around.now_ms < hold.deadline_ms => {
+                let at_ms = around.now_ms.saturating_add(BUSY_RETRY_MS);
+                hold.step = Step::Busy { at_ms, rule_id };
+                hold.stay(vec![HostCommand::WakeAt(at_ms)])
+            }
+            Leased::Full { rule_id } => {
+                hold.step = Step::Busy { at_ms: around.now_ms, rule_id };
+                hold.out_of_patience(around)
+            }
+            Leased::All(leases) => {
+                hold.seat.leases = leases;
+                let nonce = around.worker.ids.next_id();
+                hold.claim(&approval.id, nonce, self.next_ask())
+            }
+        }
+    }
+
+    /// The policy in force asks something else than what was approved: a claim under the new basis makes the service
+    /// supersede the old request, and the answer leads to a new one.
+    fn ask_anew(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        let now = hold.seat.config.policy.evaluate(&hold.judged.envelope, &NoUsage).decision;
+        let refusal = match now.verdict {
+            Verdict::RequireApproval => {
+                hold.decision = now;
+                let nonce = around.worker.ids.next_id();
+                return match hold.approval.clone() {
+                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask()),
+                    None => self.reopen(hold, around),
+                };
+            }
+            Verdict::Deny => Refusal::Denied(Box::new(now)),
+            Verdict::Allow => {
+                Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned())
+            }
+        };
+        hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
+    }
+
+    fn on_claim_answer(&mut self, mut hold: Hold, answer: ClaimAnswer, around: &mut Surroundings<'_>) -> Next {
+        match answer {
+            ClaimAnswer::Signed(signed) => self.on_signed(hold, &signed, around),
+            ClaimAnswer::Gone => {
+                let leases = std::mem::take(&mut hold.seat.leases);
+                usage::give_back(around.shared, leases, around.now_ms);
+                if around.now_ms >= hold.deadline_ms {
+                    return hold.out_of_patience(around);
+                }
+                self.reopen(hold, around)
+            }
+            ClaimAnswer::Refused(code) => refused_by_service(hold, &code, around),
+            ClaimAnswer::Unusable => {
+                let nonce = match &hold.step {
+                    Step::Claiming { nonce, .. } => nonce.clone(),
+                    Step::Opening { .. }
+                    | Step::Registering { .. }
+                    | Step::Polling { .. }
+                    | Step::Retrying { .. }
+                    | Step::Busy { .. } => around.worker.ids.next_id(),
+                };
+                hold.retry(Retry::Claim { nonce }, around)
+            }
+        }
+    }
+
+    /// Step 9: only a claim that the service signed for this hold, under a policy that still agrees, is a permit.
+    fn on_signed(&mut self, hold: Hold, signed: &SignedClaim, around: &mut Surroundings<'_>) -> Next {
+        let hold = match hold.reseal(&self.in_force(around)) {
+            Ok(hold) => hold,
+            Err((seat, error)) => {
+                return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
+            }
+        };
+        let (Some(approval), Step::Claiming { nonce, .. }) = (&hold.approval, &hold.step) else {
+            return refused_by_service(hold, "claim-without-request", around);
+        };
+        let approval_id = approval.id.clone();
+        let live = LiveHold { approval_id: &approval_id, hold_id: &hold.seat.hold_id, nonce };
+        let config = Rc::clone(&hold.seat.config);
+        let verified = approval::verify(
+            signed,
+            &config.approval.service_key,
+            live,
+            &hold.judged.envelope,
+            &config.policy,
+            &NoUsage,
+            around.now_ms,
+        );
+        match verified {
+            Ok(permit) => hold.release(permit, &approval_id, around),
+            Err(error) => {
+                let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);
+                let mut commands =
+                    vec![HostCommand::Count(Metric::ClaimRefused, 1), HostCommand::Log(LogLevel::Error, line)];
+                let refusal = match error {
+                    ClaimError::PolicyDenies(decision) => Refusal::Denied(decision),
+                    ClaimError::Signature
+                    | ClaimError::Shape
+                    | ClaimError::Mismatch(_)
+                    | ClaimError::Expired
+                    | ClaimError::PolicyChanged(_) => Refusal::Unavailable,
+                };
+                let (phase, ended) = hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
+                commands.extend(ended);
+                (phase, commands)
+            }
+        }
+    }
+
+    fn on_wake(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        let now_ms = around.now_ms;
+        let is_over = now_ms >= hold.deadline_ms;
+        match hold.step {
+            // A claim in flight is settled by its own answer: to give up now could burn the grant for nothing.
+            Step::Claiming { .. } => hold.stay(Vec::new()),
+            Step::Opening { .. } | Step::Registering { .. } | Step::Polling { .. } if is_over => {
+                hold.out_of_patience(around)
+            }
+            Step::Opening { .. } | Step::Registering { .. } | Step::Polling { .. } => hold.stay(Vec::new()),
+            Step::Retrying { then: Retry::Open | Retry::Poll, .. } if is_over => hold.out_of_patience(around),
+            Step::Retrying { at_ms, .. } | Step::Busy { at_ms, .. } if now_ms < at_ms => hold.stay(Vec::new()),
+            Step::Busy { .. } => self.on_approved(hold, around),
+            Step::Retrying { ref mut then, .. } => match std::mem::replace(then, Retry::Open) {
+                Retry::Open => {
+                    let ask = self.next_ask();
+                    hold.step = Step::Opening { ask };
+                    let command = hold.open(ask, now_ms);
+                    hold.stay(vec![command])
+                }
+                Retry::Poll => self.poll(hold, around),
+                Retry::Claim { nonce } => match hold.approval.clone() {
+                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask()),
+                    None => self.reopen(hold, around),
+                },
+            },
+        }
+    }
+
+    /// The configuration in force on this worker now.
+    fn in_force(&self, around: &Surroundings<'_>) -> Rc<FilterConfig> {
+        around.worker.in_force(&self.plugin).unwrap_or_else(|| Rc::clone(&self.config))
+    }
+}
+
+/// Envoy saw the client leave: this call never runs. On the modern era leaving is a cancel, and only an identical call
+/// within `rejoin_ms` keeps the request alive; on older ones the request stays for its own clock.
+fn on_client_gone(mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
+    let is_modern = hold.judged.envelope.call().message.era() == Era::V2026_07_28;
+    let rejoin_ms = is_modern.then_some(hold.seat.config.approval.rejoin_ms);
+    let mut commands = hold.seat.leave_room(around);
+    commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::ClientGone), 1));
+    commands.push(hold.seat.withdraw(WithdrawCause::ClientGone, rejoin_ms));
+    (Phase::Ended, commands)
+}
+
+/// The service said no for a reason that waiting does not mend.
+fn refused_by_service(hold: Hold, code: &str, around: &mut Surroundings<'_>) -> Next {
+    let line = format!("hold {}: the approval service refuses: {code}", hold.seat.hold_id);
+    let (phase, mut commands) =
+        hold.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
+    commands.push(HostCommand::Log(LogLevel::Error, line));
+    (phase, commands)
+}

@@ -1,0 +1,175 @@
+//! Steps 10 to 12 after the forward: the answer passes, its outcome is told, leases end, the record gets its entry.
+
+use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
+use holdpoint_core::decision::Constraints;
+use holdpoint_core::json::{self, Document, Kind};
+
+use super::{HostCommand, HostEvent, Phase, Surroundings};
+use crate::refusal::{Asked, Refusal};
+use crate::usage::{self, LEASE_MS, Lease};
+
+/// How much of an answer is kept to tell whether it is a result or an error; of a longer one only the status counts.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+/// A call that was forwarded.
+pub(super) struct Running {
+    asked: Asked,
+    max_runtime_ms: Option<u64>,
+    leases: Vec<Lease>,
+    entry: AuditEntry,
+    forwarded_at_ms: u64,
+    answer: Answer,
+}
+
+#[derive(Default)]
+struct Answer {
+    status: Option<u16>,
+    is_event_stream: bool,
+    is_complete: bool,
+    out_of_time: bool,
+    kept: Vec<u8>,
+    overflowed: bool,
+}
+
+impl Running {
+    /// `entry` is completed with the outcome and recorded when the exchange ends.
+    pub(super) fn new(
+        asked: &Asked,
+        constraints: &Constraints,
+        leases: Vec<Lease>,
+        entry: AuditEntry,
+        now_ms: u64,
+    ) -> Self {
+        Self {
+            asked: asked.clone(),
+            max_runtime_ms: constraints.max_runtime_ms,
+            leases,
+            entry,
+            forwarded_at_ms: now_ms,
+            answer: Answer::default(),
+        }
+    }
+
+    /// The wake-up at which leases must be renewed, if there are any.
+    pub(super) fn renewal(&self, now_ms: u64) -> Option<HostCommand> {
+        (!self.leases.is_empty()).then(|| HostCommand::WakeAt(now_ms.saturating_add(LEASE_MS / 2)))
+    }
+
+    /// Whether the answer's body must be seen to tell the outcome: that of an approved call, whose entry says
+    /// "outcome"; other calls are told by their status.
+    fn reads_answer(&self) -> bool {
+        self.entry.kind == EntryKind::Outcome
+    }
+
+    fn on_response_head(&mut self, status: u16, is_event_stream: bool, now_ms: u64) -> Vec<HostCommand> {
+        self.answer.status = Some(status);
+        self.answer.is_event_stream = is_event_stream;
+        let ran_ms = now_ms.saturating_sub(self.forwarded_at_ms);
+        if let Some(max_runtime_ms) = self.max_runtime_ms
+            && status == 504
+            && ran_ms >= max_runtime_ms
+        {
+            // Envoy's router gave up at the runtime that the filter set; its bare 504 would cost some clients their
+            // connection and tells a model nothing.
+            self.answer.out_of_time = true;
+            return vec![HostCommand::Reply(Refusal::OutOfTime { max_runtime_ms }.reply(&self.asked))];
+        }
+        vec![HostCommand::Continue]
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if !self.reads_answer() || self.answer.overflowed {
+            return;
+        }
+        if self.answer.kept.len().saturating_add(bytes.len()) > KEPT_BYTES_MAX {
+            self.answer.overflowed = true;
+            self.answer.kept = Vec::new();
+        } else {
+            self.answer.kept.extend_from_slice(bytes);
+        }
+    }
+
+    fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
+        self.entry.outcome = Some(self.answer.outcome());
+        self.entry.http_status = self.answer.status;
+        self.entry.latency_ms = Some(around.now_ms.saturating_sub(self.forwarded_at_ms));
+        if self.answer.out_of_time {
+            self.entry.detail = Some("ended at max_runtime_ms".to_owned());
+        }
+        vec![HostCommand::Record(Box::new(self.entry))]
+    }
+}
+
+impl Answer {
+    fn outcome(&self) -> Outcome {
+        match self.status {
+            _ if self.out_of_time => Outcome::Unknown,
+            None => Outcome::Unknown,
+            // Envoy answers 502 to 504 itself when the server broke off; only the server knows how far it came.
+            Some(502..=504) => Outcome::Unknown,
+            Some(status) if status >= 400 => Outcome::Failed,
+            Some(_) if !self.is_complete => Outcome::Unknown,
+            Some(_) if self.says_error() => Outcome::Failed,
+            Some(_) => Outcome::Committed,
+        }
+    }
+
+    /// Whether the last message of the answer is a JSON-RPC error or a tool result with `isError`.
+    fn says_error(&self) -> bool {
+        let body = if self.is_event_stream { last_event(&self.kept) } else { self.kept.clone() };
+        let Ok(document) = Document::read(body, &json::Limits::default()) else { return false };
+        let root = document.root();
+        if root.kind() != Kind::Object {
+            return false;
+        }
+        let is_error = root.get("result").and_then(|result| result.get("isError"));
+        root.get("error").is_some() || is_error.and_then(|flag| flag.as_bool()) == Some(true)
+    }
+}
+
+/// The data of the last event that has any; lines may end in LF or CRLF.
+fn last_event(stream: &[u8]) -> Vec<u8> {
+    let mut last = Vec::new();
+    let mut current: Vec<u8> = Vec::new();
+    for line in stream.split(|byte| *byte == b'\n') {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if let Some(data) = line.strip_prefix(b"data:") {
+            current.extend_from_slice(data.strip_prefix(b" ").unwrap_or(data));
+        } else if line.is_empty() && !current.is_empty() {
+            last = std::mem::take(&mut current);
+        }
+    }
+    if current.is_empty() { last } else { current }
+}
+
+pub(super) fn on_running(
+    mut running: Box<Running>,
+    event: HostEvent,
+    around: &mut Surroundings<'_>,
+) -> (Phase, Vec<HostCommand>) {
+    let commands = match event {
+        HostEvent::ResponseHead { status, is_event_stream } => {
+            running.on_response_head(status, is_event_stream, around.now_ms)
+        }
+        HostEvent::ResponsePart { bytes } => {
+            running.keep(&bytes);
+            vec![HostCommand::Continue]
+        }
+        HostEvent::ResponseComplete => {
+            running.answer.is_complete = true;
+            vec![HostCommand::Continue]
+        }
+        HostEvent::Wake => {
+            usage::renew(around.shared, &running.leases, around.now_ms);
+            running.renewal(around.now_ms).into_iter().collect()
+        }
+        HostEvent::Closed => return (Phase::Ended, running.end(around)),
+        // The callout that led here was the last one asked; what else still comes is stale.
+        HostEvent::CalloutAnswered { .. }
+        | HostEvent::RequestHead(_)
+        | HostEvent::RequestPart { .. }
+        | HostEvent::RequestComplete { .. } => Vec::new(),
+    };
+    (Phase::Running(running), commands)
+}

@@ -1,0 +1,251 @@
+//! Calls that wait for people.
+
+use super::*;
+
+/// Drives a held call up to its claim.
+fn approved(bench: &mut Bench) -> (Exchange, OpenApproval, Did) {
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+    assert!(did.asked().path.ends_with("/appr-1/claim"), "{:?}", did.asked());
+    (exchange, open, did)
+}
+
+fn denying() -> Rc<FilterConfig> {
+    config_with(&POLICY.replace("decision: require_approval", "decision: deny"))
+}
+
+#[test]
+fn an_approved_call_runs_once_the_signed_claim_is_verified_and_under_its_constraints() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    assert_eq!(open.target.as_deref(), Some("create_issue"));
+    let did = bench.answer(&mut exchange, &did, 202, &state(&open, ApprovalStatus::Pending));
+    assert!(did.asked().path.ends_with("/v1/approvals/appr-1") && !did.forwards());
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+    let request: ClaimRequest = did.asked_record();
+    let did = bench.answer(&mut exchange, &did, 200, &signed_with(&service_key(), &claim(&open, &request)));
+    let forward = did.forward();
+    assert_eq!(forward.permit.call_digest(), open.call_digest);
+    assert_eq!(forward.permit.constraints().max_runtime_ms, Some(5_000));
+    assert!(forward.edits.contains(&HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "5000".to_owned())));
+
+    bench.give(&mut exchange, HostEvent::ResponseHead { status: 200, is_event_stream: false });
+    let answer = br#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"isError":true}}"#.to_vec();
+    bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answer });
+    bench.give(&mut exchange, HostEvent::ResponseComplete);
+    let did = bench.give(&mut exchange, HostEvent::Closed);
+    let [entry] = did.entries()[..] else { panic!("one entry") };
+    assert_eq!((entry.kind, entry.outcome), (EntryKind::Outcome, Some(Outcome::Failed)));
+    assert_eq!(entry.hold_id.as_ref(), Some(&open.hold_id));
+}
+
+#[test]
+fn only_a_claim_signed_for_this_hold_lets_anything_run() {
+    let tampered: [(&str, fn(&mut Claim)); 6] = [
+        ("approval", |claim| claim.approval_id = "appr-2".to_owned()),
+        ("hold", |claim| claim.hold_id = "another".to_owned()),
+        ("nonce", |claim| claim.nonce = "old".to_owned()),
+        ("call", |claim| claim.call_digest = holdpoint_core::digest::Digest::of(b"another")),
+        ("expiry", |claim| claim.expires_at_ms = 1),
+        ("basis", |claim| claim.basis = holdpoint_core::digest::Digest::of(b"another")),
+    ];
+    for (what, tamper) in tampered {
+        let mut bench = Bench::new();
+        let (mut exchange, open, did) = approved(&mut bench);
+        let mut claim = claim(&open, &did.asked_record());
+        tamper(&mut claim);
+        let did = bench.answer(&mut exchange, &did, 200, &signed_with(&service_key(), &claim));
+        assert!(!did.forwards(), "{what}");
+        assert!(did.tool_error().contains("approval service is unavailable"), "{what}");
+    }
+}
+
+#[test]
+fn an_answer_in_the_services_place_runs_nothing() {
+    let mut bench = Bench::new();
+    let (mut exchange, open, did) = approved(&mut bench);
+    let claim = claim(&open, &did.asked_record());
+    let forged = signed_with(&SigningKey::from_bytes(&[8; 32]), &claim);
+    let did = bench.answer(&mut exchange, &did, 200, &forged);
+    assert!(!did.forwards());
+    assert!(did.0.iter().any(|command| matches!(command, HostCommand::Count(Metric::ClaimRefused, 1))));
+    assert_eq!(did.told().len(), 1, "the service hears that this hold is over");
+}
+
+#[test]
+fn a_denial_reaches_the_agent_with_its_reason() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let denied = ApprovalState {
+        reason: Some("wrong repository".to_owned()),
+        decided_by: Some("bob".to_owned()),
+        ..state(&open, ApprovalStatus::Denied)
+    };
+    let did = bench.answer(&mut exchange, &did, 200, &denied);
+    assert_eq!(
+        did.tool_error(),
+        "Not run: approval appr-1 was denied by bob: wrong repository. Do not repeat the call as it is."
+    );
+}
+
+#[test]
+fn a_client_that_cannot_wait_longer_is_told_to_repeat_the_same_call() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    bench.answer(&mut exchange, &did, 202, &state(&open, ApprovalStatus::Pending));
+    let did = bench.wake_after(&mut exchange, 10_000);
+    assert!(did.tool_error().contains("waiting for human approval appr-1"));
+    assert_eq!(did.reply_json()["result"]["_meta"]["holdpoint.dev/decision"]["may_repeat"], json!(true));
+    assert!(did.told()[0].path.ends_with(&format!("/v1/holds/{}/withdraw", open.hold_id)));
+}
+
+#[test]
+fn an_approval_that_comes_after_the_client_left_runs_nothing() {
+    let mut bench = Bench::new();
+    let (mut exchange, open, did) = approved(&mut bench);
+    let claim = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    let gone = bench.give(&mut exchange, HostEvent::Closed);
+    assert!(gone.told()[0].path.ends_with("/withdraw"));
+    let did = bench.answer(&mut exchange, &did, 200, &claim);
+    assert!(did.0.is_empty(), "{:?}", did.0);
+}
+
+#[test]
+fn a_policy_that_now_denies_stops_a_call_that_people_approved() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    bench.put_in_force(denying());
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+    assert!(did.tool_error().starts_with("Denied by policy rule `writes`"));
+}
+
+#[test]
+fn a_policy_that_changes_while_the_claim_is_under_way_stops_the_call_too() {
+    let mut bench = Bench::new();
+    let (mut exchange, open, did) = approved(&mut bench);
+    let claim = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    bench.put_in_force(denying());
+    let did = bench.answer(&mut exchange, &did, 200, &claim);
+    assert!(!did.forwards());
+    assert!(did.tool_error().starts_with("Denied by policy rule `writes`"));
+}
+
+#[test]
+fn a_related_policy_edit_asks_anew_and_an_unrelated_one_does_not() {
+    let edited = POLICY.replace("Writes need a human", "Writes need two eyes");
+    let unrelated = POLICY.replace("Nobody deletes projects", "Nobody at all");
+    for (policy, asks_anew) in [(edited, true), (unrelated, false)] {
+        let mut bench = Bench::new();
+        let (mut exchange, did) = bench.hold();
+        let open: OpenApproval = did.asked_record();
+        bench.put_in_force(config_with(&policy));
+        let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+        let request: ClaimRequest = did.asked_record();
+        assert_eq!(request.basis != open.basis, asks_anew);
+        if asks_anew {
+            let did = bench.answer(&mut exchange, &did, 409, &json!({"code": "basis-changed"}));
+            let again: OpenApproval = did.asked_record();
+            assert_eq!(again.basis, request.basis);
+            assert_eq!(again.reasons[0].text, "Writes need two eyes");
+        } else {
+            let signed = signed_with(&service_key(), &claim(&open, &request));
+            assert!(bench.answer(&mut exchange, &did, 200, &signed).forwards());
+        }
+    }
+}
+
+#[test]
+fn of_two_identical_calls_with_one_approval_the_second_asks_for_its_own() {
+    let mut bench = Bench::new();
+    let (mut exchange, _, did) = approved(&mut bench);
+    let did = bench.answer(&mut exchange, &did, 409, &json!({"code": "consumed"}));
+    assert!(!did.forwards());
+    assert_eq!((did.asked().method, did.asked().path.as_str()), ("POST", "/v1/approvals"));
+}
+
+#[test]
+fn a_policy_the_service_has_not_seen_is_registered_and_the_question_asked_again() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let did = bench.answer(&mut exchange, &did, 409, &json!({"code": "policy-unknown"}));
+    assert_eq!(did.asked().path, format!("/v1/policies/{}", open.snapshot_id));
+    assert_eq!(did.asked().body, bench.config.policy.canonical().as_bytes());
+    let did = bench.answer(&mut exchange, &did, 201, &json!({}));
+    assert_eq!(did.asked().path, "/v1/approvals");
+}
+
+#[test]
+fn a_service_that_comes_back_in_time_resumes_the_hold_and_one_that_does_not_refuses_it() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let away = bench.answer(&mut exchange, &did, 503, &"upstream connect error");
+    assert!(!away.forwards() && away.0.iter().any(|command| matches!(command, HostCommand::WakeAt(_))));
+    let did = bench.wake_after(&mut exchange, 300);
+    assert_eq!(did.asked().path, "/v1/approvals");
+    let again: OpenApproval = did.asked_record();
+    assert_eq!(again.hold_id, open.hold_id, "the same hold: the service knows it");
+    bench.now_ms += 2_000;
+    let did = bench.answer(&mut exchange, &did, 504, &"timeout");
+    assert!(did.tool_error().contains("approval service is unavailable"));
+}
+
+#[test]
+fn an_answer_that_is_not_the_services_own_is_no_answer() {
+    let mut bench = Bench::new();
+    for body in [json!({"status": "approved"}), json!("approved"), json!({"schema": "other", "status": "approved"})] {
+        let (mut exchange, did) = bench.hold();
+        let did = bench.answer(&mut exchange, &did, 200, &body);
+        assert!(!did.forwards(), "{body}");
+        bench.give(&mut exchange, HostEvent::Closed);
+    }
+}
+
+#[test]
+fn an_approved_call_waits_for_a_free_slot_before_it_uses_its_grant() {
+    let mut bench = Bench::new();
+    let (mut first, open, did) = approved(&mut bench);
+    let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    assert!(bench.answer(&mut first, &did, 200, &signed).forwards());
+
+    let (mut second, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let did = bench.answer(&mut second, &did, 200, &state(&open, ApprovalStatus::Approved));
+    assert!(did.0.iter().all(|command| !matches!(command, HostCommand::Ask(_))), "no claim without a slot");
+    let did = bench.wake_after(&mut second, 250);
+    assert!(did.0.iter().all(|command| !matches!(command, HostCommand::Ask(_))), "still no slot");
+    bench.give(&mut first, HostEvent::Closed);
+    let did = bench.wake_after(&mut second, 250);
+    assert!(did.asked().path.ends_with("/claim"));
+}
+
+#[test]
+fn calls_beyond_the_room_for_holds_are_answered_pending_at_once() {
+    let mut bench = Bench::new();
+    let held: Vec<Exchange> = (0..3).map(|_| bench.hold().0).collect();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    assert!(did.asked().headers.contains(&("prefer", "wait=0".to_owned())));
+    let did = bench.answer(&mut exchange, &did, 202, &state(&open, ApprovalStatus::Pending));
+    assert!(did.tool_error().contains("waiting for human approval"));
+    drop(held);
+}
+
+#[test]
+fn the_answer_comes_before_the_clients_patience_and_the_runtime_are_used_up() {
+    let mut bench = Bench::new();
+    let config = config_with(&POLICY.replace("max_runtime_ms: 5000", "max_runtime_ms: 55000"));
+    bench.put_in_force(config);
+    let (_, did) = bench.hold();
+    let wake = did.0.iter().find_map(|command| match command {
+        HostCommand::WakeAt(at_ms) => Some(*at_ms - bench.now_ms),
+        _ => None,
+    });
+    assert_eq!(wake, Some(5_000), "60 s of patience less 55 s of runtime");
+}

@@ -1,0 +1,95 @@
+//! Calls that never run, and how the client hears of it.
+
+use super::*;
+
+#[test]
+fn a_denied_call_explains_itself_as_a_tool_error() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let did = bench.post(&mut exchange, &call("delete_project"));
+    assert_eq!(did.tool_error(), "Denied by policy rule `no-admin`: Nobody deletes projects. Ask an administrator.");
+    let meta = &did.reply_json()["result"]["_meta"]["holdpoint.dev/decision"];
+    assert_eq!((&meta["rule"], &meta["status"]), (&json!("no-admin"), &json!("denied")));
+    assert_eq!(did.entries()[0].kind, EntryKind::Decision);
+}
+
+#[test]
+fn nobody_without_a_verified_identity_gets_a_body_buffered() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let mut head = head("alice", &[("authorization", "Bearer not-verified")]);
+    head.dynamic_metadata = Vec::new();
+    let did = bench.give(&mut exchange, HostEvent::RequestHead(head));
+    assert_eq!(did.reply().status, 401);
+    assert!(did.reply().headers.iter().any(|(name, _)| *name == "www-authenticate"));
+    let did = bench.give(&mut exchange, HostEvent::RequestComplete { body: call("list_issues").into_bytes() });
+    assert!(!did.forwards());
+}
+
+#[test]
+fn what_two_parsers_could_read_differently_is_refused() {
+    let mut bench = Bench::new();
+    for body in [
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","name":"delete_project"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"x","params":{"name":"list_issues"}}"#,
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}}{}"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}}]"#,
+        "",
+        "not json",
+    ] {
+        let mut exchange = bench.exchange();
+        let did = bench.post(&mut exchange, body);
+        assert_eq!(did.reply().status, 400, "{body}");
+        assert!(!did.forwards(), "{body}");
+    }
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_before_it_is_whole() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    bench.give(&mut exchange, HostEvent::RequestHead(head("alice", &[])));
+    let did = bench.give(&mut exchange, HostEvent::RequestPart { buffered_bytes: 2_001 });
+    assert_eq!(did.reply().status, 413);
+}
+
+#[test]
+fn only_post_carries_messages() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let mut head = head("alice", &[]);
+    head.headers[0].1 = b"GET".to_vec();
+    let did = bench.give(&mut exchange, HostEvent::RequestHead(head));
+    assert_eq!(did.reply().status, 405);
+}
+
+#[test]
+fn a_body_that_never_arrives_names_the_missing_setting() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    bench.give(&mut exchange, HostEvent::RequestHead(head("alice", &[])));
+    let did = bench.wake_after(&mut exchange, 10_000);
+    assert_eq!(did.reply().status, 500);
+    assert!(did.reply().body.contains("allow_on_headers_stop_iteration"));
+}
+
+#[test]
+fn a_refused_notification_is_dropped_without_an_answer() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let did = bench.post(&mut exchange, r#"{"jsonrpc":"2.0","method":"x/unheard-of"}"#);
+    assert!(!did.forwards());
+    assert_eq!((did.reply().status, did.reply().body.as_str()), (202, ""));
+}
+
+#[test]
+fn a_server_the_catalogue_does_not_know_is_refused() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let mut head = head("alice", &[]);
+    head.route.server = Some("unheard-of".to_owned());
+    bench.give(&mut exchange, HostEvent::RequestHead(head));
+    let did = bench.give(&mut exchange, HostEvent::RequestComplete { body: call("list_issues").into_bytes() });
+    assert!(!did.forwards());
+    assert!(did.tool_error().starts_with("Not run: "));
+}

@@ -1,0 +1,381 @@
+//! Steps 1, 2 and 10 at the wall: Envoy's callbacks become [`HostEvent`]s, [`HostCommand`]s become host calls.
+//!
+//! Nothing is decided here. The SDK dispatches the callbacks; every host call but the callout itself goes through
+//! [`abi`], which cannot panic. (The callout needs the SDK, which remembers whose answer is whose.)
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel as SdkLogLevel};
+
+use crate::config::FilterConfig;
+use crate::exchange::{
+    Callout, CalloutAnswer, Exchange, Forward, HostCommand, HostEvent, LogLevel, RequestHead, Surroundings,
+};
+use crate::metrics::Metric;
+use crate::refusal;
+use crate::usage;
+use crate::worker::Worker;
+
+mod abi;
+mod facts;
+mod gauges;
+mod pairs;
+mod record;
+mod shared;
+
+/// How often deadlines are looked at. Envoy's timers are per root context and worker; one tick serves every hold.
+const TICK_MS: u32 = 50;
+
+thread_local! {
+    /// What this VM keeps. Several root contexts share it while a configuration is replaced.
+    static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    /// Every live exchange by its context id.
+    static EXCHANGES: RefCell<BTreeMap<u32, Weak<RefCell<Exchange>>>> = const { RefCell::new(BTreeMap::new()) };
+    /// Callouts in flight: token → (context id, ask).
+    static CALLOUTS: RefCell<BTreeMap<u32, Waiting>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Who waits for a callout.
+#[derive(Clone, Copy)]
+enum Waiting {
+    Exchange { context_id: u32, ask: u32 },
+    AuditBatch,
+}
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(SdkLogLevel::Info);
+    proxy_wasm::set_root_context(|context_id| Box::new(Root { context_id, plugin: Rc::from(""), config: None }));
+}}
+
+/// One configuration of the plugin on one worker.
+struct Root {
+    context_id: u32,
+    plugin: Rc<str>,
+    config: Option<Rc<FilterConfig>>,
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, _body: usize, _trailers: usize) {
+        on_callout_answered(token);
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        let text = abi::body(abi::Body::PluginConfiguration).unwrap_or_default();
+        match FilterConfig::read(&text) {
+            Ok(config) => {
+                let config = Rc::new(config);
+                self.plugin = facts::plugin_name().into();
+                if let Err(error) = abi::set_tick_period_ms(TICK_MS) {
+                    log::error!("holdpoint: no ticks from the host (status {}): configuration refused", error.0);
+                    return false;
+                }
+                usage::prepare(&mut shared::EnvoySharedData, config.policy.concurrency_rules());
+                let is_new_worker =
+                    with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config))).is_none();
+                if is_new_worker {
+                    let mut seed = [0; 32];
+                    if getrandom::fill(&mut seed).is_err() {
+                        log::error!("holdpoint: no random numbers from the host: configuration refused");
+                        return false;
+                    }
+                    let mut worker = Worker::new(seed, facts::gateway());
+                    worker.put_in_force(&self.plugin, Rc::clone(&config));
+                    WORKER.with_borrow_mut(|slot| *slot = Some(worker));
+                }
+                log::info!("holdpoint: policy {} in force", config.policy.id());
+                self.config = Some(config);
+                true
+            }
+            Err(problems) => {
+                for problem in problems.to_string().lines() {
+                    log::error!("holdpoint: configuration refused: {problem}");
+                }
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let now_ms = abi::now_ms();
+        // Bounded per tick, so that a crowd of deadlines cannot starve the worker's other work.
+        const WAKES_MAX: usize = 1_000;
+        for _ in 0..WAKES_MAX {
+            let Some(Some(context_id)) = with_worker(|worker| worker.next_due(now_ms)) else { break };
+            deliver_detached(context_id, HostEvent::Wake);
+        }
+        // What the exchanges did made another context effective.
+        if abi::set_effective_context(self.context_id).is_ok() {
+            record::flush(now_ms);
+        }
+    }
+
+    fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
+        let exchange = self
+            .config
+            .as_ref()
+            .map(|config| Rc::new(RefCell::new(Exchange::new(Rc::clone(&self.plugin), Rc::clone(config)))));
+        if let Some(exchange) = &exchange {
+            EXCHANGES.with_borrow_mut(|all| all.insert(context_id, Rc::downgrade(exchange)));
+        }
+        Some(Box::new(Http { context_id, exchange }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// One exchange, as Envoy calls it.
+struct Http {
+    context_id: u32,
+    /// `None` when there is no configuration to judge by: then nothing passes.
+    exchange: Option<Rc<RefCell<Exchange>>>,
+}
+
+impl Http {
+    /// Hands an event over and carries out the commands; answers what the callback has to return.
+    fn deliver(&self, event: HostEvent) -> Action {
+        match &self.exchange {
+            Some(exchange) => carry_out(self.context_id, handle(exchange, event), Place::Callback),
+            None => {
+                reply(&refusal::broken("it has no configuration"));
+                Action::Pause
+            }
+        }
+    }
+}
+
+impl Context for Http {
+    fn on_http_call_response(&mut self, token: u32, _headers: usize, _body: usize, _trailers: usize) {
+        on_callout_answered(token);
+    }
+}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let Some(headers) = abi::headers(abi::Headers::Request) else {
+            reply(&refusal::broken("its headers cannot be read"));
+            return Action::Pause;
+        };
+        let head = RequestHead {
+            headers,
+            dynamic_metadata: facts::dynamic_metadata(),
+            route: facts::route(),
+            cluster: facts::cluster(),
+        };
+        let action = self.deliver(HostEvent::RequestHead(head));
+        if end_of_stream && action == Action::Pause {
+            return self.deliver(HostEvent::RequestComplete { body: Vec::new() });
+        }
+        action
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if end_of_stream {
+            let body = abi::body(abi::Body::Request).unwrap_or_default();
+            return self.deliver(HostEvent::RequestComplete { body });
+        }
+        self.deliver(HostEvent::RequestPart { buffered_bytes: u64::try_from(size).unwrap_or(u64::MAX) })
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        // Envoy never marks a body as ended when trailers follow: this callback ends it.
+        let body = abi::body(abi::Body::Request).unwrap_or_default();
+        self.deliver(HostEvent::RequestComplete { body })
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        let (status, is_event_stream) = facts::response_head();
+        let action = self.deliver(HostEvent::ResponseHead { status, is_event_stream });
+        if end_of_stream && action == Action::Continue {
+            return self.deliver(HostEvent::ResponseComplete);
+        }
+        action
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if size > 0 {
+            let bytes = abi::body(abi::Body::Response).unwrap_or_default();
+            self.deliver(HostEvent::ResponsePart { bytes });
+        }
+        if end_of_stream {
+            self.deliver(HostEvent::ResponseComplete);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        self.deliver(HostEvent::ResponseComplete);
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if self.exchange.is_some() {
+            self.deliver(HostEvent::Closed);
+        }
+        EXCHANGES.with_borrow_mut(|all| all.remove(&self.context_id));
+    }
+}
+
+/// Where commands are carried out: inside a callback of their own exchange, which returns an [`Action`], or outside,
+/// where a paused request must be told to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Callback,
+    Detached,
+}
+
+fn with_worker<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
+    WORKER.with_borrow_mut(|worker| worker.as_mut().map(act))
+}
+
+fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent) -> Vec<HostCommand> {
+    let now_ms = abi::now_ms();
+    let commands = with_worker(|worker| {
+        let mut around = Surroundings { now_ms, worker, shared: &mut shared::EnvoySharedData };
+        exchange.borrow_mut().handle(event, &mut around)
+    });
+    commands.unwrap_or_else(|| vec![HostCommand::Reply(refusal::broken("it has no worker state"))])
+}
+
+/// Hands an event to an exchange from outside its own callbacks.
+fn deliver_detached(context_id: u32, event: HostEvent) {
+    let exchange = EXCHANGES.with_borrow(|all| all.get(&context_id).and_then(Weak::upgrade));
+    // A context that Envoy no longer knows cannot be acted on, and never runs.
+    if let Some(exchange) = exchange
+        && abi::set_effective_context(context_id).is_ok()
+    {
+        carry_out(context_id, handle(&exchange, event), Place::Detached);
+    }
+}
+
+fn on_callout_answered(token: u32) {
+    let Some(waiting) = CALLOUTS.with_borrow_mut(|all| all.remove(&token)) else { return };
+    let headers = abi::headers(abi::Headers::CalloutResponse).unwrap_or_default();
+    let answer = CalloutAnswer {
+        status: facts::status(&headers),
+        body: abi::body(abi::Body::CalloutResponse).unwrap_or_default(),
+    };
+    match waiting {
+        Waiting::Exchange { context_id, ask } => {
+            deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer })
+        }
+        Waiting::AuditBatch => record::answered(&answer),
+    }
+}
+
+/// Carries out commands in order. The last of `Pause`, `Continue`, `Forward` and `Reply` decides about the request.
+fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Action {
+    let mut action = Action::Pause;
+    let mut follow_up = None;
+    for command in commands {
+        match command {
+            HostCommand::Pause => action = Action::Pause,
+            HostCommand::Continue => action = Action::Continue,
+            HostCommand::Forward(forward) => action = release(&forward, place),
+            HostCommand::Reply(local) => {
+                reply(&local);
+                action = Action::Pause;
+            }
+            HostCommand::Ask(callout) => {
+                let ask = callout.ask;
+                match call_out(&callout) {
+                    Some(token) => {
+                        CALLOUTS.with_borrow_mut(|all| all.insert(token, Waiting::Exchange { context_id, ask }));
+                    }
+                    // Nothing will answer: the exchange hears so as soon as its present commands are done.
+                    None => follow_up = Some(ask),
+                }
+            }
+            HostCommand::Tell(callout) => {
+                if call_out(&callout).is_none() {
+                    log::warn!(
+                        "holdpoint: the approval service could not be told: {} {}",
+                        callout.method,
+                        callout.path
+                    );
+                }
+            }
+            HostCommand::WakeAt(at_ms) => {
+                with_worker(|worker| worker.wake_at(at_ms, context_id));
+            }
+            HostCommand::FilterState(name, value) => {
+                if let Err(error) = abi::set_filter_state(name, value.as_bytes()) {
+                    log::warn!("holdpoint: filter state {name} not written (status {})", error.0);
+                }
+            }
+            HostCommand::Record(entry) => count_lost(with_worker(|worker| worker.audit.push(*entry))),
+            HostCommand::RecordRefusal(entry) => count_lost(with_worker(|worker| worker.audit.push_refusal(*entry))),
+            HostCommand::Count(metric, by) => gauges::add(metric, by),
+            HostCommand::Log(LogLevel::Info, line) => log::info!("holdpoint: {line}"),
+            HostCommand::Log(LogLevel::Warn, line) => log::warn!("holdpoint: {line}"),
+            HostCommand::Log(LogLevel::Error, line) => log::error!("holdpoint: {line}"),
+        }
+    }
+    if let Some(ask) = follow_up {
+        let answer = CalloutAnswer { status: None, body: Vec::new() };
+        deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer });
+    }
+    action
+}
+
+fn count_lost(kept: Option<bool>) {
+    if kept != Some(true) {
+        gauges::add(Metric::AuditLost, 1);
+    }
+}
+
+/// Step 10. Edits first; if Envoy then has another route for the request, what would run is not what was judged.
+fn release(forward: &Forward, place: Place) -> Action {
+    for edit in &forward.edits {
+        if let Err(error) = facts::edit(edit) {
+            log::error!("holdpoint: header edit failed (status {}): refused", error.0);
+            reply(&refusal::broken("its headers cannot be changed"));
+            return Action::Pause;
+        }
+    }
+    let is_same_route =
+        forward.edits.is_empty() || (facts::route() == forward.route && facts::cluster() == forward.cluster);
+    if !is_same_route {
+        log::error!("holdpoint: the route changed after call {} was judged: refused", forward.permit.call_digest());
+        reply(&refusal::broken("its route changed after it was judged"));
+        return Action::Pause;
+    }
+    if place == Place::Detached
+        && let Err(error) = abi::continue_request()
+    {
+        log::error!("holdpoint: a released call could not go on (status {})", error.0);
+    }
+    Action::Continue
+}
+
+fn reply(local: &refusal::LocalReply) {
+    let headers: Vec<(&str, &str)> = local.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let details = format!("holdpoint_{}", local.details);
+    if let Err(error) = abi::send_local_reply(local.status, &headers, local.body.as_bytes(), &details) {
+        // The request stays paused: without an answer, but never through.
+        log::error!("holdpoint: a refusal could not be sent (status {})", error.0);
+    }
+}
+
+/// Starts a callout from the effective context; `None` when the host would not.
+fn call_out(callout: &Callout) -> Option<u32> {
+    let mut headers =
+        vec![(":method", callout.method), (":path", callout.path.as_str()), (":authority", callout.authority.as_str())];
+    headers.extend(callout.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
+    let timeout = Duration::from_millis(u64::from(callout.timeout_ms));
+    match proxy_wasm::hostcalls::dispatch_http_call(&callout.cluster, headers, body, Vec::new(), timeout) {
+        Ok(token) => Some(token),
+        Err(status) => {
+            log::error!("holdpoint: no callout to cluster `{}`: {status:?} (is the cluster defined?)", callout.cluster);
+            None
+        }
+    }
+}

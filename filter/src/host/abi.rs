@@ -1,0 +1,256 @@
+//! The host calls the filter uses, each one thin and without a panic. Serves steps 1, 2, 8 and 10.
+//!
+//! The SDK's own wrappers panic on any status they do not expect, and a panic kills the VM together with every call it
+//! holds. Here every call answers with a value the caller can refuse on. The ABI is proxy-wasm 0.2.1
+//! (<https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>).
+#![expect(
+    unsafe_code,
+    reason = "the proxy-wasm ABI is C functions over raw pointers; nothing else in the filter is unsafe"
+)]
+
+use std::ptr::null_mut;
+
+/// A host call did not do what it was asked; the number is the ABI's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HostError(pub(crate) u32);
+
+const STATUS_OK: u32 = 0;
+const STATUS_NOT_FOUND: u32 = 1;
+/// `proxy_set_shared_data` lost the compare-and-set.
+pub(crate) const STATUS_CAS_MISMATCH: u32 = 8;
+
+/// Which header map.
+#[derive(Clone, Copy)]
+pub(crate) enum Headers {
+    Request = 0,
+    Response = 2,
+    CalloutResponse = 6,
+}
+
+/// Which body.
+#[derive(Clone, Copy)]
+pub(crate) enum Body {
+    Request = 0,
+    Response = 1,
+    CalloutResponse = 4,
+    PluginConfiguration = 7,
+}
+
+mod sys {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+        pub(super) fn proxy_set_effective_context(context_id: u32) -> u32;
+        pub(super) fn proxy_continue_stream(stream_type: u32) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            size_max: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+        pub(super) fn proxy_get_property(
+            path: *const u8,
+            path_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize)
+        -> u32;
+        pub(super) fn proxy_get_shared_data(
+            key: *const u8,
+            key_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+            cas: *mut u32,
+        ) -> u32;
+        pub(super) fn proxy_set_shared_data(
+            key: *const u8,
+            key_size: usize,
+            value: *const u8,
+            value_size: usize,
+            cas: u32,
+        ) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_size: usize,
+            body: *const u8,
+            body_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    }
+}
+
+fn checked(status: u32) -> Result<(), HostError> {
+    match status {
+        STATUS_OK => Ok(()),
+        other => Err(HostError(other)),
+    }
+}
+
+/// Takes over a block that the host allocated through `proxy_on_memory_allocate`.
+fn owned(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the host filled a block of exactly `size` bytes that the SDK's `proxy_on_memory_allocate` took from this
+    // module's allocator as a boxed slice, and hands its ownership over with the pointer.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+/// Unix time in milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let mut nanoseconds = 0;
+    // SAFETY: the pointer is to a live local.
+    let status = unsafe { sys::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
+    if status == STATUS_OK { nanoseconds / 1_000_000 } else { 0 }
+}
+
+/// Asks for a tick every `period_ms` on this root context.
+pub(crate) fn set_tick_period_ms(period_ms: u32) -> Result<(), HostError> {
+    // SAFETY: takes no pointer.
+    checked(unsafe { sys::proxy_set_tick_period_milliseconds(period_ms) })
+}
+
+/// Makes the following host calls act on `context_id`; an error means that its stream is gone.
+pub(crate) fn set_effective_context(context_id: u32) -> Result<(), HostError> {
+    // SAFETY: takes no pointer.
+    checked(unsafe { sys::proxy_set_effective_context(context_id) })
+}
+
+/// Lets the paused request of the effective context go on.
+pub(crate) fn continue_request() -> Result<(), HostError> {
+    // SAFETY: takes no pointer; 0 is the request side.
+    checked(unsafe { sys::proxy_continue_stream(0) })
+}
+
+/// All bytes of a body that are buffered now; `None` when there are none or they cannot be read.
+pub(crate) fn body(which: Body) -> Option<Vec<u8>> {
+    let mut data = null_mut();
+    let mut size = 0;
+    // SAFETY: the pointers are to live locals.
+    let status = unsafe { sys::proxy_get_buffer_bytes(which as u32, 0, usize::MAX, &raw mut data, &raw mut size) };
+    (status == STATUS_OK).then(|| owned(data, size))
+}
+
+/// All headers as bytes, repeated ones repeated; `None` when the map is not there in this callback.
+pub(crate) fn headers(which: Headers) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut data = null_mut();
+    let mut size = 0;
+    // SAFETY: the pointers are to live locals.
+    let status = unsafe { sys::proxy_get_header_map_pairs(which as u32, &raw mut data, &raw mut size) };
+    if status != STATUS_OK {
+        return None;
+    }
+    super::pairs::read(&owned(data, size))
+}
+
+/// Sets a header to one value, whatever it was.
+pub(crate) fn replace_header(which: Headers, name: &str, value: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointers and lengths belong to live slices.
+    checked(unsafe {
+        sys::proxy_replace_header_map_value(which as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Removes every value of a header.
+pub(crate) fn remove_header(which: Headers, name: &str) -> Result<(), HostError> {
+    // SAFETY: pointer and length belong to a live slice.
+    checked(unsafe { sys::proxy_remove_header_map_value(which as u32, name.as_ptr(), name.len()) })
+}
+
+/// A property by its path; `None` when it is not there.
+pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
+    let path = path.join("\0");
+    let mut data = null_mut();
+    let mut size = 0;
+    // SAFETY: pointers are to live locals, or a live slice with its length.
+    let status = unsafe { sys::proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) };
+    (status == STATUS_OK).then(|| owned(data, size))
+}
+
+/// Writes filter state `wasm.<name>`, which the access log and later filters can read.
+pub(crate) fn set_filter_state(name: &str, value: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointers and lengths belong to live slices.
+    checked(unsafe { sys::proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// A value shared by all workers, and its compare-and-set number (0 when the key is new).
+pub(crate) fn shared_data(key: &str) -> Result<(Vec<u8>, u32), HostError> {
+    let mut data = null_mut();
+    let mut size = 0;
+    let mut cas = 0;
+    // SAFETY: pointers are to live locals, or a live slice with its length.
+    let status =
+        unsafe { sys::proxy_get_shared_data(key.as_ptr(), key.len(), &raw mut data, &raw mut size, &raw mut cas) };
+    match status {
+        STATUS_OK => Ok((owned(data, size), cas)),
+        STATUS_NOT_FOUND => Ok((Vec::new(), 0)),
+        other => Err(HostError(other)),
+    }
+}
+
+/// Writes a shared value if its number is still `cas`; the error [`STATUS_CAS_MISMATCH`] says that it is not.
+pub(crate) fn set_shared_data(key: &str, value: &[u8], cas: u32) -> Result<(), HostError> {
+    // SAFETY: pointers and lengths belong to live slices.
+    checked(unsafe { sys::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), cas) })
+}
+
+/// Answers the client instead of the server. `details` shows in the access log's response code details.
+pub(crate) fn send_local_reply(
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    details: &str,
+) -> Result<(), HostError> {
+    let headers = super::pairs::write(headers);
+    // SAFETY: pointers and lengths belong to live slices; -1 means that this is no gRPC answer.
+    checked(unsafe {
+        sys::proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            -1,
+        )
+    })
+}
+
+/// Kind of metric, as the ABI numbers them.
+#[derive(Clone, Copy)]
+pub(crate) enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+/// Defines a metric, or finds it; answers its id in this VM.
+pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, HostError> {
+    let mut id = 0;
+    // SAFETY: the pointer is to a live local, the name's pointer and length to a live slice.
+    let status = unsafe { sys::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    checked(status).map(|()| id)
+}
+
+/// Adds to a metric.
+pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), HostError> {
+    // SAFETY: takes no pointer.
+    checked(unsafe { sys::proxy_increment_metric(id, offset) })
+}

@@ -1,0 +1,70 @@
+//! What Envoy knows of a request: headers, route, cluster, dynamic metadata, node.
+
+use super::abi::{self, HostError};
+use crate::enforce::HeaderEdit;
+use crate::exchange::RouteMetadata;
+use crate::identity::metadata;
+
+/// Namespace of the route's metadata that Holdpoint reads.
+const ROUTE_NAMESPACE: &str = "holdpoint";
+
+/// The plugin's name; configurations of the same name replace each other.
+pub(super) fn plugin_name() -> String {
+    text(&["plugin_name"]).unwrap_or_default()
+}
+
+/// Envoy's node id, or a fixed word where none is configured.
+pub(super) fn gateway() -> String {
+    text(&["xds", "node", "id"]).filter(|id| !id.is_empty()).unwrap_or_else(|| "envoy".to_owned())
+}
+
+/// Serialised `Metadata` with what earlier filters wrote about this request.
+pub(super) fn dynamic_metadata() -> Vec<u8> {
+    abi::property(&["metadata"]).unwrap_or_default()
+}
+
+/// What the route says in the namespace `holdpoint`. Unreadable metadata reads as none: the route is then governed and
+/// names no server.
+pub(super) fn route() -> RouteMetadata {
+    let bytes = abi::property(&["xds", "route_metadata"]).unwrap_or_default();
+    let Ok(Some(values)) = metadata::namespace(&bytes, ROUTE_NAMESPACE) else {
+        return RouteMetadata::default();
+    };
+    RouteMetadata {
+        server: values.get("server").and_then(|server| server.as_str()).map(str::to_owned),
+        // Only the boolean counts: the string "false" must not switch governance off.
+        passthrough: values.get("passthrough").and_then(serde_json::Value::as_bool) == Some(true),
+    }
+}
+
+/// Name of the cluster the route selects now.
+pub(super) fn cluster() -> Option<String> {
+    text(&["xds", "cluster_name"])
+}
+
+/// Status and kind of the response whose headers are at hand.
+pub(super) fn response_head() -> (u16, bool) {
+    let headers = abi::headers(abi::Headers::Response).unwrap_or_default();
+    let is_event_stream = headers
+        .iter()
+        .any(|(name, value)| name == b"content-type" && value.to_ascii_lowercase().starts_with(b"text/event-stream"));
+    (status(&headers).unwrap_or_default(), is_event_stream)
+}
+
+/// `:status` of a header map.
+pub(super) fn status(headers: &[(Vec<u8>, Vec<u8>)]) -> Option<u16> {
+    let (_, value) = headers.iter().find(|(name, _)| name == b":status")?;
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+/// Carries out one header edit on the request.
+pub(super) fn edit(edit: &HeaderEdit) -> Result<(), HostError> {
+    match edit {
+        HeaderEdit::Remove(name) => abi::remove_header(abi::Headers::Request, name),
+        HeaderEdit::Set(name, value) => abi::replace_header(abi::Headers::Request, name, value.as_bytes()),
+    }
+}
+
+fn text(path: &[&str]) -> Option<String> {
+    String::from_utf8(abi::property(path)?).ok()
+}

@@ -1,0 +1,305 @@
+//! Step 7: every way to say no, or not yet, and how it looks to the client. One table for all of it.
+//!
+//! A policy answer is never an HTTP error: some clients lose their whole connection on 4xx. A refused `tools/call` is
+//! a tool result with `isError: true` and a sentence the model can act on; other methods get a JSON-RPC error with a
+//! code outside the reserved range. Nothing here looks like success.
+
+use holdpoint_core::approval::ApprovalStatus;
+use holdpoint_core::decision::Decision;
+use holdpoint_core::mcp::{Era, Malformed, McpMessage, MessageKind, Method};
+use serde_json::{Value, json};
+
+#[cfg(test)]
+mod tests;
+
+/// JSON-RPC code of a denial: outside -32768..-32000, which JSON-RPC and MCP keep for themselves.
+pub const CODE_DENIED: i32 = -31_001;
+/// JSON-RPC code of "waits for an approval, repeat the call".
+pub const CODE_PENDING: i32 = -31_002;
+/// JSON-RPC code of "the approval service cannot be reached, nothing ran".
+pub const CODE_UNAVAILABLE: i32 = -31_003;
+/// JSON-RPC code of a limit that is reached for now.
+pub const CODE_LIMITED: i32 = -31_004;
+/// JSON-RPC's own "invalid params", which MCP answers for an unknown tool, resource or prompt.
+const CODE_INVALID_PARAMS: i32 = -32_602;
+
+/// Where a refusal's machine-readable part stands.
+const META_KEY: &str = "holdpoint.dev/decision";
+
+/// What Envoy sends instead of forwarding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+    /// Shows in Envoy's response code details; one word of a fixed set.
+    pub details: &'static str,
+}
+
+/// What of a message an answer needs.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Verbatim JSON text of the id; `None` for notifications.
+    id: Option<String>,
+    is_tool_call: bool,
+    is_modern: bool,
+    target: Option<String>,
+    call_digest: Option<String>,
+}
+
+impl Asked {
+    /// Takes from a message what its answer will need.
+    pub fn of(message: &McpMessage) -> Self {
+        Self {
+            id: match message.kind() {
+                MessageKind::Request => message.id_raw().map(str::to_owned),
+                MessageKind::Notification | MessageKind::Response => None,
+            },
+            is_tool_call: *message.method() == Method::ToolsCall,
+            is_modern: message.era() == Era::V2026_07_28,
+            target: message.target().name().map(str::to_owned),
+            call_digest: None,
+        }
+    }
+
+    /// The same, naming the judged call in the machine-readable part.
+    #[must_use]
+    pub fn with_call_digest(self, digest: String) -> Self {
+        Self { call_digest: Some(digest), ..self }
+    }
+}
+
+/// Why a governed call does not run, or not yet.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The policy says no.
+    Denied(Box<Decision>),
+    /// People said no, or did not say yes in time, or took it back.
+    NotApproved { status: ApprovalStatus, approval_id: String, reason: Option<String>, by: Option<String> },
+    /// Waits for people: the same call, repeated, finds its request.
+    Pending { approval_id: String, reason: String },
+    /// Approved, but every slot is taken: the same call, repeated, finds its grant.
+    ApprovedButBusy { approval_id: String, rule_id: String },
+    /// A limit of the policy is reached now.
+    Busy { rule_id: String },
+    /// So many requests of this caller wait already.
+    TooManyPending,
+    /// The service cannot be reached, or answered what cannot be trusted.
+    Unavailable,
+    /// The call does not fit the catalogue, or asks for what this version does not govern.
+    Unsupported(String),
+    /// The call ran longer than the policy allows; it was ended and may have had effects.
+    OutOfTime { max_runtime_ms: u64 },
+}
+
+impl Refusal {
+    /// The sentence for the model, and for people who read the transcript.
+    fn sentence(&self) -> String {
+        match self {
+            Self::Denied(decision) => {
+                let first = decision.reasons.first();
+                let remediation = first.and_then(|reason| reason.remediation.as_deref());
+                let sentence = format!("Denied by policy rule `{}`: {}.", decision.rule_id(), bare(decision.reason()));
+                match remediation {
+                    Some(remediation) => format!("{sentence} {}.", bare(remediation)),
+                    None => format!("{sentence} Repeating the call will not change this."),
+                }
+            }
+            Self::NotApproved { status, approval_id, reason, by } => {
+                let by = by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
+                let why = reason.as_deref().map(|reason| format!(": {}", bare(reason))).unwrap_or_default();
+                match status {
+                    ApprovalStatus::Denied => {
+                        format!("Not run: approval {approval_id} was denied{by}{why}. Do not repeat the call as it is.")
+                    }
+                    ApprovalStatus::Expired => format!(
+                        "Not run: nobody decided approval {approval_id} in time. Repeat the same call to ask again."
+                    ),
+                    ApprovalStatus::Pending
+                    | ApprovalStatus::Approved
+                    | ApprovalStatus::Withdrawn
+                    | ApprovalStatus::Superseded
+                    | ApprovalStatus::Consumed
+                    | ApprovalStatus::Lapsed
+                    | ApprovalStatus::Revoked => format!(
+                        "Not run: approval {approval_id} is {status}{by}{why}. Repeat the same call to ask again."
+                    ),
+                }
+            }
+            Self::Pending { approval_id, reason } => format!(
+                "Not run yet: waiting for human approval {approval_id} ({}). Repeat the same call, unchanged, to find \
+                 out whether it was approved.",
+                bare(reason)
+            ),
+            Self::ApprovedButBusy { approval_id, rule_id } => format!(
+                "Not run yet: approval {approval_id} was given, but rule `{rule_id}` lets no more calls run at once \
+                 right now. Repeat the same call, unchanged."
+            ),
+            Self::Busy { rule_id } => {
+                format!("Not run: rule `{rule_id}` lets no more calls run at once right now. Repeat the call later.")
+            }
+            Self::TooManyPending => {
+                "Not run: too many of your calls wait for approval already. Wait until some are decided.".to_owned()
+            }
+            Self::Unavailable => {
+                "Not run: the approval service is unavailable, and this call must not run without it. Try again later."
+                    .to_owned()
+            }
+            Self::Unsupported(why) => format!("Not run: {}.", bare(why)),
+            Self::OutOfTime { max_runtime_ms } => format!(
+                "Ended after {max_runtime_ms} ms, the longest this call may run. Do not assume that it had no effect: \
+                 check before you repeat it."
+            ),
+        }
+    }
+
+    /// (JSON-RPC code, word for machines, whether the same call may be repeated).
+    fn class(&self) -> (i32, &'static str, bool) {
+        match self {
+            Self::Denied(_) => (CODE_DENIED, "denied", false),
+            Self::NotApproved { status, .. } => match status {
+                ApprovalStatus::Denied => (CODE_DENIED, "approval_denied", false),
+                ApprovalStatus::Expired => (CODE_PENDING, "approval_expired", true),
+                ApprovalStatus::Pending
+                | ApprovalStatus::Approved
+                | ApprovalStatus::Withdrawn
+                | ApprovalStatus::Superseded
+                | ApprovalStatus::Consumed
+                | ApprovalStatus::Lapsed
+                | ApprovalStatus::Revoked => (CODE_PENDING, "approval_void", true),
+            },
+            Self::Pending { .. } => (CODE_PENDING, "pending", true),
+            Self::ApprovedButBusy { .. } => (CODE_LIMITED, "approved_but_busy", true),
+            Self::Busy { .. } => (CODE_LIMITED, "busy", true),
+            Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
+            Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
+            Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
+            Self::OutOfTime { .. } => (CODE_LIMITED, "out_of_time", false),
+        }
+    }
+
+    fn approval_id(&self) -> Option<&str> {
+        match self {
+            Self::NotApproved { approval_id, .. }
+            | Self::Pending { approval_id, .. }
+            | Self::ApprovedButBusy { approval_id, .. } => Some(approval_id),
+            Self::Denied(_)
+            | Self::Busy { .. }
+            | Self::TooManyPending
+            | Self::Unavailable
+            | Self::Unsupported(_)
+            | Self::OutOfTime { .. } => None,
+        }
+    }
+
+    /// The answer to `asked`.
+    pub fn reply(&self, asked: &Asked) -> LocalReply {
+        let (code, word, may_repeat) = self.class();
+        let Some(id) = &asked.id else {
+            // A notification has no answer; 202 tells the client no more than that it arrived.
+            return LocalReply { status: 202, headers: Vec::new(), body: String::new(), details: word };
+        };
+        if let Self::Denied(decision) = self
+            && decision.conceal
+        {
+            return unknown_target(id, asked);
+        }
+        let sentence = self.sentence();
+        let mut facts = json!({"status": word, "may_repeat": may_repeat});
+        if let (Self::Denied(decision), Some(facts)) = (self, facts.as_object_mut()) {
+            facts.insert("rule".to_owned(), json!(decision.rule_id()));
+            facts.insert("snapshot".to_owned(), json!(decision.snapshot_id));
+        }
+        if let Some(facts) = facts.as_object_mut() {
+            if let Some(approval_id) = self.approval_id() {
+                facts.insert("approval_id".to_owned(), json!(approval_id));
+            }
+            if let Some(digest) = &asked.call_digest {
+                facts.insert("call_digest".to_owned(), json!(digest));
+            }
+        }
+        let answer = if asked.is_tool_call {
+            let mut result = json!({
+                "content": [{"type": "text", "text": sentence}],
+                "isError": true,
+                "_meta": {META_KEY: facts},
+            });
+            if asked.is_modern
+                && let Some(result) = result.as_object_mut()
+            {
+                result.insert("resultType".to_owned(), json!("complete"));
+            }
+            ("result", result)
+        } else {
+            ("error", json!({"code": code, "message": sentence, "data": {META_KEY: facts}}))
+        };
+        json_rpc(200, id, answer, word)
+    }
+}
+
+/// The answer a server gives that never heard of the target.
+fn unknown_target(id: &str, asked: &Asked) -> LocalReply {
+    let kind = if asked.is_tool_call { "tool" } else { "target" };
+    let message = format!("Unknown {kind}: {}", asked.target.as_deref().unwrap_or_default());
+    json_rpc(200, id, ("error", json!({"code": CODE_INVALID_PARAMS, "message": message})), "denied")
+}
+
+/// The answer to what could not be read as MCP, with the status and code of its era.
+pub fn malformed(found: &Malformed) -> LocalReply {
+    let id = found.id.as_deref().unwrap_or("null");
+    let error = json!({"code": found.code, "message": found.detail});
+    json_rpc(found.status, id, ("error", error), "malformed")
+}
+
+/// The answer to a caller without a verified identity. Authentication, unlike policy, is HTTP's own matter.
+pub fn unidentified(why: &str) -> LocalReply {
+    let mut reply = json_rpc(401, "null", ("error", json!({"code": CODE_DENIED, "message": why})), "unidentified");
+    reply.headers.push(("www-authenticate", "Bearer".to_owned()));
+    reply
+}
+
+/// The answer to a method that no governed route serves: only POST carries messages that can be judged.
+pub fn method_not_allowed() -> LocalReply {
+    let message = "this route takes MCP messages by POST only; it offers no GET stream and no DELETE";
+    let mut reply =
+        json_rpc(405, "null", ("error", json!({"code": CODE_DENIED, "message": message})), "method_not_allowed");
+    reply.headers.push(("allow", "POST".to_owned()));
+    reply
+}
+
+/// The answer to a body over the limit.
+pub fn too_large(body_bytes_max: u64) -> LocalReply {
+    let message = format!("the body is larger than {body_bytes_max} bytes (`limits.body_bytes_max`)");
+    json_rpc(413, "null", ("error", json!({"code": CODE_DENIED, "message": message})), "too_large")
+}
+
+/// The answer when no part of a body arrived in time: most likely the plugin setting that lets the filter see bodies
+/// before it releases the headers is missing.
+pub fn no_body(body_wait_ms: u64) -> LocalReply {
+    let message = format!(
+        "no body reached the holdpoint filter within {body_wait_ms} ms: set `allow_on_headers_stop_iteration: true` in \
+         its PluginConfig (Envoy 1.35 or later), or send the body sooner"
+    );
+    json_rpc(500, "null", ("error", json!({"code": CODE_UNAVAILABLE, "message": message})), "no_body")
+}
+
+/// The answer when the filter cannot do its work at all.
+pub fn broken(what: &str) -> LocalReply {
+    let message = format!("holdpoint cannot judge this request: {what}");
+    json_rpc(500, "null", ("error", json!({"code": CODE_UNAVAILABLE, "message": message})), "broken")
+}
+
+/// One JSON-RPC answer. `id` is verbatim JSON text.
+fn json_rpc(status: u16, id: &str, (member, content): (&str, Value), details: &'static str) -> LocalReply {
+    LocalReply {
+        status,
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: format!(r#"{{"jsonrpc":"2.0","id":{id},"{member}":{content}}}"#),
+        details,
+    }
+}
+
+/// A sentence of a policy or a person, without its closing full stop, so that it can stand inside another one.
+fn bare(sentence: &str) -> &str {
+    sentence.trim().trim_end_matches('.')
+}

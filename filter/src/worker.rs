@@ -1,0 +1,123 @@
+//! What outlives one exchange on a worker: ids, room for holds, deadlines, the configuration in force, the record.
+//!
+//! Serves steps 2, 8 and 12. One worker is one VM: it shares no memory with its siblings. Free of host calls.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::rc::Rc;
+
+use holdpoint_core::digest::{self, Digest};
+
+use crate::audit_buffer::AuditBuffer;
+use crate::config::{FilterConfig, Limits};
+
+#[cfg(test)]
+mod tests;
+
+/// Random ids that nobody outside can guess, from one random seed per VM.
+pub struct Ids {
+    seed: [u8; 32],
+    counter: u64,
+}
+
+impl Ids {
+    /// `seed` comes from the host's random numbers.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self { seed, counter: 0 }
+    }
+
+    /// A fresh 128-bit id in lower-case hex.
+    pub fn next_id(&mut self) -> String {
+        digest::hex_encode(self.next_bytes().split_at(16).0)
+    }
+
+    /// A fresh number, unique among the workers of one Envoy but for a chance of 2^-64.
+    pub fn next_number(&mut self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.next_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    fn next_bytes(&mut self) -> [u8; 32] {
+        self.counter = self.counter.wrapping_add(1);
+        let input = [self.seed.as_slice(), &self.counter.to_le_bytes()].concat();
+        *Digest::tagged("holdpoint/ids/v1", &input).as_bytes()
+    }
+}
+
+/// How much is held now, on this worker.
+#[derive(Debug, Default)]
+pub struct HoldRoom {
+    holds: u32,
+    held_bytes: u64,
+}
+
+impl HoldRoom {
+    /// Takes room for one call with a body of `bytes`; `false` when a limit is reached.
+    pub fn enter(&mut self, bytes: u64, limits: &Limits) -> bool {
+        let holds = self.holds.saturating_add(1);
+        let held_bytes = self.held_bytes.saturating_add(bytes);
+        let fits = holds <= limits.holds_max && held_bytes <= limits.held_bytes_max;
+        if fits {
+            (self.holds, self.held_bytes) = (holds, held_bytes);
+        }
+        fits
+    }
+
+    /// Gives back what `enter` took.
+    pub fn leave(&mut self, bytes: u64) {
+        self.holds = self.holds.saturating_sub(1);
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+    }
+}
+
+/// What one VM keeps beside its exchanges.
+pub struct Worker {
+    pub ids: Ids,
+    pub room: HoldRoom,
+    /// Entries on their way to the service.
+    pub audit: AuditBuffer,
+    /// The Envoy node, as the record and the service name this gateway.
+    pub gateway: String,
+    in_force: BTreeMap<String, Rc<FilterConfig>>,
+    deadlines: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+impl Worker {
+    /// `seed` is random; `gateway` is Envoy's node id.
+    pub fn new(seed: [u8; 32], gateway: String) -> Self {
+        let mut ids = Ids::new(seed);
+        let audit = AuditBuffer::new(format!("{gateway}/{}", ids.next_id()));
+        Self { ids, room: HoldRoom::default(), audit, gateway, in_force: BTreeMap::new(), deadlines: BinaryHeap::new() }
+    }
+
+    /// Puts a configuration in force for the plugin of that name; calls already held are judged by it at release.
+    pub fn put_in_force(&mut self, plugin: &str, config: Rc<FilterConfig>) {
+        self.in_force.insert(plugin.to_owned(), config);
+    }
+
+    /// The configuration in force for a plugin.
+    pub fn in_force(&self, plugin: &str) -> Option<Rc<FilterConfig>> {
+        self.in_force.get(plugin).cloned()
+    }
+
+    /// Every configuration in force, one for each plugin name.
+    pub fn all_in_force(&self) -> impl Iterator<Item = &Rc<FilterConfig>> {
+        self.in_force.values()
+    }
+
+    /// Asks for a wake-up of `exchange` at `at_ms`. Wake-ups cannot be taken back: an exchange ignores one it no
+    /// longer needs.
+    pub fn wake_at(&mut self, at_ms: u64, exchange: u32) {
+        self.deadlines.push(Reverse((at_ms, exchange)));
+    }
+
+    /// Takes the next exchange whose time has come.
+    pub fn next_due(&mut self, now_ms: u64) -> Option<u32> {
+        let Reverse((at_ms, exchange)) = *self.deadlines.peek()?;
+        if at_ms > now_ms {
+            return None;
+        }
+        self.deadlines.pop();
+        Some(exchange)
+    }
+}
