@@ -44,7 +44,7 @@ pub enum HostEvent {
     /// A time came that a [`HostCommand::WakeAt`] named, or a later one.
     Wake,
     /// Response headers arrived, from the server or from Envoy itself.
-    ResponseHead { status: u16, is_event_stream: bool },
+    ResponseHead(ResponseHead),
     /// A piece of the response body.
     ResponsePart { bytes: Vec<u8> },
     /// The response ended whole.
@@ -63,6 +63,15 @@ pub struct RequestHead {
     pub route: RouteMetadata,
     /// Name of the cluster the route selects.
     pub cluster: Option<String>,
+}
+
+/// How a response begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResponseHead {
+    pub status: u16,
+    pub is_event_stream: bool,
+    /// Envoy's router gave up waiting for the server.
+    pub is_timeout: bool,
 }
 
 /// What Envoy is to do.
@@ -163,13 +172,13 @@ impl Exchange {
             // The rest of a request or response that Envoy still delivers after its fate was settled.
             (
                 Phase::Ended,
-                HostEvent::ResponseHead { .. } | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
+                HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
             ) => (Phase::Ended, vec![HostCommand::Continue]),
             (Phase::Ended, _) => (Phase::Ended, Vec::new()),
             // A response before the request was judged is Envoy's own (it refused the request); nothing ran.
             (
                 phase @ (Phase::AwaitingHead | Phase::AwaitingBody(_)),
-                HostEvent::ResponseHead { .. } | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
+                HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
             ) => (phase, vec![HostCommand::Continue]),
             (Phase::AwaitingHead | Phase::AwaitingBody(_), HostEvent::Closed) => (Phase::Ended, Vec::new()),
             (phase @ Phase::AwaitingBody(_), HostEvent::RequestHead(_) | HostEvent::CalloutAnswered { .. })

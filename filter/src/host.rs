@@ -191,8 +191,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        let (status, is_event_stream) = facts::response_head();
-        let action = self.deliver(HostEvent::ResponseHead { status, is_event_stream });
+        let action = self.deliver(HostEvent::ResponseHead(facts::response_head()));
         if end_of_stream && action == Action::Continue {
             return self.deliver(HostEvent::ResponseComplete);
         }

@@ -19,17 +19,17 @@ async fn rmcp_client_reads_is_held_is_denied_and_stays_connected() -> anyhow::Re
         assert_ne!(read.is_error, Some(true));
 
         let title = format!("from {era:?}");
-        let arguments = json!({"title": title, "body": "text"});
+        let arguments = json!({"project": "site", "title": title});
         let write = client.call("create_issue", arguments);
         let decide = async { bob.approve(&bob.pending().await?).await };
         let (written, decided) = tokio::join!(write, decide);
         decided?;
         assert_ne!(written?.is_error, Some(true));
 
-        let denied = client.call("delete_project", json!({"name": "x"})).await?;
+        let denied = client.call("delete_project", json!({"project": "site"})).await?;
         assert_eq!(denied.is_error, Some(true));
         assert!(text(&denied).contains("Projects are not deleted by agents"));
-        let read = client.call("list_issues", json!({})).await?;
+        let read = client.call("list_issues", json!({"project": "site"})).await?;
         assert!(text(&read).contains(&title), "{}", text(&read));
         client.close().await?;
     }

@@ -2,3 +2,13 @@
 
 mod gateway;
 mod service;
+
+mod clients;
+mod held;
+mod long_hold;
+mod policy_update;
+mod refused;
+mod service_faults;
+
+mod framing;
+mod record;

@@ -91,7 +91,7 @@ async fn oversized_body_is_refused_in_the_protocols_words() -> anyhow::Result<()
 #[tokio::test]
 async fn missing_envoy_flag_is_named_instead_of_hanging() -> anyhow::Result<()> {
     let stack = Stack::builder()
-        .document(|document| document.body_wait_ms = Some(300))
+        .document(|document| document.body_wait_ms = 300)
         .envoy(|config| {
             let filter = config.filter_config().expect("the filter");
             filter["config"].as_object_mut().expect("an object").remove("allow_on_headers_stop_iteration");

@@ -25,7 +25,8 @@ impl Person {
         Self::with_token(service, service.token("auditor", "auditor", &[])?)
     }
 
-    fn with_token(service: &Service, token: String) -> anyhow::Result<Self> {
+    /// Whoever owns `token`.
+    pub fn with_token(service: &Service, token: String) -> anyhow::Result<Self> {
         Ok(Self { http: reqwest::Client::new(), base: service.url(""), token })
     }
 

@@ -120,6 +120,23 @@ impl HttpCall {
         self
     }
 
+    /// The same with its body sent in pieces of `piece_bytes`, each after `pause`, without a length.
+    #[must_use]
+    pub fn in_pieces(mut self, piece_bytes: usize, pause: Duration) -> Self {
+        let body = self.body_bytes();
+        let pieces = body.chunks(piece_bytes).map(|piece| (pause, piece.to_vec())).collect();
+        self.body = HttpBody::Pieces { pieces, trailers: Vec::new() };
+        self
+    }
+
+    /// The bytes of its body, however they are sent.
+    pub fn body_bytes(&self) -> Vec<u8> {
+        match &self.body {
+            HttpBody::Whole(bytes) => bytes.clone(),
+            HttpBody::Pieces { pieces, .. } => pieces.iter().flat_map(|(_, piece)| piece.clone()).collect(),
+        }
+    }
+
     /// Sends it to a loopback port over a connection of its own and waits for the whole answer.
     pub async fn send(self, port: u16) -> anyhow::Result<HttpAnswer> {
         self.begin(port).await?.answer().await

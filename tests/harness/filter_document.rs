@@ -15,6 +15,10 @@ pub struct FilterDocument {
     pub leg_ms_max: u64,
     /// How long clients wait for an answer, in milliseconds.
     pub client_patience_ms: u64,
+    /// How long the service may be away before a held call is refused, in milliseconds.
+    pub outage_ms_max: u64,
+    /// How long the first piece of a body may take, in milliseconds.
+    pub body_wait_ms: u64,
     /// The largest body that is read, in bytes.
     pub body_bytes_max: u64,
     /// The deepest nesting that is read.
@@ -39,6 +43,8 @@ impl FilterDocument {
             hold_ms_max: 45_000,
             leg_ms_max: 20_000,
             client_patience_ms: 60_000,
+            outage_ms_max: 10_000,
+            body_wait_ms: 10_000,
             body_bytes_max: 1_048_576,
             depth_max: 64,
             holds_max: 20_000,
@@ -56,6 +62,8 @@ impl FilterDocument {
             hold_ms_max,
             leg_ms_max,
             client_patience_ms,
+            outage_ms_max,
+            body_wait_ms,
             body_bytes_max,
             depth_max,
             holds_max,
@@ -67,9 +75,9 @@ impl FilterDocument {
         let policy = indent(policy);
         format!(
             "approval:\n  cluster: holdpoint\n  service_key: \"{service_key}\"\n  hold_ms_max: {hold_ms_max}\n  \
-             leg_ms_max: {leg_ms_max}\n  client_patience_ms: {client_patience_ms}\n\
+             leg_ms_max: {leg_ms_max}\n  client_patience_ms: {client_patience_ms}\n  outage_ms_max: {outage_ms_max}\n\
              identity:\n  sources: {identity_sources}\n\
-             limits: {{body_bytes_max: {body_bytes_max}, depth_max: {depth_max}, holds_max: {holds_max}, \
+             limits: {{body_wait_ms: {body_wait_ms}, body_bytes_max: {body_bytes_max}, depth_max: {depth_max}, holds_max: {holds_max}, \
              held_bytes_max: {held_bytes_max}}}\n\
              audit: {{required: {audit_required}}}\n\
              policy:\n{policy}"

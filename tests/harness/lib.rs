@@ -22,5 +22,7 @@ pub mod idp;
 pub mod service;
 pub mod upstream;
 
+pub mod approver;
 pub mod client;
+pub mod impostor;
 pub mod stack;

@@ -80,6 +80,9 @@ type Script = Arc<dyn Fn(&Received) -> (Duration, Answer) + Send + Sync>;
 #[derive(Default)]
 struct Records {
     received: Vec<Received>,
+    /// Messages whose answer is under way, and the most there ever were.
+    at_once: usize,
+    at_once_max: usize,
     script: Option<Script>,
 }
 
@@ -118,6 +121,11 @@ impl Upstream {
     /// How many messages have arrived.
     pub fn count(&self) -> usize {
         lock(&self.records).received.len()
+    }
+
+    /// The most messages that were ever being answered at the same time.
+    pub fn at_once_max(&self) -> usize {
+        lock(&self.records).at_once_max
     }
 
     /// Waits until at least `count` messages have arrived, and returns all of them.
@@ -163,6 +171,8 @@ async fn serve(
     let script = {
         let mut records = lock(&records);
         records.received.push(received.clone());
+        records.at_once += 1;
+        records.at_once_max = records.at_once_max.max(records.at_once);
         records.script.clone()
     };
     let (pause, answer) = match script {
@@ -170,6 +180,7 @@ async fn serve(
         None => (Duration::ZERO, Answer::tool_result(&received, "done")),
     };
     tokio::time::sleep(pause).await;
+    lock(&records).at_once -= 1;
     match answer {
         Answer::Json { status, body } => Ok(answered(status, "application/json", Full::from(body).boxed())),
         Answer::Sse { events } => Ok(answered(200, "text/event-stream", stream(events))),

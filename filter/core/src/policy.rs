@@ -21,7 +21,7 @@ mod evaluate;
 mod lint;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use catalogue::ServerError;
 pub use compile::{PolicySnapshot, compile};

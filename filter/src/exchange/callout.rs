@@ -82,17 +82,19 @@ impl Callout {
         }
     }
 
-    /// Opens or joins an approval, and waits for its decision.
-    pub(super) fn open(settings: &ApprovalSettings, record: &OpenApproval, wait_ms: u64, ask: u32) -> Self {
-        Self { ask, ..Self::new(settings, "POST", "/v1/approvals".to_owned(), json(record)) }.waiting(wait_ms)
+    /// Opens or joins an approval. It is answered at once, so that its id is known before this client's time is over.
+    pub(super) fn open(settings: &ApprovalSettings, record: &OpenApproval, ask: u32) -> Self {
+        Self { ask, ..Self::new(settings, "POST", "/v1/approvals".to_owned(), json(record)) }
     }
 
     /// Waits until the approval is no longer at `version`.
     pub(super) fn poll(settings: &ApprovalSettings, approval: &ApprovalState, wait_ms: u64, ask: u32) -> Self {
         let path = format!("/v1/approvals/{}", path_segment(&approval.id));
-        let mut callout = Self { ask, ..Self::new(settings, "GET", path, Vec::new()) }.waiting(wait_ms);
+        let mut callout = Self { ask, ..Self::new(settings, "GET", path, Vec::new()) };
+        callout.timeout_ms = timeout(wait_ms.saturating_add(MARGIN_MS));
+        // `Prefer: wait` counts whole seconds (RFC 7240 §4.3).
         callout.headers = vec![
-            ("prefer", format!("wait={}", wait_s(wait_ms))),
+            ("prefer", format!("wait={}", wait_ms.div_ceil(1_000))),
             ("if-none-match", format!("\"{}\"", approval.version)),
         ];
         callout
@@ -118,12 +120,6 @@ impl Callout {
     /// Hands audit entries over.
     pub fn record(settings: &ApprovalSettings, batch: &EntryBatch) -> Self {
         Self::new(settings, "POST", "/v1/audit/entries".to_owned(), json(batch))
-    }
-
-    fn waiting(mut self, wait_ms: u64) -> Self {
-        self.timeout_ms = timeout(wait_ms.saturating_add(MARGIN_MS).max(PROMPT_MS));
-        self.headers.push(("prefer", format!("wait={}", wait_s(wait_ms))));
-        self
     }
 }
 
@@ -180,11 +176,6 @@ fn path_segment(id: &str) -> &str {
     let is_plain =
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if is_plain { id } else { "invalid" }
-}
-
-/// `Prefer: wait` counts whole seconds (RFC 7240 §4.3).
-fn wait_s(wait_ms: u64) -> u64 {
-    wait_ms.div_ceil(1_000)
 }
 
 fn timeout(ms: u64) -> u32 {

@@ -117,7 +117,7 @@ impl Hold {
             commands.push(HostCommand::Count(Metric::HoldsWaiting, 1));
             commands.push(HostCommand::WakeAt(hold.deadline_ms));
         }
-        commands.push(hold.open(ask, around.now_ms));
+        commands.push(hold.open(ask));
         (hold, commands)
     }
 
@@ -126,7 +126,7 @@ impl Hold {
         self.seat.config.approval.leg_ms_max.min(self.deadline_ms.saturating_sub(now_ms))
     }
 
-    fn open(&self, ask: u32, now_ms: u64) -> HostCommand {
+    fn open(&self, ask: u32) -> HostCommand {
         let envelope = &self.judged.envelope;
         let record = OpenApproval {
             hold_id: self.seat.hold_id.clone(),
@@ -145,7 +145,7 @@ impl Hold {
             basis: self.decision.basis,
             trace_id: self.judged.trace_id.clone(),
         };
-        HostCommand::Ask(Callout::open(&self.seat.config.approval, &record, self.leg_ms(now_ms), ask))
+        HostCommand::Ask(Callout::open(&self.seat.config.approval, &record, ask))
     }
 
     /// Seals the call under the policy in force now, when that is another one. An error ends the hold.
@@ -291,7 +291,7 @@ impl Exchange {
             HostEvent::Wake => self.on_wake(*hold, around),
             HostEvent::Closed => on_client_gone(*hold, around),
             // Envoy itself answers, for instance when a timer of the stream ran out; `Closed` follows.
-            HostEvent::ResponseHead { .. } | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete => {
+            HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete => {
                 (Phase::Held(hold), vec![HostCommand::Continue])
             }
             HostEvent::RequestHead(_) | HostEvent::RequestPart { .. } | HostEvent::RequestComplete { .. } => {
@@ -370,7 +370,7 @@ impl Exchange {
         hold.approval = None;
         let ask = self.next_ask();
         hold.step = Step::Opening { ask };
-        let command = hold.open(ask, around.now_ms);
+        let command = hold.open(ask);
         hold.stay(vec![command])
     }
 
@@ -529,7 +529,7 @@ impl Exchange {
                 Retry::Open => {
                     let ask = self.next_ask();
                     hold.step = Step::Opening { ask };
-                    let command = hold.open(ask, now_ms);
+                    let command = hold.open(ask);
                     hold.stay(vec![command])
                 }
                 Retry::Poll => self.poll(hold, around),

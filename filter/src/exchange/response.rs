@@ -4,7 +4,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::decision::Constraints;
 use holdpoint_core::json::{self, Document, Kind};
 
-use super::{HostCommand, HostEvent, Phase, Surroundings};
+use super::{HostCommand, HostEvent, Phase, ResponseHead, Surroundings};
 use crate::refusal::{Asked, Refusal};
 use crate::usage::{self, LEASE_MS, Lease};
 
@@ -23,10 +23,8 @@ pub(super) struct Running {
 
 #[derive(Default)]
 struct Answer {
-    status: Option<u16>,
-    is_event_stream: bool,
+    head: Option<ResponseHead>,
     is_complete: bool,
-    out_of_time: bool,
     kept: Vec<u8>,
     overflowed: bool,
 }
@@ -61,20 +59,16 @@ impl Running {
         self.entry.kind == EntryKind::Outcome
     }
 
-    fn on_response_head(&mut self, status: u16, is_event_stream: bool, now_ms: u64) -> Vec<HostCommand> {
-        self.answer.status = Some(status);
-        self.answer.is_event_stream = is_event_stream;
-        let ran_ms = now_ms.saturating_sub(self.forwarded_at_ms);
-        if let Some(max_runtime_ms) = self.max_runtime_ms
-            && status == 504
-            && ran_ms >= max_runtime_ms
-        {
+    fn on_response_head(&mut self, head: ResponseHead) -> HostCommand {
+        self.answer.head = Some(head);
+        match self.max_runtime_ms {
             // Envoy's router gave up at the runtime that the filter set; its bare 504 would cost some clients their
             // connection and tells a model nothing.
-            self.answer.out_of_time = true;
-            return vec![HostCommand::Reply(Refusal::OutOfTime { max_runtime_ms }.reply(&self.asked))];
+            Some(max_runtime_ms) if head.is_timeout => {
+                HostCommand::Reply(Refusal::OutOfTime { max_runtime_ms }.reply(&self.asked))
+            }
+            Some(_) | None => HostCommand::Continue,
         }
-        vec![HostCommand::Continue]
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -92,10 +86,10 @@ impl Running {
     fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
         self.entry.outcome = Some(self.answer.outcome());
-        self.entry.http_status = self.answer.status;
+        self.entry.http_status = self.answer.head.map(|head| head.status);
         self.entry.latency_ms = Some(around.now_ms.saturating_sub(self.forwarded_at_ms));
-        if self.answer.out_of_time {
-            self.entry.detail = Some("ended at max_runtime_ms".to_owned());
+        if self.answer.head.is_some_and(|head| head.is_timeout) {
+            self.entry.detail = Some("Envoy gave up waiting for the server".to_owned());
         }
         vec![HostCommand::Record(Box::new(self.entry))]
     }
@@ -103,21 +97,20 @@ impl Running {
 
 impl Answer {
     fn outcome(&self) -> Outcome {
-        match self.status {
-            _ if self.out_of_time => Outcome::Unknown,
-            None => Outcome::Unknown,
+        let Some(head) = self.head else { return Outcome::Unknown };
+        match head.status {
             // Envoy answers 502 to 504 itself when the server broke off; only the server knows how far it came.
-            Some(502..=504) => Outcome::Unknown,
-            Some(status) if status >= 400 => Outcome::Failed,
-            Some(_) if !self.is_complete => Outcome::Unknown,
-            Some(_) if self.says_error() => Outcome::Failed,
-            Some(_) => Outcome::Committed,
+            502..=504 => Outcome::Unknown,
+            400.. => Outcome::Failed,
+            _ if !self.is_complete => Outcome::Unknown,
+            _ if self.says_error(head.is_event_stream) => Outcome::Failed,
+            _ => Outcome::Committed,
         }
     }
 
     /// Whether the last message of the answer is a JSON-RPC error or a tool result with `isError`.
-    fn says_error(&self) -> bool {
-        let body = if self.is_event_stream { last_event(&self.kept) } else { self.kept.clone() };
+    fn says_error(&self, is_event_stream: bool) -> bool {
+        let body = if is_event_stream { last_event(&self.kept) } else { self.kept.clone() };
         let Ok(document) = Document::read(body, &json::Limits::default()) else { return false };
         let root = document.root();
         if root.kind() != Kind::Object {
@@ -149,9 +142,7 @@ pub(super) fn on_running(
     around: &mut Surroundings<'_>,
 ) -> (Phase, Vec<HostCommand>) {
     let commands = match event {
-        HostEvent::ResponseHead { status, is_event_stream } => {
-            running.on_response_head(status, is_event_stream, around.now_ms)
-        }
+        HostEvent::ResponseHead(head) => vec![running.on_response_head(head)],
         HostEvent::ResponsePart { bytes } => {
             running.keep(&bytes);
             vec![HostCommand::Continue]

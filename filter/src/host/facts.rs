@@ -2,7 +2,7 @@
 
 use super::abi::{self, HostError};
 use crate::enforce::HeaderEdit;
-use crate::exchange::RouteMetadata;
+use crate::exchange::{ResponseHead, RouteMetadata};
 use crate::identity::metadata;
 
 /// Namespace of the route's metadata that Holdpoint reads.
@@ -42,13 +42,20 @@ pub(super) fn cluster() -> Option<String> {
     text(&["xds", "cluster_name"])
 }
 
-/// Status and kind of the response whose headers are at hand.
-pub(super) fn response_head() -> (u16, bool) {
+/// The response whose headers are at hand.
+pub(super) fn response_head() -> ResponseHead {
     let headers = abi::headers(abi::Headers::Response).unwrap_or_default();
     let is_event_stream = headers
         .iter()
         .any(|(name, value)| name == b"content-type" && value.to_ascii_lowercase().starts_with(b"text/event-stream"));
-    (status(&headers).unwrap_or_default(), is_event_stream)
+    let status = status(&headers).unwrap_or_default();
+    // A server may answer 504 itself; only Envoy's own timeout has these details (stream_info.h, ResponseCodeDetails).
+    let is_timeout = status == 504
+        && matches!(
+            text(&["response", "code_details"]).as_deref(),
+            Some("response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout")
+        );
+    ResponseHead { status, is_event_stream, is_timeout }
 }
 
 /// `:status` of a header map.

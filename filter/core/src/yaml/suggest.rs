@@ -1,8 +1,8 @@
 //! Finds the name that somebody probably meant.
 
-/// The known name nearest to `found`: at most a third of its characters differ.
+/// The known name nearest to `found`: about a third of its characters may differ.
 pub(super) fn nearest<'k>(found: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let distance_max = (found.chars().count() / 3).max(1);
+    let distance_max = (found.chars().count().saturating_add(1) / 3).max(1);
     known
         .into_iter()
         .map(|name| (distance(&found.to_lowercase(), &name.to_lowercase()), name))

@@ -9,7 +9,7 @@ fn an_allowed_call_is_forwarded_at_once_and_its_outcome_recorded_when_it_ends() 
     let did = bench.post(&mut exchange, &call("list_issues"));
     assert!(did.forward().edits.is_empty());
     bench.now_ms += 12;
-    bench.give(&mut exchange, HostEvent::ResponseHead { status: 200, is_event_stream: false });
+    bench.give(&mut exchange, HostEvent::ResponseHead(ResponseHead { status: 200, ..ResponseHead::default() }));
     bench.give(&mut exchange, HostEvent::ResponseComplete);
     let did = bench.give(&mut exchange, HostEvent::Closed);
     let [entry] = did.entries()[..] else { panic!("one entry") };
@@ -25,7 +25,7 @@ fn an_answer_that_breaks_off_has_an_unknown_outcome() {
     let mut bench = Bench::new();
     let mut exchange = bench.exchange();
     bench.post(&mut exchange, &call("list_issues"));
-    bench.give(&mut exchange, HostEvent::ResponseHead { status: 200, is_event_stream: false });
+    bench.give(&mut exchange, HostEvent::ResponseHead(ResponseHead { status: 200, ..ResponseHead::default() }));
     let did = bench.give(&mut exchange, HostEvent::Closed);
     assert_eq!(did.entries()[0].outcome, Some(Outcome::Unknown));
 }

@@ -31,7 +31,7 @@ fn an_approved_call_runs_once_the_signed_claim_is_verified_and_under_its_constra
     assert_eq!(forward.permit.constraints().max_runtime_ms, Some(5_000));
     assert!(forward.edits.contains(&HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "5000".to_owned())));
 
-    bench.give(&mut exchange, HostEvent::ResponseHead { status: 200, is_event_stream: false });
+    bench.give(&mut exchange, HostEvent::ResponseHead(ResponseHead { status: 200, ..ResponseHead::default() }));
     let answer = br#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"isError":true}}"#.to_vec();
     bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answer });
     bench.give(&mut exchange, HostEvent::ResponseComplete);
@@ -231,7 +231,6 @@ fn calls_beyond_the_room_for_holds_are_answered_pending_at_once() {
     let held: Vec<Exchange> = (0..3).map(|_| bench.hold().0).collect();
     let (mut exchange, did) = bench.hold();
     let open: OpenApproval = did.asked_record();
-    assert!(did.asked().headers.contains(&("prefer", "wait=0".to_owned())));
     let did = bench.answer(&mut exchange, &did, 202, &state(&open, ApprovalStatus::Pending));
     assert!(did.tool_error().contains("waiting for human approval"));
     drop(held);
@@ -248,4 +247,17 @@ fn the_answer_comes_before_the_clients_patience_and_the_runtime_are_used_up() {
         _ => None,
     });
     assert_eq!(wake, Some(5_000), "60 s of patience less 55 s of runtime");
+}
+
+#[test]
+fn a_call_that_ran_out_of_time_is_told_so_and_its_outcome_is_unknown() {
+    let mut bench = Bench::new();
+    let (mut exchange, open, did) = approved(&mut bench);
+    let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    bench.answer(&mut exchange, &did, 200, &signed);
+    let head = ResponseHead { status: 504, is_event_stream: false, is_timeout: true };
+    let did = bench.give(&mut exchange, HostEvent::ResponseHead(head));
+    assert!(did.tool_error().starts_with("Ended after 5000 ms"));
+    let did = bench.give(&mut exchange, HostEvent::Closed);
+    assert_eq!(did.entries()[0].outcome, Some(Outcome::Unknown));
 }

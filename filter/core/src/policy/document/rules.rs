@@ -31,10 +31,6 @@ struct Decides {
     constrained: bool,
 }
 
-/// The group that means one person who may approve at all.
-const ANY_GROUP: &str = "*";
-const DECIDE_WITHIN_MS_DEFAULT: u64 = 900_000;
-const CLAIM_WITHIN_MS_DEFAULT: u64 = 300_000;
 const CLOCK_MS_MIN: u64 = 1_000;
 const DAY_MS: u64 = 86_400_000;
 const APPROVERS_MAX: u64 = 100;
@@ -123,17 +119,9 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
         reason,
         remediation,
         conceal: conceal.unwrap_or(false),
-        approval: (verdict == Verdict::RequireApproval).then(|| approval.unwrap_or_else(default_requirement)),
+        approval: (verdict == Verdict::RequireApproval).then(|| approval.unwrap_or_default()),
         budgets: budgets.unwrap_or_default(),
     })
-}
-
-fn default_requirement() -> ApprovalRequirement {
-    ApprovalRequirement {
-        all_of: vec![ApproverGroup { group: ANY_GROUP.to_owned(), min: 1 }],
-        decide_within_ms: DECIDE_WITHIN_MS_DEFAULT,
-        claim_within_ms: CLAIM_WITHIN_MS_DEFAULT,
-    }
 }
 
 fn requirement(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalRequirement> {
@@ -142,13 +130,13 @@ fn requirement(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalR
         let field = fields.get(name);
         field.and_then(|field| field.whole_number(CLOCK_MS_MIN..=DAY_MS, problems)).unwrap_or(default)
     };
-    let decide_within_ms = clock("decide_within_ms", DECIDE_WITHIN_MS_DEFAULT);
-    let claim_within_ms = clock("claim_within_ms", CLAIM_WITHIN_MS_DEFAULT);
+    let decide_within_ms = clock("decide_within_ms", ApprovalRequirement::default().decide_within_ms);
+    let claim_within_ms = clock("claim_within_ms", ApprovalRequirement::default().claim_within_ms);
     let all_of = fields.get("approvers").and_then(|approvers| {
         let fields = approvers.fields(&["all_of"], problems)?;
         groups(&fields.require("all_of", problems)?, problems)
     });
-    let all_of = all_of.unwrap_or_else(|| default_requirement().all_of);
+    let all_of = all_of.unwrap_or_else(|| ApprovalRequirement::default().all_of);
     Some(ApprovalRequirement { all_of, decide_within_ms, claim_within_ms })
 }
 
