@@ -17,10 +17,14 @@ mod token;
 
 /// Holds risky MCP calls until a human decides, and keeps a record that shows every change.
 #[derive(Debug, Parser)]
-#[command(name = "holdpoint", version, after_help = "First steps:
+#[command(
+    name = "holdpoint",
+    version,
+    after_help = "First steps:
   holdpoint token create --data-dir data --role approver --subject alice --group sre
   holdpoint serve --data-dir data
-  holdpoint approvals list --token-file alice.token")]
+  holdpoint approvals list --token-file alice.token"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

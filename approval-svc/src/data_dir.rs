@@ -18,7 +18,11 @@ pub struct DataDirError {
 
 /// Makes the directory, closed to others, unless it is there.
 pub fn create(dir: &Path) -> Result<(), DataDirError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| DataDirError { dir: dir.to_owned(), error })
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| DataDirError { dir: dir.to_owned(), error })
 }
 
 /// Where its database is.

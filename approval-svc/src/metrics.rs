@@ -82,7 +82,11 @@ impl Metrics {
     }
 
     /// Everything in the OpenMetrics text format. What is counted in the database comes as arguments.
-    pub fn text(&self, by_status: &BTreeMap<ApprovalStatus, u64>, holds_waiting: u64) -> Result<String, std::fmt::Error> {
+    pub fn text(
+        &self,
+        by_status: &BTreeMap<ApprovalStatus, u64>,
+        holds_waiting: u64,
+    ) -> Result<String, std::fmt::Error> {
         for (status, count) in by_status {
             let gauge = self.approvals.get_or_create(&StatusLabel { status: status.as_str() });
             gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));

@@ -101,10 +101,11 @@ pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String),
         created_at_ms,
         revoked_at_ms: None,
     };
-    let entry = change_entry(created_at_ms, "created", &format!(
-        "token {} of role {} for `{} {}`",
-        token.id, token.role, token.issuer, token.subject
-    ));
+    let entry = change_entry(
+        created_at_ms,
+        "created",
+        &format!("token {} of role {} for `{} {}`", token.id, token.role, token.issuer, token.subject),
+    );
     store.commit(Change { writes: vec![Write::AddToken(token.clone())], entries: vec![entry] }).await?;
     Ok((token, text))
 }
@@ -113,7 +114,9 @@ pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String),
 pub async fn revoke(store: &dyn Store, id: &str) -> Result<(), CommitError> {
     let at_ms = store.now_ms().await?;
     let entry = change_entry(at_ms, "revoked", &format!("token {id}"));
-    store.commit(Change { writes: vec![Write::RevokeToken { id: id.to_owned(), at_ms }], entries: vec![entry] }).await?;
+    store
+        .commit(Change { writes: vec![Write::RevokeToken { id: id.to_owned(), at_ms }], entries: vec![entry] })
+        .await?;
     Ok(())
 }
 

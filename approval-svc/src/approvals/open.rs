@@ -30,8 +30,10 @@ pub enum OpenError {
     HoldWithdrawn,
     #[error("the hold belongs to another call: give every live call a fresh `hold_id`")]
     HoldMismatch,
-    #[error("this principal has {pending_max} pending approvals: wait for decisions, or raise \
-             `--pending-per-principal-max`")]
+    #[error(
+        "this principal has {pending_max} pending approvals: wait for decisions, or raise \
+             `--pending-per-principal-max`"
+    )]
     TooManyPending { pending_max: u64 },
     #[error(transparent)]
     Stuck(#[from] StuckError),
@@ -133,7 +135,10 @@ impl Approvals {
         let mut entry = entry_of(EntryKind::ApprovalJoined, open, now_ms);
         entry.hold_id = Some(asked.hold_id.clone());
         entry.trace_id.clone_from(&asked.trace_id);
-        Change { writes: vec![Write::JoinApproval { id: open.id.clone() }, bind(asked, &open.id, now_ms)], entries: vec![entry] }
+        Change {
+            writes: vec![Write::JoinApproval { id: open.id.clone() }, bind(asked, &open.id, now_ms)],
+            entries: vec![entry],
+        }
     }
 
     fn first(&self, asked: &OpenApproval, replaced: Option<&Approval>, now_ms: u64) -> (Approval, Change) {

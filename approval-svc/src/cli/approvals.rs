@@ -147,7 +147,9 @@ fn coloured(status: ApprovalStatus) -> String {
         ApprovalStatus::Pending => "33",
         ApprovalStatus::Approved | ApprovalStatus::Consumed => "32",
         ApprovalStatus::Denied | ApprovalStatus::Revoked => "31",
-        ApprovalStatus::Expired | ApprovalStatus::Withdrawn | ApprovalStatus::Superseded | ApprovalStatus::Lapsed => "2",
+        ApprovalStatus::Expired | ApprovalStatus::Withdrawn | ApprovalStatus::Superseded | ApprovalStatus::Lapsed => {
+            "2"
+        }
     };
     if is_terminal() { format!("\u{1b}[{colour}m{word}\u{1b}[0m") } else { word }
 }

@@ -104,7 +104,8 @@ async fn tail(dir: &DataDir, lines: u32, form: Form) -> anyhow::Result<ExitCode>
     for row in store.entries(from, lines).await? {
         match form {
             Form::Json => {
-                let entry: Value = serde_json::from_str(&row.body).context("an entry cannot be read: run `holdpoint audit verify`")?;
+                let entry: Value =
+                    serde_json::from_str(&row.body).context("an entry cannot be read: run `holdpoint audit verify`")?;
                 println!("{}", json!({ "seq": row.seq, "entry": entry }));
             }
             Form::Text => println!("{}", describe(&row)),

@@ -38,7 +38,9 @@ pub struct Client {
 impl Server {
     pub fn client(&self) -> anyhow::Result<Client> {
         let token = match (&self.token_file, &self.token) {
-            (Some(file), _) => std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?,
+            (Some(file), _) => {
+                std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?
+            }
             (None, Some(token)) => token.clone(),
             (None, None) => bail!(
                 "no token: set HOLDPOINT_TOKEN or `--token-file`; make one with `holdpoint token create --role approver`"

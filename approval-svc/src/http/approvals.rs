@@ -38,7 +38,9 @@ pub async fn open(
     };
     let location = HeaderValue::from_str(&format!("/v1/approvals/{}", state.id)).ok();
     let mut response = match state.status {
-        ApprovalStatus::Pending => (StatusCode::ACCEPTED, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], tagged(&state)).into_response(),
+        ApprovalStatus::Pending => {
+            (StatusCode::ACCEPTED, [(RETRY_AFTER, RETRY_AFTER_SECONDS)], tagged(&state)).into_response()
+        }
         ApprovalStatus::Approved
         | ApprovalStatus::Denied
         | ApprovalStatus::Expired
@@ -102,8 +104,8 @@ pub async fn list(
     State(app): State<App>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ApprovalPage>, Problem> {
-    let Query(query) = query
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
+    let Query(query) =
+        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     // One more than asked for tells whether there is a next page.
     let filter =

@@ -3,9 +3,9 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use holdpoint_core::audit::EntryBatch;
 use serde::{Deserialize, Serialize};
@@ -53,8 +53,8 @@ pub async fn list(
     headers: HeaderMap,
     query: Result<Query<EntriesQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
+    let Query(query) =
+        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
     let from = query.after.map_or(0, |after| after.saturating_add(1));
     let rows = app.store.entries(from, query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)).await?;
     let entries = rows.into_iter().map(|row| match serde_json::from_str(&row.body) {
@@ -62,7 +62,8 @@ pub async fn list(
         Err(error) => Err(StoreError::Corrupt { what: "an audit entry", problem: error.to_string() }),
     });
     let page = EntryPage { entries: entries.collect::<Result<_, _>>()? };
-    let wants_lines = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("ndjson"));
+    let wants_lines =
+        headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("ndjson"));
     if !wants_lines {
         return Ok(Json(page).into_response());
     }

@@ -19,9 +19,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         match serde_json::from_slice(text) {
             Ok(body) => Ok(Self(body)),
-            Err(error) => {
-                Err(Problem::new(StatusCode::BAD_REQUEST, "malformed-body", format!("the body is not as expected: {error}")))
-            }
+            Err(error) => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "malformed-body",
+                format!("the body is not as expected: {error}"),
+            )),
         }
     }
 }

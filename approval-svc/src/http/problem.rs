@@ -188,9 +188,7 @@ impl From<RegisterError> for Problem {
         match error {
             RegisterError::Commit(error) => error.into(),
             RegisterError::Store(error) => error.into(),
-            RegisterError::Id { .. } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "snapshot-id", error.to_string())
-            }
+            RegisterError::Id { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "snapshot-id", error.to_string()),
         }
     }
 }

@@ -60,11 +60,7 @@ pub async fn open() -> Bench {
 /// Like [`open`], with [`POLICY`] registered by the id that [`asked`] cites.
 pub async fn open_with_policy() -> Bench {
     let bench = open().await;
-    let row = PolicyRow {
-        snapshot_id: snapshot_id(),
-        canonical: POLICY.to_owned(),
-        registered_at_ms: START_MS,
-    };
+    let row = PolicyRow { snapshot_id: snapshot_id(), canonical: POLICY.to_owned(), registered_at_ms: START_MS };
     bench.store.commit(one(Write::AddPolicy(row))).await.unwrap();
     bench
 }
@@ -97,7 +93,7 @@ pub fn asked(hold: u128, call: &str, basis: &str) -> OpenApproval {
 
 fn envelope() -> serde_json::Value {
     json!({
-        "topic": "job.mcp.tool", "labels": {"mcp.action": "write"}, "meta": {"risk_tags": [], "requires": []},
+        "topic": "job.mcp.tool", "labels": {"mcp.action": "write"}, "meta": {"actor_id": "bob", "actor_type": "agent"},
     })
 }
 
@@ -213,7 +209,10 @@ async fn one_call_has_one_open_approval(store: &dyn Store) {
     lost(second, Conflict::Open);
     let Change { writes, .. } = opening("b", 2, "y");
     let Write::OpenApproval { approval, .. } = &writes[0] else { panic!("an opening opens") };
-    lost(store.commit(one(Write::OpenApproval { approval: approval.clone(), pending_max: 1 })).await, Conflict::TooManyPending);
+    lost(
+        store.commit(one(Write::OpenApproval { approval: approval.clone(), pending_max: 1 })).await,
+        Conflict::TooManyPending,
+    );
     let denied = moving("a", ApprovalStatus::Pending, 1, ApprovalStatus::Denied);
     store.commit(one(Write::MoveApproval(Box::new(denied)))).await.unwrap();
     lost(store.commit(one(Write::JoinApproval { id: "a".to_owned() })).await, Conflict::Moved);
@@ -267,7 +266,8 @@ async fn a_grant_is_used_once_by_a_live_hold(store: &dyn Store) {
 }
 
 async fn an_ended_hold_stays_ended(store: &dyn Store) {
-    let end = |claimed| Write::EndHold { hold_id: number(1), cause: WithdrawCause::ClientGone, at_ms: START_MS, claimed };
+    let end =
+        |claimed| Write::EndHold { hold_id: number(1), cause: WithdrawCause::ClientGone, at_ms: START_MS, claimed };
     lost(store.commit(one(end(true))).await, Conflict::Claimed);
     store.commit(one(end(false))).await.unwrap();
     lost(store.commit(one(end(false))).await, Conflict::HoldEnded);

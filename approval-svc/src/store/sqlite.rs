@@ -204,5 +204,12 @@ impl Store for SqliteStore {
     }
 }
 
+/// Changes a database behind the service's back.
+#[cfg(test)]
+pub async fn run_sql(file: &Path, statement: &'static str) {
+    let mut connection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+}
+
 #[cfg(test)]
 mod tests;

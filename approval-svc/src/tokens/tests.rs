@@ -1,7 +1,7 @@
 //! A token authenticates until it is revoked, and the database never sees its secret.
 
 use super::*;
-use crate::store::contract::{Bench, open};
+use crate::store::contract::open;
 
 fn alice() -> NewToken {
     let groups = BTreeSet::from(["sre".to_owned()]);
@@ -10,24 +10,26 @@ fn alice() -> NewToken {
 
 #[tokio::test]
 async fn token_stands_for_its_identity_until_revoked() {
-    let Bench { store, .. } = open().await;
-    let (token, text) = create(&*store, alice()).await.unwrap();
+    let bench = open().await;
+    let store = &*bench.store;
+    let (token, text) = create(store, alice()).await.unwrap();
     assert!(text.starts_with("hp_approver_") && text.len() == "hp_approver_".len() + 64, "{text}");
-    let credential = authenticate(&*store, &text).await.unwrap().unwrap();
+    let credential = authenticate(store, &text).await.unwrap().unwrap();
     assert_eq!((credential.name().as_str(), credential.role), ("local alice", Role::Approver));
     assert_eq!(credential.groups, token.groups);
 
-    assert!(authenticate(&*store, &format!("{text}0")).await.unwrap().is_none());
-    revoke(&*store, &token.id).await.unwrap();
-    assert!(authenticate(&*store, &text).await.unwrap().is_none());
-    assert!(revoke(&*store, &token.id).await.is_err());
+    assert!(authenticate(store, &format!("{text}0")).await.unwrap().is_none());
+    revoke(store, &token.id).await.unwrap();
+    assert!(authenticate(store, &text).await.unwrap().is_none());
+    assert!(revoke(store, &token.id).await.is_err());
 }
 
 #[tokio::test]
 async fn creation_and_revocation_are_recorded_without_the_secret() {
-    let Bench { store, .. } = open().await;
-    let (token, text) = create(&*store, alice()).await.unwrap();
-    revoke(&*store, &token.id).await.unwrap();
+    let bench = open().await;
+    let store = &*bench.store;
+    let (token, text) = create(store, alice()).await.unwrap();
+    revoke(store, &token.id).await.unwrap();
     let entries = store.entries(0, 10).await.unwrap();
     assert_eq!(entries.len(), 2);
     let secret = text.rsplit('_').next().unwrap();

@@ -11,7 +11,8 @@ fn hidden_characters_are_written_out() {
 
 #[test]
 fn json_is_indented_without_touching_its_numbers() {
-    let shown = indented(r#"{"a":[1,12345678901234567890123,1.0],"b":{},"c":[],"d":"x,{\"}","e":"‮"}"#);
+    let shown =
+        indented("{\"a\":[1,12345678901234567890123,1.0],\"b\":{},\"c\":[],\"d\":\"x,{\\\"}\",\"e\":\"\u{202e}\"}");
     let expected = "{\n  \"a\": [\n    1,\n    12345678901234567890123,\n    1.0\n  ],\n  \"b\": {},\n  \"c\": [],\n  \"d\": \"x,{\\\"}\",\n  \"e\": \"\\u{202e}\"\n}";
     assert_eq!(shown, expected);
 }

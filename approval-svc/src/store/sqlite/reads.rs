@@ -188,10 +188,8 @@ pub(super) async fn policy(readers: &SqlitePool, snapshot_id: Digest) -> Answer<
 }
 
 pub(super) async fn token(readers: &SqlitePool, hash: Digest) -> Answer<Option<Token>> {
-    let row = sqlx::query("SELECT * FROM tokens WHERE hash = $1")
-        .bind(&hash.as_bytes()[..])
-        .fetch_optional(readers)
-        .await?;
+    let row =
+        sqlx::query("SELECT * FROM tokens WHERE hash = $1").bind(&hash.as_bytes()[..]).fetch_optional(readers).await?;
     row.as_ref().map(token_of).transpose()
 }
 

@@ -52,7 +52,8 @@ async fn transact(connection: &mut SqliteConnection, batch: &[Job]) -> Result<An
     let mut answers = Vec::with_capacity(batch.len());
     for job in batch {
         if job.dry {
-            answers.push(append::write_head(connection, &frontier).await.map(|()| Vec::new()).map_err(CommitError::from));
+            answers
+                .push(append::write_head(connection, &frontier).await.map(|()| Vec::new()).map_err(CommitError::from));
             continue;
         }
         sqlx::query("SAVEPOINT change").execute(&mut *connection).await?;

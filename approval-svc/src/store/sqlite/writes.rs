@@ -1,8 +1,8 @@
 //! Steps 8 to 12: each write as its statements. A condition that does not hold is a row that was not touched.
 
 use holdpoint_core::approval::WithdrawCause;
-use sqlx::sqlite::SqliteArguments;
 use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
@@ -91,12 +91,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, advance.bind(source).bind(int(*from)).bind(int(*to)), Conflict::Counter).await
         }
         Write::AddCheckpoint(checkpoint) => {
-            sqlx::query("INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-                .bind(int(checkpoint.size))
-                .bind(&checkpoint.note)
-                .bind(int(checkpoint.signed_at_ms))
-                .execute(connection)
-                .await?;
+            sqlx::query(
+                "INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+            )
+            .bind(int(checkpoint.size))
+            .bind(&checkpoint.note)
+            .bind(int(checkpoint.signed_at_ms))
+            .execute(connection)
+            .await?;
             Ok(())
         }
     }
@@ -120,11 +122,12 @@ async fn open_approval(
     pending_max: u64,
 ) -> Result<(), CommitError> {
     let asked = &approval.asked;
-    let pending = sqlx::query("SELECT count(*) FROM approvals WHERE issuer = $1 AND subject = $2 AND status = 'pending'")
-        .bind(&asked.principal.issuer)
-        .bind(&asked.principal.subject)
-        .fetch_one(&mut *connection)
-        .await?;
+    let pending =
+        sqlx::query("SELECT count(*) FROM approvals WHERE issuer = $1 AND subject = $2 AND status = 'pending'")
+            .bind(&asked.principal.issuer)
+            .bind(&asked.principal.subject)
+            .fetch_one(&mut *connection)
+            .await?;
     let insert = sqlx::query(
         "INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked, \
          opened_at_ms, expires_at_ms, uses_left) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
@@ -151,10 +154,8 @@ async fn end_hold(
     at_ms: u64,
     claimed: bool,
 ) -> Result<(), CommitError> {
-    let claims = sqlx::query("SELECT count(*) FROM claims WHERE hold_id = $1")
-        .bind(hold_id)
-        .fetch_one(&mut *connection)
-        .await?;
+    let claims =
+        sqlx::query("SELECT count(*) FROM claims WHERE hold_id = $1").bind(hold_id).fetch_one(&mut *connection).await?;
     if (claims.try_get::<i64, _>(0)? > 0) != claimed {
         return Err(Conflict::Claimed.into());
     }
@@ -192,11 +193,12 @@ async fn move_approval(connection: &mut SqliteConnection, to: &ApprovalMove) -> 
 }
 
 async fn add_claim(connection: &mut SqliteConnection, claim: &ClaimRow) -> Result<(), CommitError> {
-    let live = sqlx::query("SELECT count(*) FROM holds WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL")
-        .bind(&claim.hold_id)
-        .bind(&claim.approval_id)
-        .fetch_one(&mut *connection)
-        .await?;
+    let live =
+        sqlx::query("SELECT count(*) FROM holds WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL")
+            .bind(&claim.hold_id)
+            .bind(&claim.approval_id)
+            .fetch_one(&mut *connection)
+            .await?;
     if live.try_get::<i64, _>(0)? == 0 {
         return Err(Conflict::HoldEnded.into());
     }

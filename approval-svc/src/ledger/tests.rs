@@ -1,0 +1,138 @@
+//! The record: each entry once, gaps visible, and every way of tampering found with the right words.
+
+use holdpoint_core::approval::ServiceKey;
+
+use super::verify::verify;
+use super::*;
+use crate::store::contract::{self, Bench};
+use crate::store::sqlite::run_sql;
+
+struct Desk {
+    bench: Bench,
+    signer: Arc<ServiceSigner>,
+    ledger: Ledger,
+}
+
+async fn desk() -> Desk {
+    let bench = contract::open().await;
+    let signer = Arc::new(ServiceSigner::load_or_create(&bench.dir).unwrap());
+    let ledger =
+        Ledger::new(Arc::clone(&bench.store), Arc::clone(&signer), Waiters::default(), Arc::new(Metrics::default()));
+    Desk { bench, signer, ledger }
+}
+
+fn batch(first_counter: u64, entries: usize) -> EntryBatch {
+    let entries = vec![AuditEntry::new(EntryKind::Decision, 1); entries];
+    EntryBatch { source: "edge/boot".to_owned(), first_counter, entries }
+}
+
+impl Desk {
+    async fn findings(&self) -> Vec<String> {
+        verify(&*self.bench.store, &self.signer, drop).await.unwrap().findings
+    }
+
+    async fn sql(&self, statement: &'static str) {
+        run_sql(&self.bench.dir.join("holdpoint.db"), statement).await;
+    }
+
+    /// Ten entries, with a checkpoint after five and after all.
+    async fn written() -> Self {
+        let desk = desk().await;
+        for at in 0..2 {
+            desk.ledger.append(batch(at * 5, 5)).await.unwrap();
+            desk.ledger.sign_checkpoint().await.unwrap();
+        }
+        assert_eq!(desk.findings().await, [""; 0]);
+        desk
+    }
+}
+
+#[tokio::test]
+async fn batch_sent_again_adds_only_what_is_new() {
+    let desk = desk().await;
+    let receipt = |next_counter, entries_added, entries_known, entries_missing| BatchReceipt {
+        next_counter,
+        entries_added,
+        entries_known,
+        entries_missing,
+    };
+    assert_eq!(desk.ledger.append(batch(0, 3)).await.unwrap(), receipt(3, 3, 0, 0));
+    assert_eq!(desk.ledger.append(batch(0, 3)).await.unwrap(), receipt(3, 0, 3, 0));
+    assert_eq!(desk.ledger.append(batch(1, 4)).await.unwrap(), receipt(5, 2, 2, 0));
+    let (one, two) = tokio::join!(desk.ledger.append(batch(5, 2)), desk.ledger.append(batch(5, 2)));
+    assert_eq!(one.unwrap().entries_added + two.unwrap().entries_added, 2);
+    assert_eq!(desk.bench.store.head().await.unwrap().frontier.size(), 7);
+}
+
+#[tokio::test]
+async fn jump_of_the_counter_is_written_down_as_a_gap() {
+    let desk = desk().await;
+    desk.ledger.append(batch(0, 1)).await.unwrap();
+    assert_eq!(desk.ledger.append(batch(4, 1)).await.unwrap().entries_missing, 3);
+    let rows = desk.bench.store.entries(1, 1).await.unwrap();
+    let gap: AuditEntry = serde_json::from_str(&rows[0].body).unwrap();
+    assert_eq!((gap.kind, gap.source.as_deref()), (EntryKind::Gap, Some("edge/boot")));
+    assert_eq!(gap.detail.as_deref(), Some("3 entries are missing: counters 1 to 3"));
+}
+
+#[tokio::test]
+async fn filter_cannot_write_entries_that_are_the_service_s_own() {
+    let desk = desk().await;
+    let mut forged = batch(0, 2);
+    forged.entries[1].kind = EntryKind::Claim;
+    assert!(matches!(desk.ledger.append(forged).await, Err(AppendError::Kind { at: 1, kind: "claim" })));
+    assert!(matches!(desk.ledger.append(batch(0, 1_001)).await, Err(AppendError::Count(1_001))));
+    assert!(matches!(desk.ledger.append(batch(u64::MAX, 1)).await, Err(AppendError::Counter)));
+}
+
+#[tokio::test]
+async fn checkpoint_is_a_signed_note_over_the_head() {
+    let desk = Desk::written().await;
+    let note = desk.ledger.checkpoint().await.unwrap().unwrap().note;
+    let lines: Vec<&str> = note.lines().collect();
+    let origin = origin(&desk.signer);
+    let root = desk.bench.store.head().await.unwrap().root;
+    assert_eq!(lines[..4], [origin.as_str(), "10", STANDARD.encode(root.as_bytes()).as_str(), ""]);
+    let signature = STANDARD.decode(lines[4].strip_prefix(&format!("— {origin} ")).unwrap()).unwrap();
+    let text = format!("{}\n", lines[..3].join("\n"));
+    let public: ServiceKey = desk.signer.public().parse().unwrap();
+    let hex = public.to_string().split_off("ed25519:".len());
+    let key = holdpoint_core::digest::hex_decode(&hex).unwrap().try_into().unwrap();
+    let key = ed25519_dalek::VerifyingKey::from_bytes(&key).unwrap();
+    key.verify_strict(text.as_bytes(), &ed25519_dalek::Signature::from_slice(&signature[4..]).unwrap()).unwrap();
+}
+
+/// Tampers with a whole record; the first finding.
+async fn check(tampering: &'static str, finding: &str) {
+    let desk = Desk::written().await;
+    desk.sql(tampering).await;
+    let findings = desk.findings().await;
+    let first = findings.first().map_or("nothing", String::as_str);
+    assert!(first.starts_with(finding), "{tampering}: {findings:?}");
+}
+
+#[tokio::test]
+async fn every_tampering_is_found_where_it_was_done() {
+    check("UPDATE audit_entries SET body = replace(body, 'decision', 'refusal') WHERE seq = 3", "entry 3 was changed")
+        .await;
+    check("DELETE FROM audit_entries WHERE seq = 4", "entries 4 to 4 are missing").await;
+    check("DELETE FROM audit_entries WHERE seq = 9", "the log's head counts 10 entries, only 9 are there").await;
+    check(
+        "INSERT INTO audit_entries SELECT 10, body, leaf_hash FROM audit_entries WHERE seq = 0",
+        "entry 10 was slipped in",
+    )
+    .await;
+    check("UPDATE audit_head SET root = zeroblob(32)", "the entries have the root").await;
+    check(
+        "UPDATE checkpoints SET note = replace(note, 'holdpoint/', 'holdpoint/x') WHERE size = 5",
+        "checkpoint 5 is not a note of",
+    )
+    .await;
+    check(
+        "UPDATE checkpoints SET note = (SELECT note FROM checkpoints WHERE size = 10) WHERE size = 5",
+        "checkpoint 5 was signed for other entries",
+    )
+    .await;
+    check("UPDATE checkpoints SET size = 11 WHERE size = 10", "checkpoint 11 was signed, and the log has only 10")
+        .await;
+}

@@ -1,0 +1,321 @@
+//! The API from outside: who may do what, what comes back, and what every refusal says.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use axum::response::Response;
+use holdpoint_core::approval::OpenApproval;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::*;
+use crate::keys::ServiceSigner;
+use crate::serve::wire;
+use crate::store::contract::{self, Bench, asked, number};
+use crate::tokens::{NewToken, create};
+
+struct Desk {
+    bench: Bench,
+    router: Router,
+    stop: watch::Sender<bool>,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: axum::http::HeaderMap,
+    body: Value,
+    text: String,
+}
+
+async fn desk() -> Desk {
+    let bench = contract::open_with_policy().await;
+    let signer = Arc::new(ServiceSigner::load_or_create(&bench.dir).unwrap());
+    let (stop, stopping) = watch::channel(false);
+    let app = wire(Arc::clone(&bench.store), signer, 3, stopping);
+    Desk { bench, router: router(app), stop }
+}
+
+impl Desk {
+    async fn token(&self, role: Role, subject: &str, groups: &[&str]) -> String {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let new = NewToken { role, issuer: "local".to_owned(), subject: subject.to_owned(), groups };
+        create(&*self.bench.store, new).await.unwrap().1
+    }
+
+    async fn respond(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// Sends a request as the holder of `token`; `headers` as `name: value`.
+    async fn call(&self, token: &str, method: Method, path: &str, headers: &[&str], body: &str) -> Answer {
+        let mut request =
+            Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let response = self.respond(request.body(Body::from(body.to_owned())).unwrap()).await;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or_default(), text }
+    }
+
+    async fn get(&self, token: &str, path: &str) -> Answer {
+        self.call(token, Method::GET, path, &[], "").await
+    }
+
+    async fn post(&self, token: &str, path: &str, body: Value) -> Answer {
+        self.call(token, Method::POST, path, &[], &body.to_string()).await
+    }
+
+    async fn open(&self, enforcer: &str, asked: OpenApproval) -> Answer {
+        self.post(enforcer, "/v1/approvals", json!(asked)).await
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    fn is(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.body["code"].as_str()), (status, Some(code)), "{}", self.text);
+        assert_eq!(self.body["type"], format!("https://holdpoint.dev/problems/{code}"));
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn call_is_opened_reviewed_and_claimed_over_http() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+
+    let asked = asked(1, "x", "basis");
+    let opened = desk.open(&edge, asked.clone()).await;
+    assert_eq!(opened.status, StatusCode::ACCEPTED, "{}", opened.text);
+    let path = opened.header("location").to_owned();
+    assert_eq!((opened.header("retry-after"), opened.header("etag")), ("1", "\"1\""));
+    assert_eq!(opened.body["schema"], "holdpoint/approval/v1");
+
+    let seen = desk.get(&alice, &path).await;
+    assert_eq!(seen.body["call_text"], asked.call_text);
+    assert_eq!(seen.body["sentence"], "bot for bob wants tools/call `create_issue` on github");
+    assert_eq!(seen.body["holds_waiting"], 1);
+    assert_eq!(desk.get(&edge, &path).await.body.get("call_text"), None, "a gateway needs no arguments");
+
+    let review = json!({"verdict": "approve", "call_digest": seen.body["call_digest"]});
+    let reviewed = desk.post(&alice, &format!("{path}/reviews"), review).await;
+    assert_eq!((reviewed.status, reviewed.body["status"].as_str()), (StatusCode::CREATED, Some("approved")));
+
+    let claim = json!({
+        "hold_id": number(1), "nonce": number(9), "call_digest": asked.call_digest, "basis": asked.basis,
+        "snapshot_id": asked.snapshot_id,
+    });
+    let claimed = desk.post(&edge, &format!("{path}/claim"), claim.clone()).await;
+    assert_eq!(claimed.status, StatusCode::OK, "{}", claimed.text);
+    assert_eq!(desk.post(&edge, &format!("{path}/claim"), claim).await.body, claimed.body);
+    assert_eq!(desk.open(&edge, asked).await.status, StatusCode::OK, "decided: no longer 202");
+
+    let gone = desk.post(&edge, &format!("/v1/holds/{}/withdraw", number(1)), json!({"cause": "client_gone"})).await;
+    assert_eq!(gone.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn every_route_is_closed_to_those_it_is_not_for() {
+    let desk = desk().await;
+    let mut tokens = Vec::new();
+    for role in [Role::Enforcer, Role::Approver, Role::Auditor, Role::Admin] {
+        tokens.push((role, desk.token(role, "somebody", &["sre"]).await));
+    }
+    use Role::{Admin, Approver, Auditor, Enforcer};
+    let routes: [(Method, &str, &[Role]); 13] = [
+        (Method::POST, "/v1/approvals", &[Enforcer]),
+        (Method::GET, "/v1/approvals", &[Approver, Auditor, Admin]),
+        (Method::GET, "/v1/approvals/a", &[Enforcer, Approver, Auditor, Admin]),
+        (Method::POST, "/v1/approvals/a/reviews", &[Approver]),
+        (Method::POST, "/v1/approvals/a/claim", &[Enforcer]),
+        (Method::POST, "/v1/approvals/a/revoke", &[Approver, Admin]),
+        (Method::POST, "/v1/holds/a/withdraw", &[Enforcer]),
+        (Method::PUT, "/v1/policies/a", &[Enforcer, Admin]),
+        (Method::GET, "/v1/policies/a", &[Enforcer, Approver, Auditor, Admin]),
+        (Method::POST, "/v1/audit/entries", &[Enforcer]),
+        (Method::GET, "/v1/audit", &[Auditor, Admin]),
+        (Method::GET, "/v1/log/checkpoint", &[Auditor, Admin]),
+        (Method::GET, "/v1/events", &[Approver, Auditor, Admin]),
+    ];
+    for (method, path, roles) in routes {
+        for (role, token) in &tokens {
+            let request =
+                Request::builder().method(&method).uri(path).header("authorization", format!("Bearer {token}"));
+            let status = desk.respond(request.body(Body::empty()).unwrap()).await.status();
+            assert_eq!(status == StatusCode::FORBIDDEN, !roles.contains(role), "{method} {path} as {role}: {status}");
+        }
+        desk.call("hp_admin_00", method.clone(), path, &[], "").await.is(401, "token");
+        let bare = desk.respond(Request::builder().method(method).uri(path).body(Body::empty()).unwrap()).await;
+        assert_eq!(
+            (bare.status(), &bare.headers()["www-authenticate"]),
+            (StatusCode::UNAUTHORIZED, &"Bearer".parse().unwrap())
+        );
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_problems_with_stable_codes() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    let carol = desk.token(Role::Approver, "carol", &["dev"]).await;
+    let bob = desk.token(Role::Approver, "bob", &["sre"]).await;
+    let path = desk.open(&edge, asked(1, "x", "basis")).await.header("location").to_owned();
+    let reviews = format!("{path}/reviews");
+    let seen = asked(1, "x", "basis").call_digest;
+
+    desk.get(&edge, "/v2").await.is(404, "no-such-route");
+    desk.call(&edge, Method::DELETE, &path, &[], "").await.is(405, "no-such-method");
+    desk.get(&edge, "/v1/approvals/none").await.is(404, "not-found");
+    desk.post(&edge, "/v1/approvals", json!({"hold_id": 1})).await.is(400, "malformed-body");
+    desk.call(&edge, Method::POST, "/v1/approvals", &[], &" ".repeat(3 << 20)).await.is(413, "body-too-large");
+    desk.call(&edge, Method::GET, &path, &["prefer: wait=soon"], "").await.is(400, "malformed-header");
+    desk.get(&alice, "/v1/approvals?status=open").await.is(400, "malformed-query");
+    let unregistered =
+        OpenApproval { snapshot_id: "sha256:".parse().unwrap_or(asked(1, "x", "y").basis), ..asked(2, "y", "basis") };
+    desk.open(&edge, unregistered).await.is(409, "policy-unknown");
+    desk.post(&carol, &reviews, json!({"verdict": "approve"})).await.is(428, "nothing-seen");
+    let approve = json!({"verdict": "approve", "call_digest": seen});
+    desk.post(&carol, &reviews, approve.clone()).await.is(403, "not-in-group");
+    desk.post(&bob, &reviews, approve.clone()).await.is(403, "own-call");
+    desk.post(&alice, &reviews, json!({"verdict": "deny", "call_digest": seen})).await.is(422, "reason-missing");
+    let stale = desk.call(&alice, Method::POST, &reviews, &["if-match: \"9\""], &approve.to_string()).await;
+    stale.is(412, "version-changed");
+    for call in ["2", "3"] {
+        desk.open(&edge, asked(call.parse().unwrap(), call, "basis")).await;
+    }
+    desk.open(&edge, asked(4, "4", "basis")).await.is(429, "too-many-pending");
+    desk.bench.advance(10_000);
+    desk.post(&alice, &reviews, approve).await.is(410, "expired");
+}
+
+#[tokio::test]
+async fn long_poll_answers_a_change_a_timeout_and_the_end_of_the_service() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    let asked = asked(1, "x", "basis");
+    let path = desk.open(&edge, asked.clone()).await.header("location").to_owned();
+
+    let same = desk.call(&edge, Method::GET, &path, &["if-none-match: \"1\"", "prefer: wait=1"], "").await;
+    assert_eq!((same.status, same.header("etag")), (StatusCode::NOT_MODIFIED, "\"1\""));
+
+    let poll = desk.call(&edge, Method::GET, &path, &["if-none-match: \"1\"", "prefer: wait=60"], "");
+    let review = json!({"verdict": "approve", "call_digest": asked.call_digest});
+    let reviews = format!("{path}/reviews");
+    let (polled, _) = tokio::join!(poll, desk.post(&alice, &reviews, review));
+    assert_eq!((polled.status, polled.body["status"].as_str()), (StatusCode::OK, Some("approved")));
+
+    let other = desk.open(&edge, contract::asked(2, "y", "basis")).await.header("location").to_owned();
+    let (ended, ()) = tokio::join!(desk.call(&edge, Method::GET, &other, &["prefer: wait=60"], ""), async {
+        desk.stop.send_replace(true);
+    });
+    assert_eq!((ended.status, ended.body["status"].as_str()), (StatusCode::OK, Some("pending")));
+}
+
+#[tokio::test]
+async fn lists_are_paged_by_an_opaque_cursor() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &[]).await;
+    for call in 1..=3_u128 {
+        desk.open(&edge, asked(call, &call.to_string(), "basis")).await;
+    }
+    let first = desk.get(&alice, "/v1/approvals?status=pending&server=github&limit=2").await.body;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = desk.get(&alice, &format!("/v1/approvals?limit=2&cursor={cursor}")).await.body;
+    let count = |page: &Value| page["approvals"].as_array().unwrap().len();
+    assert_eq!((count(&first), count(&second), second.get("next_cursor")), (2, 1, None));
+    assert!(first["approvals"][0]["id"].as_str() > first["approvals"][1]["id"].as_str());
+    assert_eq!(desk.get(&alice, "/v1/approvals?server=other").await.body["approvals"], json!([]));
+}
+
+#[tokio::test]
+async fn policy_is_registered_once_under_the_digest_of_its_text() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let text = "{\"version\":\"2026-01-27\"}";
+    let path = format!("/v1/policies/{}", crate::policies::id_of(text));
+    let put = async |body: &str| desk.call(&edge, Method::PUT, &path, &[], body).await;
+    put("{}").await.is(422, "snapshot-id");
+    desk.get(&edge, &path).await.is(404, "not-found");
+    assert_eq!(put(text).await.status, StatusCode::CREATED);
+    assert_eq!(put(text).await.status, StatusCode::OK);
+    assert_eq!(desk.get(&edge, &path).await.text, text);
+}
+
+#[tokio::test]
+async fn auditor_reads_entries_as_json_lines_and_the_signed_head() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let auditor = desk.token(Role::Auditor, "dan", &[]).await;
+    let entry = json!({"schema": "holdpoint/audit/v1", "kind": "decision", "at_ms": 5});
+    let batch = json!({"source": "edge/1", "first_counter": 0, "entries": [entry]});
+    let receipt = desk.post(&edge, "/v1/audit/entries", batch).await.body;
+    assert_eq!(receipt, json!({"next_counter": 1, "entries_added": 1, "entries_known": 0, "entries_missing": 0}));
+    let listed = desk.get(&auditor, "/v1/audit?after=1&limit=10").await.body;
+    assert_eq!(listed["entries"][0]["seq"], 2);
+    assert_eq!(listed["entries"][0]["entry"]["source"], "edge/1");
+    let lines = desk.call(&auditor, Method::GET, "/v1/audit", &["accept: application/x-ndjson"], "").await.text;
+    assert_eq!(lines.lines().count(), 3);
+    let note = desk.get(&auditor, "/v1/log/checkpoint").await.text;
+    assert!(note.starts_with("holdpoint/") && note.contains("\n3\n"), "{note}");
+}
+
+#[tokio::test]
+async fn events_tell_what_happens_and_what_was_missed() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    let asked = asked(1, "x", "basis");
+    let path = desk.open(&edge, asked.clone()).await.header("location").to_owned();
+    let request = Request::builder().uri("/v1/events").header("authorization", format!("Bearer {alice}"));
+    let response = desk.respond(request.header("last-event-id", "0").body(Body::empty()).unwrap()).await;
+    let review = json!({"verdict": "approve", "call_digest": asked.call_digest});
+    desk.post(&alice, &format!("{path}/reviews"), review).await;
+    let mut body = response.into_body();
+    let mut text = String::new();
+    while text.matches("\n\n").count() < 3 {
+        text.push_str(std::str::from_utf8(body.frame().await.unwrap().unwrap().data_ref().unwrap()).unwrap());
+    }
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["2", "3", "4"], "{text}");
+    assert!(text.contains("\"kind\":\"approval_opened\"") && text.contains("\"status\":\"approved\""), "{text}");
+    desk.stop.send_replace(true);
+    while let Some(frame) = body.frame().await {
+        frame.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn health_and_metrics_need_no_token() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    desk.open(&edge, asked(1, "x", "basis")).await;
+    assert_eq!(desk.get("", "/livez").await.text, "ok\n");
+    assert_eq!(desk.get("", "/readyz").await.body, json!({"ready": true, "degraded": []}));
+    let metrics = desk.get("", "/metrics").await.text;
+    for line in [
+        "holdpoint_approvals{status=\"pending\"} 1",
+        "holdpoint_holds_waiting 1",
+        "holdpoint_audit_entries_total{kind=\"approval_opened\"} 1",
+        "holdpoint_commit_seconds_count 1",
+    ] {
+        assert!(metrics.contains(line), "{line} in {metrics}");
+    }
+}

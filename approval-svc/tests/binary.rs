@@ -1,0 +1,182 @@
+//! The real binary as a process of its own: what it acknowledged survives `kill -9`, and SIGTERM leaves nobody hanging.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use holdpoint_core::approval::CALL_DIGEST_TAG;
+use holdpoint_core::digest::Digest;
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_holdpoint");
+/// Tag of the digest that names a policy.
+const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
+
+/// A directory that goes with the test.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        let dir = std::env::temp_dir().join(format!("holdpoint-binary-{}", uuid::Uuid::now_v7().simple()));
+        std::fs::create_dir_all(&dir).unwrap();
+        Self(dir)
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running service; killed when it is dropped.
+struct Service {
+    child: Child,
+    url: String,
+}
+
+impl Service {
+    fn start(dir: &Path) -> Self {
+        let mut command = Command::new(BINARY);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(dir).env("RUST_LOG", "warn");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect(&line).to_owned();
+        Self { child, url }
+    }
+
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn holdpoint(args: &[&str]) -> (bool, String) {
+    let output = Command::new(BINARY).args(args).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.success(), text)
+}
+
+fn token(dir: &Path, role: &str, subject: &str) -> String {
+    let dir = dir.to_str().unwrap();
+    let mut args = vec!["token", "create", "--data-dir", dir, "--role", role, "--subject", subject];
+    args.extend(["--group", "sre", "--output", "json"]);
+    let (done, text) = holdpoint(&args);
+    assert!(done, "{text}");
+    serde_json::from_str::<Value>(text.trim()).unwrap()["token"].as_str().unwrap().to_owned()
+}
+
+/// Registers a policy and opens an approval that cites it; the approval as it was answered.
+async fn open(http: &reqwest::Client, url: &str, enforcer: &str) -> Value {
+    let canonical = "{}";
+    let snapshot_id = Digest::tagged(SNAPSHOT_TAG, canonical.as_bytes());
+    let policy = http.put(format!("{url}/v1/policies/{snapshot_id}")).bearer_auth(enforcer).body(canonical);
+    assert!(policy.send().await.unwrap().status().is_success());
+    let call_text = "{\"arguments\":{\"title\":\"a\u{202e}b\",\"n\":12345678901234567890123}}";
+    let body = json!({
+        "hold_id": "0".repeat(32), "gateway": "edge", "call_text": call_text,
+        "call_digest": Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes()),
+        "principal": {"issuer": "https://idp", "subject": "bob", "actor_type": "agent"},
+        "server": "github", "method": "tools/call", "target": "create_issue",
+        "envelope": {"topic": "job.mcp.tool", "labels": {}, "meta": {"actor_id": "bob", "actor_type": "agent"}},
+        "reasons": [{"rule_id": "writes", "text": "a person looks at writes"}],
+        "requirement": {"all_of": [{"group": "sre", "min": 1}], "decide_within_ms": 600_000, "claim_within_ms": 60_000},
+        "constraints": {"max_runtime_ms": 30_000}, "snapshot_id": snapshot_id, "basis": snapshot_id,
+    });
+    let answer = http.post(format!("{url}/v1/approvals")).bearer_auth(enforcer).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 202);
+    answer.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn pending_approval_survives_kill_9_and_is_decided_from_the_command_line() {
+    let dir = Dir::new();
+    let service = Service::start(&dir.0);
+    let edge = token(&dir.0, "enforcer", "edge");
+    let alice = token(&dir.0, "approver", "alice");
+    let http = reqwest::Client::new();
+    let opened = open(&http, &service.url, &edge).await;
+    service.signal("KILL");
+    drop(service);
+
+    let service = Service::start(&dir.0);
+    let id = opened["id"].as_str().unwrap();
+    let at = ["--server", &service.url, "--token", &alice];
+    let run = |args: &[&str]| holdpoint(&[&["approvals"], args, &at].concat());
+    let (_, listed) = run(&["list"]);
+    assert!(listed.contains(id) && listed.contains("bob wants tools/call `create_issue` on github"), "{listed}");
+    let (_, shown) = run(&["show", &id[24..]]);
+    for part in [
+        "rule         writes: a person looks at writes",
+        "\"title\": \"a\\u{202e}b\"",
+        "\"n\": 12345678901234567890123",
+    ] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let (done, text) = run(&["approve", id]);
+    assert!(done && text.contains("is approved"), "{text}");
+    let (done, text) = run(&["deny", id, "--reason", "too late"]);
+    assert!(!done && text.contains("the approval is approved already"), "{text}");
+    let state: Value = http
+        .get(format!("{}/v1/approvals/{id}", service.url))
+        .bearer_auth(&edge)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(state["status"], "approved");
+    let (whole, text) = holdpoint(&["audit", "verify", "--data-dir", dir.0.to_str().unwrap()]);
+    assert!(whole && text.contains("the record is whole"), "{text}");
+}
+
+#[tokio::test]
+async fn sigterm_answers_long_polls_at_once() {
+    let dir = Dir::new();
+    let mut service = Service::start(&dir.0);
+    let edge = token(&dir.0, "enforcer", "edge");
+    // HTTP/2 with prior knowledge, as gateways come.
+    let http = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let opened = open(&http, &service.url, &edge).await;
+    let path = format!("{}/v1/approvals/{}", service.url, opened["id"].as_str().unwrap());
+    let poll = tokio::spawn(http.get(path).bearer_auth(&edge).header("prefer", "wait=60").send());
+    // The poll must be there before the signal; there is nothing outside that could tell when.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let started = Instant::now();
+    service.signal("TERM");
+    let answer: Value = poll.await.unwrap().unwrap().json().await.unwrap();
+    assert_eq!(answer["status"], "pending");
+    assert!(service.child.wait().unwrap().success());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[test]
+fn address_that_others_can_reach_is_refused_until_asked_for() {
+    let dir = Dir::new();
+    let (done, text) = holdpoint(&["serve", "--listen", "0.0.0.0:0", "--data-dir", dir.0.to_str().unwrap()]);
+    assert!(!done && text.contains("--insecure-listen"), "{text}");
+}
+
+#[test]
+fn policy_check_tells_every_problem_or_the_snapshot_id() {
+    let dir = Dir::new();
+    let file = dir.0.join("policy.yaml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        holdpoint(&["policy", "check", file.to_str().unwrap()])
+    };
+    let (good, text) = check("version: \"2026-01-27\"\nrules: []\n");
+    assert!(good && text.contains("snapshot sha256:"), "{text}");
+    let (good, text) = check("version: \"2026-01-27\"\nrulez: []\ndefault_decision: maybe\n");
+    assert!(!good && text.contains("rulez") && text.contains("maybe"), "{text}");
+}
