@@ -122,11 +122,10 @@ fn labels(base: &[Reading]) -> BTreeMap<String, String> {
 }
 
 fn meta(base: &[Reading], call: &Call) -> Meta {
-    let capability = base.first().and_then(|first| first.capability.clone());
+    let capability = base.first().and_then(|first| first.capability.as_ref());
+    let agreed = base.iter().all(|reading| reading.capability.as_ref() == capability);
     Meta {
-        capability: capability.filter(|_| {
-            base.iter().all(|reading| reading.capability == base.first().and_then(|first| first.capability.clone()))
-        }),
+        capability: capability.filter(|_| agreed).cloned(),
         risk_tags: base.iter().flat_map(|reading| reading.risk_tags.iter().cloned()).collect(),
         requires: base.iter().flat_map(|reading| reading.requires.iter().cloned()).collect(),
         actor_id: call.principal.subject.clone(),
