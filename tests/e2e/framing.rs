@@ -5,8 +5,10 @@ use std::time::Duration;
 use holdpoint_tests::client::{HttpCall, send_raw, tools_call};
 use holdpoint_tests::stack::Stack;
 
-const DENIED: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete_project","arguments":{}}}"#;
-const ALLOWED: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","arguments":{}}}"#;
+const DENIED: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"delete_project","arguments":{}}}"#;
+const ALLOWED: &str =
+    r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","arguments":{}}}"#;
 
 #[tokio::test]
 async fn trailers_end_a_body_and_smuggle_nothing_past_the_judgement() -> anyhow::Result<()> {
@@ -28,7 +30,8 @@ async fn body_in_one_byte_pieces_is_judged_whole() -> anyhow::Result<()> {
     let stack = Stack::builder().start().await?;
     let token = stack.agent("agent-7")?;
     for (body, reaches) in [(DENIED, 0), (ALLOWED, 1)] {
-        let answer = HttpCall::post(body).bearer(&token).in_pieces(1, Duration::from_millis(1)).send(stack.port()).await?;
+        let answer =
+            HttpCall::post(body).bearer(&token).in_pieces(1, Duration::from_millis(1)).send(stack.port()).await?;
         assert_eq!(answer.status, 200);
         assert_eq!(stack.upstream.count(), reaches);
     }

@@ -187,7 +187,8 @@ async fn approved_calls_beyond_the_concurrency_limit_run_one_at_a_time() -> anyh
 
 #[tokio::test]
 async fn agent_is_told_when_its_call_ran_out_of_time() -> anyhow::Result<()> {
-    let policy = holdpoint_tests::filter_document::quickstart_policy()?.replace("max_runtime_ms: 30000", "max_runtime_ms: 1000");
+    let policy =
+        holdpoint_tests::filter_document::quickstart_policy()?.replace("max_runtime_ms: 30000", "max_runtime_ms: 1000");
     let stack = Stack::builder().policy(&policy).start().await?;
     stack.upstream.answer_with(|message| (Duration::from_secs(20), Answer::tool_result(message, "late")));
     let bob = Person::approver(&stack.service, "bob", &["sre"])?;

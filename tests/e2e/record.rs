@@ -6,7 +6,11 @@ use holdpoint_tests::stack::Stack;
 use serde_json::Value;
 
 fn kinds_of<'a>(record: &'a [Value], approval_id: &Value) -> Vec<&'a str> {
-    record.iter().filter(|entry| entry["approval_id"] == *approval_id).filter_map(|entry| entry["kind"].as_str()).collect()
+    record
+        .iter()
+        .filter(|entry| entry["approval_id"] == *approval_id)
+        .filter_map(|entry| entry["kind"].as_str())
+        .collect()
 }
 
 #[tokio::test]
@@ -40,12 +44,16 @@ async fn approval_on_the_command_line_leaves_a_whole_and_verifiable_chain() -> a
     let record = auditor.record().await?;
     let kinds = kinds_of(&record, &Value::String(id));
     let at = |kind: &str| kinds.iter().position(|one| *one == kind).unwrap_or_else(|| panic!("{kind} in {kinds:?}"));
-    assert!(at("approval_opened") < at("review") && at("review") < at("claim") && at("claim") < at("outcome"), "{kinds:?}");
+    assert!(
+        at("approval_opened") < at("review") && at("review") < at("claim") && at("claim") < at("outcome"),
+        "{kinds:?}"
+    );
     let outcome = record.iter().find(|entry| entry["kind"] == "outcome").expect("the outcome");
     assert_eq!(outcome["outcome"], "committed");
 
     let data_dir = stack.service.data_dir();
-    let verified = stack.service.cli(&["audit".as_ref(), "verify".as_ref(), "--data-dir".as_ref(), data_dir.as_os_str()])?;
+    let verified =
+        stack.service.cli(&["audit".as_ref(), "verify".as_ref(), "--data-dir".as_ref(), data_dir.as_os_str()])?;
     assert!(!verified.is_empty());
     Ok(())
 }

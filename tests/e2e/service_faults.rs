@@ -48,8 +48,10 @@ async fn answer_that_the_service_did_not_sign_runs_nothing() -> anyhow::Result<(
     let mallory = Upstream::start().await?;
     mallory.answer_with(impostor::approve_everything);
     let port = mallory.port();
-    let stack =
-        Stack::builder().envoy(move |config| config.cluster_port(APPROVAL_CLUSTER, port).expect("the cluster")).start().await?;
+    let stack = Stack::builder()
+        .envoy(move |config| config.cluster_port(APPROVAL_CLUSTER, port).expect("the cluster"))
+        .start()
+        .await?;
     let answer = tools_call("create_issue", r#"{"title":"x"}"#, &stack.agent("agent-7")?).send(stack.port()).await?;
     assert_eq!(answer.json()["result"]["isError"], true, "{}", answer.text());
     assert!(mallory.received().iter().any(|message| message.path.ends_with("/claim")), "it got as far as the claim");

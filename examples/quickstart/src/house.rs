@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::envoy::Envoy;
 use holdpoint_tests::envoy_config::{APPROVAL_CLUSTER, EnvoyConfig, UPSTREAM_CLUSTER};
@@ -13,36 +13,36 @@ use holdpoint_tests::{ports, wasm};
 use quickstart::mcp_server::McpServer;
 
 /// The agent of the story.
-pub const AGENT: &str = "agent-7";
+pub(crate) const AGENT: &str = "agent-7";
 
 /// The approver of the story.
-pub const APPROVER: &str = "bob";
+pub(crate) const APPROVER: &str = "bob";
 
 /// The loopback ports to use; 0 lets the system choose.
 #[derive(Clone, Copy)]
-pub struct Ports {
-    pub gateway: u16,
-    pub admin: u16,
-    pub service: u16,
-    pub server: u16,
+pub(crate) struct Ports {
+    pub(crate) gateway: u16,
+    pub(crate) admin: u16,
+    pub(crate) service: u16,
+    pub(crate) server: u16,
 }
 
 /// A running demo. Everything in it ends when it is dropped.
-pub struct House {
-    pub envoy: Envoy,
-    pub service: Service,
-    pub server: McpServer,
-    pub idp: Idp,
-    pub document: FilterDocument,
-    pub approver: Person,
-    pub auditor: Person,
+pub(crate) struct House {
+    pub(crate) envoy: Envoy,
+    pub(crate) service: Service,
+    pub(crate) server: McpServer,
+    pub(crate) idp: Idp,
+    pub(crate) document: FilterDocument,
+    pub(crate) approver: Person,
+    pub(crate) auditor: Person,
     /// The approver's own token, for the terminal.
-    pub approver_token: String,
+    pub(crate) approver_token: String,
 }
 
 impl House {
     /// Starts all parts and says so, a line each.
-    pub async fn start(mut wanted: Ports) -> anyhow::Result<Self> {
+    pub(crate) async fn start(mut wanted: Ports) -> anyhow::Result<Self> {
         check_free(&wanted)?;
         if wanted.service == 0 {
             wanted.service = ports::free()?;
@@ -77,12 +77,12 @@ impl House {
     }
 
     /// The agent's token, as its identity provider would give it.
-    pub fn agent_token(&self) -> anyhow::Result<String> {
+    pub(crate) fn agent_token(&self) -> anyhow::Result<String> {
         self.idp.token(AGENT, &["dev"])
     }
 
     /// A second gateway in front of the same server, whose approval cluster leads to `approval_port` instead.
-    pub async fn gateway_with_other_approvals(&self, approval_port: u16) -> anyhow::Result<Envoy> {
+    pub(crate) async fn gateway_with_other_approvals(&self, approval_port: u16) -> anyhow::Result<Envoy> {
         let mut config = gateway(&self.idp, &self.service, &self.document, wasm::module()?)?;
         config.cluster_port(APPROVAL_CLUSTER, approval_port)?;
         config.cluster_port(UPSTREAM_CLUSTER, self.server.port())?;
@@ -123,5 +123,8 @@ fn check_free(wanted: &Ports) -> anyhow::Result<()> {
             taken.push(format!("port {port} is taken (choose another with `{option}`, or 0 for any)"));
         }
     }
-    if taken.is_empty() { Ok(()) } else { bail!("{}", taken.join("; ")) }.context("some ports are not free")
+    if !taken.is_empty() {
+        bail!("{}", taken.join("; "));
+    }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use holdpoint_tests::client::{HttpAnswer, tools_call_modern};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::mpsc;
 
 use crate::house::{APPROVER, House};
 
@@ -15,13 +15,13 @@ const HELP: &str = "\
   r  show the record         v  verify the record         ?  this help        q  quit";
 
 /// Reads commands until the end of input or `q`.
-pub async fn run(house: House) -> anyhow::Result<()> {
+pub(crate) async fn run(house: House) -> anyhow::Result<()> {
     introduce(&house)?;
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let mut lines = lines_of_stdin();
     let mut issues = 0;
     loop {
         eprint!("> ");
-        let Some(line) = lines.next_line().await? else { return Ok(()) };
+        let Some(line) = lines.recv().await else { return Ok(()) };
         let (command, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         let done = match command {
             "" => Ok(()),
@@ -46,6 +46,20 @@ pub async fn run(house: House) -> anyhow::Result<()> {
             println!("  {error:#}");
         }
     }
+}
+
+/// Standard input, line by line. A thread of its own, because a read of the terminal cannot be interrupted and must not
+/// keep the program from ending.
+fn lines_of_stdin() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(16);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
 }
 
 fn introduce(house: &House) -> anyhow::Result<()> {

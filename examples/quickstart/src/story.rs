@@ -16,7 +16,7 @@ use crate::house::{AGENT, APPROVER, House};
 const ARGUMENTS: &str = r#"{ "project":"site", "title" : "Fix \u00fcber build" }"#;
 
 /// Plays the story. Fails with the first step that was not seen.
-pub async fn play(mut house: House) -> anyhow::Result<()> {
+pub(crate) async fn play(mut house: House) -> anyhow::Result<()> {
     println!();
     let began = Instant::now();
     step("a read runs at once", read_runs(&house).await)?;
@@ -150,7 +150,8 @@ async fn service_killed(house: &mut House) -> anyhow::Result<String> {
 }
 
 async fn record_verifies(house: &House) -> anyhow::Result<String> {
-    let wanted: [(&str, fn(&Value) -> bool); 8] = [
+    type Matches = fn(&Value) -> bool;
+    let wanted: [(&str, Matches); 8] = [
         ("the allowed read", |entry| entry["kind"] == "decision" && entry["verdict"] == "allow"),
         ("the forbidden call", |entry| entry["kind"] == "decision" && entry["rule_ids"][0] == "admin-never"),
         ("the refused bodies and callers", |entry| entry["kind"] == "refusal"),

@@ -127,7 +127,7 @@ impl StateAnswer {
     /// Reads an answer to open or poll; a state of another call than `call_digest` counts as unusable.
     pub(super) fn read(answer: &CalloutAnswer, call_digest: Digest) -> Self {
         match answer.status {
-            Some(200 | 201 | 202) => match serde_json::from_slice::<ApprovalState>(&answer.body) {
+            Some(200..=202) => match serde_json::from_slice::<ApprovalState>(&answer.body) {
                 Ok(state) if state.schema == APPROVAL_SCHEMA && state.call_digest == call_digest => {
                     Self::State(Box::new(state))
                 }
@@ -149,7 +149,7 @@ impl ClaimAnswer {
     /// Reads an answer to a claim. The signature is checked later, by `approval::verify`.
     pub(super) fn read(answer: &CalloutAnswer) -> Self {
         match answer.status {
-            Some(200 | 201) => serde_json::from_slice(&answer.body).map_or(Self::Unusable, Self::Signed),
+            Some(200..=201) => serde_json::from_slice(&answer.body).map_or(Self::Unusable, Self::Signed),
             Some(404 | 409 | 410) if problem(409, answer).is_some() => Self::Gone,
             Some(status) => problem(status, answer).map_or(Self::Unusable, Self::Refused),
             None => Self::Unusable,

@@ -275,7 +275,7 @@ impl Exchange {
                     self.on_state(*hold, read, around)
                 }
                 Step::Registering { ask } if ask == answered => match answer.status {
-                    Some(200 | 201 | 204) => self.reopen(*hold, around),
+                    Some(200..=204) => self.reopen(*hold, around),
                     Some(_) | None => hold.retry(Retry::Open, around),
                 },
                 Step::Claiming { ask, .. } if ask == answered => {
