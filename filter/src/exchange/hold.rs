@@ -149,7 +149,7 @@ impl Hold {
     }
 
     /// Seals the call under the policy in force now, when that is another one. An error ends the hold.
-    fn reseal(mut self, current: &Rc<FilterConfig>) -> Result<Self, (Seat, String)> {
+    fn reseal(mut self, current: &Rc<FilterConfig>) -> Result<Self, (Box<Seat>, String)> {
         if Rc::ptr_eq(&self.seat.config, current) {
             return Ok(self);
         }
@@ -159,7 +159,7 @@ impl Hold {
                 self.judged.envelope = envelope;
                 Ok(self)
             }
-            Err((_, error)) => Err((self.seat, error.to_string())),
+            Err((_, error)) => Err((Box::new(self.seat), error.to_string())),
         }
     }
 

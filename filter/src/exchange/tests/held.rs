@@ -43,7 +43,8 @@ fn an_approved_call_runs_once_the_signed_claim_is_verified_and_under_its_constra
 
 #[test]
 fn only_a_claim_signed_for_this_hold_lets_anything_run() {
-    let tampered: [(&str, fn(&mut Claim)); 6] = [
+    type Tamper = fn(&mut Claim);
+    let tampered: [(&str, Tamper); 6] = [
         ("approval", |claim| claim.approval_id = "appr-2".to_owned()),
         ("hold", |claim| claim.hold_id = "another".to_owned()),
         ("nonce", |claim| claim.nonce = "old".to_owned()),
