@@ -7,6 +7,9 @@ use crate::ledger::Ledger;
 use crate::store::row::PolicyRow;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 
+#[cfg(test)]
+mod tests;
+
 /// Tag of the digest that names a policy, as `PolicySnapshot::id` has it.
 const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
 
