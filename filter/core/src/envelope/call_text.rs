@@ -5,13 +5,19 @@ use std::collections::BTreeSet;
 use super::Call;
 use crate::json::canonical::{self, ObjectWriter};
 
-/// Parts of `params` that do not change what a call does: transport, and the rounds of one call.
-const LEFT_OUT: [&str; 4] = ["_meta", "task", "requestState", "inputResponses"];
+/// Parts of `params` that do not change what a call does. `requestState` and `inputResponses` do: they are the server's
+/// own rounds with its caller, and what people did not see they have not approved.
+const LEFT_OUT: [&str; 2] = ["_meta", "task"];
+
+/// How the names of those headers begin with which a 2026-07-28 client repeats arguments; always bound, because a
+/// server may read the argument there.
+const PARAM_HEADER_PREFIX: &str = "mcp-param-";
 
 /// Canonical JSON of `{agent, headers, issuer, method, params, path, server, subject, tenant}`; absent parts are null.
 ///
-/// `headers` has every bound header: a list of its values in their order, or null when it did not come. A value that
-/// is not UTF-8 is an object `{"hex": …}`, which no text can be mistaken for.
+/// `headers` has every header that the catalogue binds, and every `mcp-param-*` that came: a list of its values in
+/// their order, or null when it did not come. A value that is not UTF-8 is an object `{"hex": …}`, which no text can
+/// be mistaken for.
 pub(super) fn write(call: &Call, server: &str, bind_headers: &BTreeSet<String>) -> String {
     let principal = &call.principal;
     let writer = ObjectWriter::new()
@@ -36,7 +42,9 @@ fn params(call: &Call) -> String {
 }
 
 fn headers(call: &Call, bind_headers: &BTreeSet<String>) -> String {
-    let each = bind_headers.iter().fold(ObjectWriter::new(), |writer, name| {
+    let came = call.headers.iter().map(|(name, _)| name).filter(|name| name.starts_with(PARAM_HEADER_PREFIX));
+    let names: BTreeSet<&String> = bind_headers.iter().chain(came).collect();
+    let each = names.into_iter().fold(ObjectWriter::new(), |writer, name| {
         let values: Vec<String> =
             call.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| header_value(value)).collect();
         let text = if values.is_empty() { "null".to_owned() } else { format!("[{}]", values.join(",")) };

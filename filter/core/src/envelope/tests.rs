@@ -132,7 +132,7 @@ fn equal_calls_share_a_digest_and_any_difference_that_matters_shows() {
     let before = with(&|_| {});
     let same: [&dyn Fn(&mut Call); 5] = [
         &params(r#"{"arguments":{"repo":"site","owner":"acme"},"name":"create_issue"}"#),
-        &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site"},"requestState":"s","_meta":{}}"#),
+        &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site"},"task":{"ttl":1},"_meta":{}}"#),
         &|call| call.principal.groups = ["more".to_owned()].into(),
         &|call| call.headers.push(("x-other".to_owned(), b"1".to_vec())),
         &|call| call.route.cluster = Some("c".to_owned()),
@@ -140,7 +140,10 @@ fn equal_calls_share_a_digest_and_any_difference_that_matters_shows() {
     for (index, change) in same.into_iter().enumerate() {
         assert_eq!(with(change), before, "{index}");
     }
-    let different: [&dyn Fn(&mut Call); 13] = [
+    let different: [&dyn Fn(&mut Call); 16] = [
+        &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site"},"requestState":"s"}"#),
+        &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site"},"inputResponses":{"a":1}}"#),
+        &|call| call.headers.push(("mcp-param-repo".to_owned(), b"other".to_vec())),
         &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"Site"}}"#),
         &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site","n":1}}"#),
         &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site","n":1.0}}"#),

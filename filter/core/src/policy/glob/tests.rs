@@ -1,3 +1,5 @@
+//! Patterns against literal names; linear time whatever the pattern.
+
 use proptest::prelude::*;
 
 use super::Glob;

@@ -1,3 +1,5 @@
+//! Numbers as text compared exactly; what exact and binary reading disagree on is unknown.
+
 use std::cmp::Ordering;
 
 use super::{Number, Truth};
