@@ -18,7 +18,7 @@ pub mod contract;
 pub mod row;
 pub mod sqlite;
 
-use row::{Approval, ApprovalFilter, CheckpointRow, ClaimRow, Due, Hold, LogEntry, PolicyRow, Review, Token};
+use row::{Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, Token};
 
 /// One atomic change of state with its audit entries.
 #[derive(Clone, Debug, Default)]
@@ -148,6 +148,8 @@ pub trait Store: Send + Sync + 'static {
     fn state<'a>(&'a self, id: &'a str) -> Read<'a, Option<ApprovalState>>;
     /// Everything about one approval.
     fn approval<'a>(&'a self, id: &'a str) -> Read<'a, Option<Approval>>;
+    /// The same with its reviews and waiting holds, all as of one moment.
+    fn dossier<'a>(&'a self, id: &'a str) -> Read<'a, Option<Dossier>>;
     /// The pending request or the unused grant for this call under this basis.
     fn open_approval(&self, call_digest: Digest, basis: Digest) -> Read<'_, Option<Approval>>;
     /// Newest first.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::quorum::Quorum;
 use super::{Approvals, ReviewVerdict, review};
 use crate::store::StoreError;
-use crate::store::row::{Approval, Review};
+use crate::store::row::{Approval, Dossier, Review};
 
 /// What an approver is shown. Contains the arguments.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,14 +86,12 @@ impl ApprovalLine {
 impl Approvals {
     /// Everything about one approval; `None` when there is no such one.
     pub async fn view(&self, id: &str) -> Result<Option<ApprovalView>, StoreError> {
-        let Some(approval) = self.store.approval(id).await? else { return Ok(None) };
-        let reviews = self.store.reviews(id).await?;
-        let holds_waiting = self.store.holds_waiting(id).await?;
-        Ok(Some(view_of(approval, &reviews, holds_waiting)))
+        Ok(self.store.dossier(id).await?.map(view_of))
     }
 }
 
-fn view_of(approval: Approval, reviews: &[Review], holds_waiting: u64) -> ApprovalView {
+fn view_of(dossier: Dossier) -> ApprovalView {
+    let Dossier { approval, reviews, holds_waiting } = dossier;
     let state = approval.state();
     let sentence = sentence(&approval);
     let asked = approval.asked;

@@ -93,6 +93,16 @@ pub struct Review {
     pub at_ms: u64,
 }
 
+/// One approval with what people said and who waits, as of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dossier {
+    pub approval: Approval,
+    /// In the order they came.
+    pub reviews: Vec<Review>,
+    /// Holds that have neither ended nor claimed.
+    pub holds_waiting: u64,
+}
+
 /// The single use of a grant, with the answer that was signed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRow {

@@ -14,7 +14,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::row::{Approval, ApprovalFilter, CheckpointRow, ClaimRow, Due, Hold, LogEntry, PolicyRow, Review, Token};
+use super::row::{
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, Token,
+};
 use super::{Change, CommitError, Head, Read, Store, StoreError};
 
 mod append;
@@ -133,6 +135,10 @@ impl Store for SqliteStore {
 
     fn approval<'a>(&'a self, id: &'a str) -> Read<'a, Option<Approval>> {
         reads::approval(&self.readers, id).boxed()
+    }
+
+    fn dossier<'a>(&'a self, id: &'a str) -> Read<'a, Option<Dossier>> {
+        reads::dossier(&self.readers, id).boxed()
     }
 
     fn open_approval(&self, call_digest: Digest, basis: Digest) -> Read<'_, Option<Approval>> {

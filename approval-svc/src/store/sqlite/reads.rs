@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus};
 use holdpoint_core::digest::Digest;
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
 use super::append::read_head;
 use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, word};
 use crate::store::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Due, DueCause, Hold, LogEntry, PolicyRow, Review, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review, Token,
 };
 use crate::store::{Head, StoreError};
 
@@ -38,7 +38,16 @@ pub(super) async fn state(readers: &SqlitePool, id: &str) -> Answer<Option<Appro
     .transpose()
 }
 
-pub(super) async fn approval(readers: &SqlitePool, id: &str) -> Answer<Option<Approval>> {
+/// The three reads of a dossier in one read transaction, so that no write falls between them.
+pub(super) async fn dossier(readers: &SqlitePool, id: &str) -> Answer<Option<Dossier>> {
+    let mut snapshot = readers.begin().await?;
+    let Some(approval) = approval(&mut *snapshot, id).await? else { return Ok(None) };
+    let reviews = reviews(&mut *snapshot, id).await?;
+    let holds_waiting = holds_waiting(&mut *snapshot, id).await?;
+    Ok(Some(Dossier { approval, reviews, holds_waiting }))
+}
+
+pub(super) async fn approval(readers: impl SqliteExecutor<'_>, id: &str) -> Answer<Option<Approval>> {
     let row = sqlx::query("SELECT * FROM approvals WHERE id = $1").bind(id).fetch_optional(readers).await?;
     row.as_ref().map(approval_of).transpose()
 }
@@ -112,7 +121,7 @@ pub(super) async fn due(readers: &SqlitePool, now_ms: u64, rows_max: u32) -> Ans
     rows.iter().map(due_of).collect()
 }
 
-pub(super) async fn reviews(readers: &SqlitePool, approval_id: &str) -> Answer<Vec<Review>> {
+pub(super) async fn reviews(readers: impl SqliteExecutor<'_>, approval_id: &str) -> Answer<Vec<Review>> {
     let rows = sqlx::query("SELECT * FROM reviews WHERE approval_id = $1 ORDER BY at_ms, issuer, subject")
         .bind(approval_id)
         .fetch_all(readers)
@@ -145,7 +154,7 @@ pub(super) async fn hold(readers: &SqlitePool, hold_id: &str) -> Answer<Option<H
     .transpose()
 }
 
-pub(super) async fn holds_waiting(readers: &SqlitePool, approval_id: &str) -> Answer<u64> {
+pub(super) async fn holds_waiting(readers: impl SqliteExecutor<'_>, approval_id: &str) -> Answer<u64> {
     let row = sqlx::query(
         "SELECT count(*) FROM holds WHERE approval_id = $1 AND ended_at_ms IS NULL \
          AND hold_id NOT IN (SELECT hold_id FROM claims WHERE approval_id = $1)",
