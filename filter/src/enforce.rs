@@ -66,7 +66,7 @@ const APPROVED_HEADERS: &[&str] = &[
 /// The edits that make a request obey its constraints.
 ///
 /// `names` are the request's header names. Headers with which a client could steer Envoy's retries and timeouts are
-/// removed from every governed call. With `approved`, only [`APPROVED_HEADERS`], MCP's own and `bound` pass (so no
+/// removed from every governed call. With `approved`, only `APPROVED_HEADERS`, MCP's own and `bound` pass (so no
 /// `accept-encoding` either: the answer of an approved call must be readable to tell its outcome).
 pub fn header_edits<'a>(
     names: impl Iterator<Item = &'a str>,
