@@ -1,5 +1,7 @@
 //! `cargo demo`: starts the service, Envoy with the filter and a real MCP server, and shows the whole story.
 
+use std::process::ExitCode;
+
 use anyhow::Context;
 use clap::Parser;
 
@@ -38,7 +40,7 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ports = Ports {
         gateway: arguments.gateway_port,
@@ -46,15 +48,21 @@ async fn main() -> anyhow::Result<()> {
         service: arguments.service_port,
         server: arguments.server_port,
     };
-    let house = House::start(ports).await.context("the demo could not start")?;
     // An interrupt ends the story, and dropping the house ends everything it started.
-    tokio::select! {
-        told = async {
-            if arguments.once { story::play(house).await } else { interactive::run(house).await }
-        } => told,
-        interrupted = tokio::signal::ctrl_c() => {
-            eprintln!("\nstopped");
-            Ok(interrupted?)
+    let told = tokio::select! {
+        told = tell(ports, arguments.once) => told,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).map(|()| eprintln!("\nstopped")),
+    };
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+async fn tell(ports: Ports, once: bool) -> anyhow::Result<()> {
+    let house = House::start(ports).await.context("the demo could not start")?;
+    if once { story::play(house).await } else { interactive::run(house).await }
 }
