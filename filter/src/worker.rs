@@ -3,7 +3,7 @@
 //! Serves steps 2, 8 and 12. One worker is one VM: it shares no memory with its siblings. Free of host calls.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
 use holdpoint_core::digest::{self, Digest};
@@ -79,6 +79,8 @@ pub struct Worker {
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
+    /// Plugins whose request bodies have been seen to arrive while their headers were held.
+    bodies_arrive: BTreeSet<String>,
     deadlines: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
@@ -87,7 +89,15 @@ impl Worker {
     pub fn new(seed: [u8; 32], gateway: String) -> Self {
         let mut ids = Ids::new(seed);
         let audit = AuditBuffer::new(format!("{gateway}/{}", ids.next_id()));
-        Self { ids, room: HoldRoom::default(), audit, gateway, in_force: BTreeMap::new(), deadlines: BinaryHeap::new() }
+        Self {
+            ids,
+            room: HoldRoom::default(),
+            audit,
+            gateway,
+            in_force: BTreeMap::new(),
+            bodies_arrive: BTreeSet::new(),
+            deadlines: BinaryHeap::new(),
+        }
     }
 
     /// Puts a configuration in force for the plugin of that name; calls already held are judged by it at release.
@@ -103,6 +113,18 @@ impl Worker {
     /// Every configuration in force, one for each plugin name.
     pub fn all_in_force(&self) -> impl Iterator<Item = &Rc<FilterConfig>> {
         self.in_force.values()
+    }
+
+    /// Notes that Envoy hands this plugin bodies while it holds the headers: the setting that makes it do so is there.
+    pub fn note_body(&mut self, plugin: &str) {
+        if !self.bodies_arrive.contains(plugin) {
+            self.bodies_arrive.insert(plugin.to_owned());
+        }
+    }
+
+    /// Whether [`Worker::note_body`] was called for the plugin.
+    pub fn bodies_arrive(&self, plugin: &str) -> bool {
+        self.bodies_arrive.contains(plugin)
     }
 
     /// Asks for a wake-up of `exchange` at `at_ms`. Wake-ups cannot be taken back: an exchange ignores one it no

@@ -63,8 +63,13 @@ impl Exchange {
             return (Phase::Ended, vec![HostCommand::Reply(refusal::method_not_allowed())]);
         }
         let waiting = AwaitingBody { head, principal, began_at_ms: around.now_ms, saw_body: false };
-        let wake_at_ms = around.now_ms.saturating_add(self.config.limits.body_wait_ms);
-        (Phase::AwaitingBody(Box::new(waiting)), vec![HostCommand::Pause, HostCommand::WakeAt(wake_at_ms)])
+        let mut commands = vec![HostCommand::Pause];
+        // Only until the first body proves that Envoy delivers them: afterwards a slow body is Envoy's
+        // `request_timeout`'s matter, and a wake-up for every request would cost more than judging it.
+        if !around.worker.bodies_arrive(&self.plugin) {
+            commands.push(HostCommand::WakeAt(around.now_ms.saturating_add(self.config.limits.body_wait_ms)));
+        }
+        (Phase::AwaitingBody(Box::new(waiting)), commands)
     }
 
     pub(super) fn on_part(
@@ -74,6 +79,7 @@ impl Exchange {
         around: &mut Surroundings<'_>,
     ) -> (Phase, Vec<HostCommand>) {
         waiting.saw_body = true;
+        around.worker.note_body(&self.plugin);
         if buffered_bytes > self.config.limits.body_bytes_max {
             return self.too_large(&waiting, around);
         }
@@ -101,6 +107,10 @@ impl Exchange {
         around: &mut Surroundings<'_>,
     ) -> (Phase, Vec<HostCommand>) {
         let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        // A request without a body ends with its headers, and proves nothing.
+        if body_bytes > 0 {
+            around.worker.note_body(&self.plugin);
+        }
         if body_bytes > self.config.limits.body_bytes_max {
             return self.too_large(&waiting, around);
         }

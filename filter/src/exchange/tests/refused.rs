@@ -74,6 +74,17 @@ fn a_body_that_never_arrives_names_the_missing_setting() {
 }
 
 #[test]
+fn once_bodies_arrive_no_request_is_woken_to_look_for_its_own() {
+    let mut bench = Bench::new();
+    let wakes = |did: &Did| did.0.iter().any(|command| matches!(command, HostCommand::WakeAt(_)));
+    let mut first = bench.exchange();
+    assert!(wakes(&bench.give(&mut first, HostEvent::RequestHead(head("alice", &[])))));
+    bench.give(&mut first, HostEvent::RequestComplete { body: call("list_issues").into_bytes() });
+    let mut second = bench.exchange();
+    assert!(!wakes(&bench.give(&mut second, HostEvent::RequestHead(head("alice", &[])))));
+}
+
+#[test]
 fn a_refused_notification_is_dropped_without_an_answer() {
     let mut bench = Bench::new();
     let mut exchange = bench.exchange();
