@@ -104,8 +104,9 @@ impl Approvals {
         }
         let same_basis = approval.asked.basis == asked.basis;
         match approval.status {
-            // Another hold used the grant, or the policy changed: this call needs a request of its own.
-            ApprovalStatus::Consumed | ApprovalStatus::Superseded => Ok(Before::Fresh(None)),
+            // Another hold used the grant, its clock ran out while this call waited for a free slot, or the policy
+            // changed: this call needs a request of its own.
+            ApprovalStatus::Consumed | ApprovalStatus::Lapsed | ApprovalStatus::Superseded => Ok(Before::Fresh(None)),
             ApprovalStatus::Pending if !same_basis => {
                 let alone = self.store.holds_waiting(&approval.id).await? <= 1;
                 Ok(Before::Fresh(alone.then(|| Box::new(approval))))
@@ -115,7 +116,6 @@ impl Approvals {
             | ApprovalStatus::Denied
             | ApprovalStatus::Expired
             | ApprovalStatus::Withdrawn
-            | ApprovalStatus::Lapsed
             | ApprovalStatus::Revoked
                 if same_basis =>
             {
@@ -126,7 +126,6 @@ impl Approvals {
             | ApprovalStatus::Denied
             | ApprovalStatus::Expired
             | ApprovalStatus::Withdrawn
-            | ApprovalStatus::Lapsed
             | ApprovalStatus::Revoked => Ok(Before::Fresh(None)),
         }
     }

@@ -328,6 +328,8 @@ async fn clocks_run_out_into_expired_and_lapsed() {
     assert_eq!(desk.status(&undecided.id).await, ApprovalStatus::Expired);
     assert_eq!(desk.status(&unused.id).await, ApprovalStatus::Lapsed);
     assert!(matches!(desk.claim(&unused.id, 2, 9, "basis").await, Err(ClaimError::Gone(ApprovalStatus::Lapsed))));
+    let anew = desk.open(2, "y").await.unwrap();
+    assert_eq!(anew.status, ApprovalStatus::Pending, "a call that still waits asks anew");
 }
 
 #[tokio::test]
