@@ -34,9 +34,15 @@ thread_local! {
     /// What this VM keeps. Several root contexts share it while a configuration is replaced.
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
     /// Every live exchange by its context id.
-    static EXCHANGES: RefCell<BTreeMap<u32, Weak<RefCell<Exchange>>>> = const { RefCell::new(BTreeMap::new()) };
+    static EXCHANGES: RefCell<BTreeMap<u32, Live>> = const { RefCell::new(BTreeMap::new()) };
     /// Callouts in flight: token → (context id, ask).
     static CALLOUTS: RefCell<BTreeMap<u32, Waiting>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// A live exchange, and the token of the callout it waits for.
+struct Live {
+    exchange: Weak<RefCell<Exchange>>,
+    waits_for: Option<u32>,
 }
 
 /// Who waits for a callout.
@@ -121,7 +127,8 @@ impl RootContext for Root {
             .as_ref()
             .map(|config| Rc::new(RefCell::new(Exchange::new(Rc::clone(&self.plugin), Rc::clone(config)))));
         if let Some(exchange) = &exchange {
-            EXCHANGES.with_borrow_mut(|all| all.insert(context_id, Rc::downgrade(exchange)));
+            let live = Live { exchange: Rc::downgrade(exchange), waits_for: None };
+            EXCHANGES.with_borrow_mut(|all| all.insert(context_id, live));
         }
         Some(Box::new(Http { context_id, exchange }))
     }
@@ -218,7 +225,11 @@ impl HttpContext for Http {
         if self.exchange.is_some() {
             self.deliver(HostEvent::Closed);
         }
-        EXCHANGES.with_borrow_mut(|all| all.remove(&self.context_id));
+        let live = EXCHANGES.with_borrow_mut(|all| all.remove(&self.context_id));
+        // The SDK drops the answer of a context that is gone: nobody else would forget the token.
+        if let Some(token) = live.and_then(|live| live.waits_for) {
+            CALLOUTS.with_borrow_mut(|all| all.remove(&token));
+        }
     }
 }
 
@@ -245,7 +256,7 @@ fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent) -> Vec<HostCommand
 
 /// Hands an event to an exchange from outside its own callbacks.
 fn deliver_detached(context_id: u32, event: HostEvent) {
-    let exchange = EXCHANGES.with_borrow(|all| all.get(&context_id).and_then(Weak::upgrade));
+    let exchange = EXCHANGES.with_borrow(|all| all.get(&context_id).and_then(|live| live.exchange.upgrade()));
     // A context that Envoy no longer knows cannot be acted on, and never runs.
     if let Some(exchange) = exchange
         && abi::set_effective_context(context_id).is_ok()
@@ -287,6 +298,11 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
                 match call_out(&callout) {
                     Some(token) => {
                         CALLOUTS.with_borrow_mut(|all| all.insert(token, Waiting::Exchange { context_id, ask }));
+                        EXCHANGES.with_borrow_mut(|all| {
+                            if let Some(live) = all.get_mut(&context_id) {
+                                live.waits_for = Some(token);
+                            }
+                        });
                     }
                     // Nothing will answer: the exchange hears so as soon as its present commands are done.
                     None => follow_up = Some(ask),

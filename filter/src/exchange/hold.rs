@@ -30,6 +30,9 @@ use crate::usage::{self, Lease, Leased};
 /// How long between two tries while the service is away.
 const RETRY_MS: u64 = 250;
 
+/// A poll answered sooner than this without news did not wait: the next one is paced like a retry.
+const POLL_MS_MIN: u64 = 100;
+
 /// How long between two looks for a free slot.
 const BUSY_RETRY_MS: u64 = 200;
 
@@ -45,6 +48,8 @@ pub(super) struct Hold {
     deadline_ms: u64,
     approval: Option<ApprovalState>,
     step: Step,
+    /// When the last poll was asked.
+    polled_at_ms: Option<u64>,
     outage_began_at_ms: Option<u64>,
     reopens: u32,
 }
@@ -109,6 +114,7 @@ impl Hold {
             deadline_ms: around.now_ms.saturating_add(hold_ms),
             approval: None,
             step: Step::Opening { ask },
+            polled_at_ms: None,
             outage_began_at_ms: None,
             reopens: 0,
         };
@@ -234,7 +240,7 @@ impl Hold {
         let running = Running::new(&seat.asked, permit.constraints(), leases, entry, around.now_ms);
         let mut commands = seat.leave_room(around);
         commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::Released), 1));
-        commands.extend(running.renewal(around.now_ms));
+        commands.extend(running.renewal());
         commands.push(HostCommand::Forward(Forward { permit, edits, route: judged.route, cluster: judged.cluster }));
         (Phase::Running(Box::new(running)), commands)
     }
@@ -354,8 +360,15 @@ impl Exchange {
         if around.now_ms >= hold.deadline_ms {
             return hold.out_of_patience(around);
         }
+        let since_poll_ms = hold.polled_at_ms.map(|polled_at_ms| around.now_ms.saturating_sub(polled_at_ms));
+        if since_poll_ms.is_some_and(|ms| ms < POLL_MS_MIN) {
+            let at_ms = around.now_ms.saturating_add(RETRY_MS);
+            hold.step = Step::Retrying { at_ms, then: Retry::Poll };
+            return hold.stay(vec![HostCommand::WakeAt(at_ms)]);
+        }
         let Some(approval) = &hold.approval else { return self.reopen(hold, around) };
         let ask = self.next_ask();
+        hold.polled_at_ms = Some(around.now_ms);
         let callout = Callout::poll(&hold.seat.config.approval, approval, hold.leg_ms(around.now_ms), ask);
         hold.step = Step::Polling { ask };
         hold.stay(vec![HostCommand::Ask(callout)])

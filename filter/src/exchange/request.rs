@@ -208,7 +208,7 @@ impl Exchange {
                         let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         let edits = judged.edits(permit.constraints(), false);
                         let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms);
-                        commands.extend(running.renewal(around.now_ms));
+                        commands.extend(running.renewal());
                         let Judged { route, cluster, .. } = judged;
                         commands.push(HostCommand::Forward(Forward { permit, edits, route, cluster }));
                         Phase::Running(Box::new(running))

@@ -17,6 +17,7 @@ pub(super) struct Running {
     max_runtime_ms: Option<u64>,
     leases: Vec<Lease>,
     entry: AuditEntry,
+    renew_at_ms: u64,
     forwarded_at_ms: u64,
     answer: Answer,
 }
@@ -43,14 +44,25 @@ impl Running {
             max_runtime_ms: constraints.max_runtime_ms,
             leases,
             entry,
+            renew_at_ms: now_ms.saturating_add(LEASE_MS / 2),
             forwarded_at_ms: now_ms,
             answer: Answer::default(),
         }
     }
 
     /// The wake-up at which leases must be renewed, if there are any.
-    pub(super) fn renewal(&self, now_ms: u64) -> Option<HostCommand> {
-        (!self.leases.is_empty()).then(|| HostCommand::WakeAt(now_ms.saturating_add(LEASE_MS / 2)))
+    pub(super) fn renewal(&self) -> Option<HostCommand> {
+        (!self.leases.is_empty()).then_some(HostCommand::WakeAt(self.renew_at_ms))
+    }
+
+    /// Renews the leases when it is time; a wake-up left over from the hold comes too early.
+    fn on_wake(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        if around.now_ms < self.renew_at_ms {
+            return Vec::new();
+        }
+        usage::renew(around.shared, &self.leases, around.now_ms);
+        self.renew_at_ms = around.now_ms.saturating_add(LEASE_MS / 2);
+        self.renewal().into_iter().collect()
     }
 
     /// Whether the answer's body must be seen to tell the outcome: that of an approved call, whose entry says
@@ -151,10 +163,7 @@ pub(super) fn on_running(
             running.answer.is_complete = true;
             vec![HostCommand::Continue]
         }
-        HostEvent::Wake => {
-            usage::renew(around.shared, &running.leases, around.now_ms);
-            running.renewal(around.now_ms).into_iter().collect()
-        }
+        HostEvent::Wake => running.on_wake(around),
         HostEvent::Closed => return (Phase::Ended, running.end(around)),
         // The callout that led here was the last one asked; what else still comes is stale.
         HostEvent::CalloutAnswered { .. }

@@ -262,3 +262,15 @@ fn a_call_that_ran_out_of_time_is_told_so_and_its_outcome_is_unknown() {
     let did = bench.give(&mut exchange, HostEvent::Closed);
     assert_eq!(did.entries()[0].outcome, Some(Outcome::Unknown));
 }
+
+#[test]
+fn a_service_that_answers_polls_without_waiting_is_not_asked_in_a_loop() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let did = bench.answer(&mut exchange, &did, 202, &state(&open, ApprovalStatus::Pending));
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Pending));
+    assert!(did.0.iter().all(|command| !matches!(command, HostCommand::Ask(_))), "{:?}", did.0);
+    let did = bench.wake_after(&mut exchange, 250);
+    assert!(did.asked().path.ends_with("/v1/approvals/appr-1"));
+}
