@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Subcommand;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus};
-use serde_json::json;
 
 use super::client::{Client, Server};
 use super::text::{indented, span, time, visible};
@@ -170,8 +169,7 @@ fn describe(view: &ApprovalView) -> String {
     }
     field("opened", &time(view.opened_at_ms));
     field("until", &time(view.state.expires_at_ms));
-    let constraints = json!(view.constraints).to_string();
-    field("runs under", if view.constraints.is_empty() { "no constraints" } else { &constraints });
+    field("runs under", &visible(&view.constraints.to_string()));
     for group in &view.requirement.all_of {
         field("needs", &format!("{} of {}", group.min, visible(&group.group)));
     }

@@ -1,10 +1,14 @@
 //! Step 6: what a decision says, as plain data, and the permit that alone lets a call through.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+#[cfg(test)]
+mod tests;
 
 /// What is to become of a call. Ordered by strictness: the greater one wins.
 ///
@@ -70,6 +74,29 @@ impl Constraints {
             max_retries: least(self.max_retries, other.max_retries),
             concurrency: self.concurrency.union(&other.concurrency).cloned().collect(),
         }
+    }
+}
+
+impl fmt::Display for Constraints {
+    /// In words, for the person who approves: `at most 30000 ms, 1 retry, 1 at a time (rule `bounded`)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        if let Some(max_runtime_ms) = self.max_runtime_ms {
+            words.push(format!("at most {max_runtime_ms} ms"));
+        }
+        match self.max_retries {
+            None => {}
+            Some(0) => words.push("no retries".to_owned()),
+            Some(1) => words.push("1 retry".to_owned()),
+            Some(retries) => words.push(format!("{retries} retries")),
+        }
+        for ConcurrencyLimit { rule_id, jobs_max } in &self.concurrency {
+            words.push(format!("{jobs_max} at a time (rule `{rule_id}`)"));
+        }
+        if words.is_empty() {
+            words.push("no constraints".to_owned());
+        }
+        f.write_str(&words.join(", "))
     }
 }
 
