@@ -38,7 +38,7 @@ pub enum HostEvent {
     /// More of the request body is buffered; `buffered_bytes` in all.
     RequestPart { buffered_bytes: u64 },
     /// The request is whole: its body ended, or trailers followed it.
-    RequestComplete { body: Vec<u8> },
+    RequestComplete { body: Vec<u8>, has_trailers: bool },
     /// The answer to the callout with this number.
     CalloutAnswered { ask: u32, answer: CalloutAnswer },
     /// A time came that a [`HostCommand::WakeAt`] named, or a later one.
@@ -161,9 +161,10 @@ impl Exchange {
             (Phase::AwaitingBody(waiting), HostEvent::RequestPart { buffered_bytes }) => {
                 self.on_part(waiting, buffered_bytes, around)
             }
-            (Phase::AwaitingBody(waiting), HostEvent::RequestComplete { body }) => {
-                self.on_complete(*waiting, body, around)
+            (Phase::AwaitingBody(waiting), HostEvent::RequestComplete { body, has_trailers }) => {
+                self.on_complete(*waiting, body, has_trailers, around)
             }
+
             (Phase::AwaitingBody(waiting), HostEvent::Wake) => self.on_body_wait_over(waiting, around),
             (Phase::Passing, HostEvent::Closed) => (Phase::Ended, Vec::new()),
             (Phase::Passing, _) => (Phase::Passing, vec![HostCommand::Continue]),

@@ -178,7 +178,7 @@ impl HttpContext for Http {
         };
         let action = self.deliver(HostEvent::RequestHead(head));
         if end_of_stream && action == Action::Pause {
-            return self.deliver(HostEvent::RequestComplete { body: Vec::new() });
+            return self.deliver(HostEvent::RequestComplete { body: Vec::new(), has_trailers: false });
         }
         action
     }
@@ -186,7 +186,7 @@ impl HttpContext for Http {
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if end_of_stream {
             let body = abi::body(abi::Body::Request).unwrap_or_default();
-            return self.deliver(HostEvent::RequestComplete { body });
+            return self.deliver(HostEvent::RequestComplete { body, has_trailers: false });
         }
         self.deliver(HostEvent::RequestPart { buffered_bytes: u64::try_from(size).unwrap_or(u64::MAX) })
     }
@@ -194,7 +194,7 @@ impl HttpContext for Http {
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         // Envoy never marks a body as ended when trailers follow: this callback ends it.
         let body = abi::body(abi::Body::Request).unwrap_or_default();
-        self.deliver(HostEvent::RequestComplete { body })
+        self.deliver(HostEvent::RequestComplete { body, has_trailers: true })
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {

@@ -22,6 +22,11 @@ async fn trailers_end_a_body_and_smuggle_nothing_past_the_judgement() -> anyhow:
     let answer = allowed.send(stack.port()).await?;
     assert_eq!(answer.json()["result"]["isError"], false, "{}", answer.text());
     assert_eq!(stack.upstream.received()[0].body, ALLOWED.as_bytes());
+    let gated = ALLOWED.replace("list_issues", "create_issue");
+    let gated = HttpCall::post(gated).bearer(&token).over_http2().with_trailers(&[("x-late", "1")]);
+    let answer = gated.send(stack.port()).await?;
+    assert!(answer.text().contains("must not carry trailers"), "{}", answer.text());
+    assert_eq!(stack.upstream.count(), 1);
     Ok(())
 }
 

@@ -104,6 +104,7 @@ impl Exchange {
         &mut self,
         waiting: AwaitingBody,
         body: Vec<u8>,
+        has_trailers: bool,
         around: &mut Surroundings<'_>,
     ) -> (Phase, Vec<HostCommand>) {
         let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
@@ -172,7 +173,8 @@ impl Exchange {
             }
         };
         let asked = asked.with_call_digest(envelope.call_digest().to_string());
-        let judged = Judged { envelope, asked, trace_id, route: head.route, cluster: head.cluster, body_bytes };
+        let judged =
+            Judged { envelope, asked, trace_id, route: head.route, cluster: head.cluster, body_bytes, has_trailers };
         self.decide(judged, around)
     }
 
@@ -215,6 +217,15 @@ impl Exchange {
                     }
                 }
             }
+            // Trailers are not part of what people are shown, and some servers read them as headers.
+            Plan::Hold if judged.has_trailers => {
+                let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+                let why = "a call that needs an approval must not carry trailers";
+                entry.detail = Some(why.to_owned());
+                commands.push(HostCommand::Record(Box::new(entry)));
+                commands.extend(refuse(&Refusal::Unsupported(why.to_owned()), &judged.asked));
+                Phase::Ended
+            }
             Plan::Hold => {
                 let ask = self.next_ask();
                 let (hold, begun) = Hold::begin(judged, decision, &self.config, ask, around);
@@ -239,6 +250,7 @@ pub(super) struct Judged {
     pub(super) route: RouteMetadata,
     pub(super) cluster: Option<String>,
     pub(super) body_bytes: u64,
+    has_trailers: bool,
 }
 
 impl Judged {

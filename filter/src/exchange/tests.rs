@@ -128,7 +128,7 @@ impl Bench {
     fn post(&mut self, exchange: &mut Exchange, body: &str) -> Did {
         let did = self.give(exchange, HostEvent::RequestHead(head("alice", &[])));
         assert!(did.pauses(), "headers are held until the body is judged");
-        self.give(exchange, HostEvent::RequestComplete { body: body.as_bytes().to_vec() })
+        self.give(exchange, HostEvent::RequestComplete { body: body.as_bytes().to_vec(), has_trailers: false })
     }
 
     /// Posts a call of `create_issue`, which the policy holds.

@@ -22,7 +22,10 @@ fn nobody_without_a_verified_identity_gets_a_body_buffered() {
     let did = bench.give(&mut exchange, HostEvent::RequestHead(head));
     assert_eq!(did.reply().status, 401);
     assert!(did.reply().headers.iter().any(|(name, _)| *name == "www-authenticate"));
-    let did = bench.give(&mut exchange, HostEvent::RequestComplete { body: call("list_issues").into_bytes() });
+    let did = bench.give(
+        &mut exchange,
+        HostEvent::RequestComplete { body: call("list_issues").into_bytes(), has_trailers: false },
+    );
     assert!(!did.forwards());
 }
 
@@ -79,7 +82,7 @@ fn once_bodies_arrive_no_request_is_woken_to_look_for_its_own() {
     let wakes = |did: &Did| did.0.iter().any(|command| matches!(command, HostCommand::WakeAt(_)));
     let mut first = bench.exchange();
     assert!(wakes(&bench.give(&mut first, HostEvent::RequestHead(head("alice", &[])))));
-    bench.give(&mut first, HostEvent::RequestComplete { body: call("list_issues").into_bytes() });
+    bench.give(&mut first, HostEvent::RequestComplete { body: call("list_issues").into_bytes(), has_trailers: false });
     let mut second = bench.exchange();
     assert!(!wakes(&bench.give(&mut second, HostEvent::RequestHead(head("alice", &[])))));
 }
@@ -100,7 +103,20 @@ fn a_server_the_catalogue_does_not_know_is_refused() {
     let mut head = head("alice", &[]);
     head.route.server = Some("unheard-of".to_owned());
     bench.give(&mut exchange, HostEvent::RequestHead(head));
-    let did = bench.give(&mut exchange, HostEvent::RequestComplete { body: call("list_issues").into_bytes() });
+    let did = bench.give(
+        &mut exchange,
+        HostEvent::RequestComplete { body: call("list_issues").into_bytes(), has_trailers: false },
+    );
     assert!(!did.forwards());
     assert!(did.tool_error().starts_with("Not run: "));
+}
+
+#[test]
+fn a_call_that_needs_an_approval_must_not_carry_trailers() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    bench.give(&mut exchange, HostEvent::RequestHead(head("alice", &[])));
+    let body = call("create_issue").into_bytes();
+    let did = bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: true });
+    assert!(did.tool_error().contains("trailers"));
 }
