@@ -1,0 +1,97 @@
+//! The calls that are sent, as the bytes of whole HTTP/1.1 messages: built once, so that sending costs nothing else.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+/// How large the body of a call is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum BodySize {
+    /// An everyday call of about 109 bytes.
+    Small,
+    /// A call with about 62 KB of small objects among its arguments.
+    Large,
+}
+
+impl BodySize {
+    /// Both, in the order of the table.
+    pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
+
+    /// Its word in the JSON report.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Large => "large",
+        }
+    }
+}
+
+const LARGE_BYTES: usize = 62_000;
+
+/// The messages of this run, with the caller's token in them.
+pub(crate) struct Calls {
+    small: Arc<[u8]>,
+    large: Arc<[u8]>,
+    denied: Arc<[u8]>,
+}
+
+impl Calls {
+    /// Calls of the bearer of `token`.
+    pub(crate) fn new(token: &str) -> Self {
+        Self {
+            small: message(&body(BodySize::Small), token),
+            large: message(&body(BodySize::Large), token),
+            denied: message(&call("delete_project", &json!({"project": "core"})), token),
+        }
+    }
+
+    /// A call that the quickstart's policy allows.
+    pub(crate) fn allowed(&self, size: BodySize) -> Arc<[u8]> {
+        Arc::clone(match size {
+            BodySize::Small => &self.small,
+            BodySize::Large => &self.large,
+        })
+    }
+
+    /// A call that the quickstart's policy denies, and so does the native variant.
+    pub(crate) fn denied(&self) -> Arc<[u8]> {
+        Arc::clone(&self.denied)
+    }
+
+    /// The size of an allowed call's body in bytes.
+    pub(crate) fn body_bytes(&self, size: BodySize) -> usize {
+        body(size).len()
+    }
+}
+
+fn body(size: BodySize) -> String {
+    match size {
+        BodySize::Small => call("list_issues", &json!({"project": "core"})),
+        BodySize::Large => {
+            let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project"), "open": true, "labels": ["bug", "ui"]});
+            let mut issues: Vec<Value> = Vec::new();
+            let mut bytes = 0;
+            while bytes < LARGE_BYTES {
+                let issue = entry(issues.len());
+                bytes += issue.to_string().len() + 1;
+                issues.push(issue);
+            }
+            call("list_issues", &json!({"project": "core", "known": issues}))
+        }
+    }
+}
+
+/// The name first, as SDKs write it: a reader that stops at the name gains from it.
+fn call(tool: &str, arguments: &Value) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#)
+}
+
+fn message(body: &str, token: &str) -> Arc<[u8]> {
+    let text = format!(
+        "POST /mcp HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         accept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-06-18\r\nuser-agent: bench-mesh\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    Arc::from(text.into_bytes())
+}

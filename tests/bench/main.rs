@@ -1,0 +1,143 @@
+//! `cargo bench-mesh`: what the filter costs a call, beside the same Envoy without it and with Envoy's own filters.
+//!
+//! Read in this order: the variants and their Envoys, the calls, the load, what the system says of a process, the
+//! samples and their ratios, the report. Three Envoys run side by side and are measured in turns, so that a slow
+//! minute of the machine slows all of them; ratios are taken within a round. It judges nothing: no time fails a run.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Parser;
+use holdpoint_tests::cargo::say;
+use holdpoint_tests::{repository, wasm};
+
+mod calls;
+mod gateways;
+mod load;
+mod process_usage;
+mod record_sink;
+mod report;
+mod samples;
+mod startup;
+#[cfg(test)]
+mod tests;
+
+use calls::{BodySize, Calls};
+use gateways::{Gateways, Variant};
+use load::Target;
+use report::Report;
+use samples::{Cell, Sample, Samples};
+
+/// How many connections call at once.
+const CONNECTIONS: [usize; 2] = [1, 16];
+
+/// How long each measurement runs before it counts, in milliseconds: connections open, caches fill.
+const WARM_UP_MS: u64 = 200;
+
+/// Measures what the Holdpoint filter costs an allowed MCP call.
+///
+/// Envoy with one worker, an upstream that costs nothing, and three variants in turns: no filter, the Holdpoint filter
+/// with the quickstart's policy, and Envoy's own mcp and RBAC filters. A Markdown table goes to standard output,
+/// every number to target/bench/mesh.json, progress to standard error.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo bench-mesh",
+    after_help = "Examples:\n  \
+        cargo bench-mesh                            about 3 minutes\n  \
+        cargo bench-mesh --quick                    a look, about 20 seconds\n  \
+        cargo bench-mesh --rounds 15 --seconds 2    steadier medians\n  \
+        ENVOY=/opt/envoy cargo bench-mesh           another Envoy"
+)]
+struct Settings {
+    /// How often every combination is measured; the table shows medians over the rounds
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// How long one measurement runs
+    #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
+    seconds: f64,
+    /// Two rounds of 0.3 seconds: whether it works, not how fast it is
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=600.0).contains(&seconds) => Ok(seconds),
+        Ok(_) | Err(_) => Err("give seconds between 0.1 and 600".to_owned()),
+    }
+}
+
+// One thread: the load must leave the other core to Envoy.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let mut settings = Settings::parse();
+    if settings.quick {
+        settings.rounds = 2;
+        settings.seconds = 0.3;
+    }
+    let module = wasm::module()?;
+    let module_bytes = fs::metadata(module)?.len();
+
+    say("measuring how long Envoy takes to load its configuration");
+    let load_ms = startup::load_ms(if settings.quick { 1 } else { 5 })?;
+
+    say("starting one Envoy per variant");
+    let gateways = Gateways::start().await?;
+    let calls = Calls::new(&gateways.token);
+    gateways.prove(&calls).await?;
+    let rss_idle_bytes = gateways.rss_bytes();
+
+    let samples = measure(&settings, &gateways, &calls).await?;
+
+    let report = Report {
+        rounds: settings.rounds,
+        seconds: settings.seconds,
+        machine: report::machine()?,
+        module_bytes,
+        load_ms,
+        rss_idle_bytes,
+        rss_loaded_bytes: gateways.rss_bytes(),
+        audit_lost: gateways.audit_lost().await?,
+        body_bytes: BodySize::ALL.map(|size| (size, calls.body_bytes(size))).into(),
+        samples,
+    };
+    let dir = repository::target_dir().join("bench");
+    fs::create_dir_all(&dir)?;
+    let path = dir.join("mesh.json");
+    fs::write(&path, serde_json::to_string_pretty(&report.json())? + "\n")
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    say(&format!("every number is in {}", path.display()));
+    print!("{}", report.markdown());
+    Ok(())
+}
+
+/// Every combination once per round, the variants of one combination right after each other, each round another first.
+async fn measure(settings: &Settings, gateways: &Gateways, calls: &Calls) -> anyhow::Result<Samples> {
+    let window = Duration::from_secs_f64(settings.seconds);
+    let warm_up = Duration::from_millis(WARM_UP_MS);
+    let mut samples = Samples::default();
+    for round in 0..settings.rounds {
+        let began = Instant::now();
+        for size in BodySize::ALL {
+            for connections in CONNECTIONS {
+                for variant in Variant::in_turn(round) {
+                    let envoy = gateways.envoy(variant);
+                    let target = Target { port: envoy.port(), message: calls.allowed(size) };
+                    load::run(&target, connections, warm_up).await?;
+                    let envoy_ns = process_usage::cpu_ns(envoy.pid());
+                    let own_ns = process_usage::own_thread_cpu_ns();
+                    let load = load::run(&target, connections, window).await?;
+                    let sample = Sample::new(
+                        &load,
+                        process_usage::since(envoy_ns, process_usage::cpu_ns(envoy.pid())),
+                        process_usage::since(own_ns, process_usage::own_thread_cpu_ns()),
+                    );
+                    samples.add(Cell { size, connections, variant }, sample);
+                }
+            }
+        }
+        say(&format!("round {} of {}: {:.0} s", round + 1, settings.rounds, began.elapsed().as_secs_f64()));
+    }
+    Ok(samples)
+}
