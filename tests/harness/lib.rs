@@ -11,6 +11,10 @@ pub mod envoy_binary;
 pub mod service_binary;
 pub mod wasm;
 
+pub mod installed;
+pub mod node;
+pub mod python;
+
 pub mod ports;
 pub mod probe;
 pub mod process;

@@ -1,0 +1,37 @@
+// What every Node client here shares: one JSON line of standard input is one thing to do, one line of output its end.
+//
+// In:  {"list": true}  or  {"tool": name, "arguments": {...}}
+// Out: {"connected": protocol version}, then per line {"tools": [...]}, {"result": {...}} or {"error": what was thrown}
+
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+
+/** Loads from the directory where the packages were installed; an import would look beside this file. */
+export const load = createRequire(`${process.env.HOLDPOINT_PACKAGES}/`);
+
+const token = process.env.HOLDPOINT_TOKEN;
+
+/** A transport of the given class to the address on the command line, with the token if there is one. */
+export function transport(StreamableHttp) {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  return new StreamableHttp(new URL(process.argv[2]), { requestInit: { headers } });
+}
+
+/** Works off standard input until it ends. */
+export async function drive(client, version) {
+  const say = line => console.log(JSON.stringify(line));
+  say({ connected: version });
+  for await (const line of createInterface({ input: process.stdin })) {
+    const wanted = JSON.parse(line);
+    try {
+      if ('tool' in wanted) {
+        say({ result: await client.callTool({ name: wanted.tool, arguments: wanted.arguments }) });
+      } else {
+        say({ tools: (await client.listTools()).tools });
+      }
+    } catch (thrown) {
+      say({ error: String(thrown) });
+    }
+  }
+  await client.close();
+}

@@ -1,0 +1,7 @@
+//! Software that nobody here wrote, around a real Envoy with the filter: other people's clients, other people's servers.
+
+mod client_script;
+mod scripts;
+mod story;
+
+mod agents;
