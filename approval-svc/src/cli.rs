@@ -10,9 +10,9 @@ mod approvals;
 mod audit;
 mod client;
 mod keys;
+mod login;
 mod policy;
 mod serve;
-mod text;
 mod token;
 
 /// Holds risky MCP calls until a human decides, and keeps a record that shows every change.
@@ -23,6 +23,7 @@ mod token;
     after_help = "First steps:
   holdpoint token create --data-dir data --role approver --subject alice --group sre
   holdpoint serve --data-dir data
+  holdpoint login --data-dir data --subject alice --group sre
   holdpoint approvals list --token-file alice.token"
 )]
 pub struct Cli {
@@ -37,6 +38,8 @@ enum Command {
     /// Look at approvals and decide them
     #[command(subcommand)]
     Approvals(approvals::ApprovalsCommand),
+    /// Make a link that signs an approver's browser in, once
+    Login(login::LoginArgs),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -56,6 +59,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Approvals(command) => approvals::run(command).await,
+        Command::Login(args) => login::run(args).await,
         Command::Token(command) => token::run(command).await,
         Command::Keys(command) => keys::run(&command),
         Command::Audit(command) => audit::run(command).await,

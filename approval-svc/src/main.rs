@@ -6,11 +6,13 @@ mod router;
 mod serve;
 
 mod http;
+mod web;
 
 mod approvals;
 mod ledger;
 mod policies;
 
+mod sessions;
 mod store;
 mod tokens;
 mod waiters;
@@ -19,6 +21,7 @@ mod data_dir;
 mod keys;
 mod metrics;
 mod settings;
+mod text;
 
 use std::process::ExitCode;
 

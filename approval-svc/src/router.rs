@@ -9,7 +9,7 @@ use axum::middleware::{self, Next};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::approvals::Approvals;
-use crate::http::{approvals, audit, auth, events, holds, policies, problem, status};
+use crate::http::{approvals, audit, auth, events, holds, pages, policies, problem, session, status};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -48,6 +48,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
         .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
         .route("/v1/events", may(READERS).get(events::stream))
+        .merge(pages_router())
         .route("/livez", get(status::live))
         .route("/readyz", get(status::ready))
         .route("/metrics", get(status::metrics))
@@ -55,6 +56,23 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(app)
+}
+
+/// What browsers open. A session's cookie lets in here, a token does not.
+fn pages_router() -> Router<App> {
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/approvals", get(pages::inbox))
+        .route("/approvals/{id}", get(pages::show))
+        .route("/approvals/{id}/row", get(pages::row))
+        .route("/approvals/{id}/review", post(pages::decide))
+        .route("/live", get(pages::live))
+        .route("/login", get(pages::ask_to_sign_in).post(pages::sign_in))
+        .route("/logout", post(pages::sign_out))
+        .route("/web/page.css", get(pages::css))
+        .route("/web/page.js", get(pages::js))
+        .route("/web/mark.svg", get(pages::mark))
+        .layer(middleware::from_fn(session::guard))
 }
 
 /// Those who see approvals whole.

@@ -47,6 +47,10 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     let listener = TcpListener::bind(settings.listen).await.with_context(|| {
         format!("cannot listen on {}: is another service there? choose another with `--listen`", settings.listen)
     })?;
+    // Only links that `holdpoint login` prints depend on it, so a full disk does not keep the service from starting.
+    if let Err(error) = data_dir::note_address(&settings.data_dir, listener.local_addr()?) {
+        tracing::warn!(%error, "where the service listens could not be noted: give `holdpoint login` its `--url`");
+    }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 

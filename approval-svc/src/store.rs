@@ -18,7 +18,9 @@ pub mod contract;
 pub mod row;
 pub mod sqlite;
 
-use row::{Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, Token};
+use row::{
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, SignIn, Token,
+};
 
 /// One atomic change of state with its audit entries.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,14 @@ pub enum Write {
     AddToken(Token),
     /// Fails when there is no such token, or it is revoked.
     RevokeToken { id: String, at_ms: u64 },
+    /// A link that signs somebody in once. Links older than `at_ms` are forgotten.
+    AddSignInCode { code: SignIn, at_ms: u64 },
+    /// Uses a sign-in link up. Fails when it is unknown, used, or too old at `at_ms`.
+    TakeSignInCode { hash: Digest, at_ms: u64 },
+    /// The session of one browser. Sessions older than `at_ms` are forgotten.
+    AddSession { session: SignIn, at_ms: u64 },
+    /// Ends a session. Fails when there is none.
+    EndSession { hash: Digest },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
     AdvanceSource { source: String, from: u64, to: u64 },
     /// Keeps a signed checkpoint; the first one of a size stays.
@@ -166,6 +176,10 @@ pub trait Store: Send + Sync + 'static {
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>>;
     fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
     fn tokens(&self) -> Read<'_, Vec<Token>>;
+    /// A sign-in link that has not been used, though it may be too old.
+    fn sign_in_code(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
+    /// A session that has not been ended, though it may be too old.
+    fn session(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
 
     fn head(&self) -> Read<'_, Head>;
     /// Entries from sequence number `from` on, at most `rows_max`.

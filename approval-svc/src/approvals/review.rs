@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::quorum::{self, Quorum};
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, step};
 use crate::ledger::clip;
-use crate::store::row::{Approval, Review};
+use crate::store::row::{Approval, Dossier, Review};
 use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
 use crate::tokens::{Credential, ISSUER_LOCAL};
 
@@ -110,6 +110,17 @@ impl Approvals {
         }
         Err(StuckError::Busy.into())
     }
+}
+
+/// What keeps this person from saying this, as the approval stands at `now_ms`; `None` when nothing does.
+pub fn barrier(dossier: &Dossier, reviewer: &Credential, verdict: ReviewVerdict, now_ms: u64) -> Option<ReviewError> {
+    let approval = &dossier.approval;
+    if approval.status == ApprovalStatus::Pending && approval.expires_at_ms <= now_ms {
+        return Some(ReviewError::Gone(ApprovalStatus::Expired));
+    }
+    let body = ReviewBody { verdict, call_digest: Some(approval.asked.call_digest), reason: None };
+    // Only what the person cannot mend counts: a reason they have yet to write.
+    judge(approval, &dossier.reviews, reviewer, &body, None, Some("")).err()
 }
 
 /// Whether this person may say this of this approval, as it stands.

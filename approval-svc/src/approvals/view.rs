@@ -90,7 +90,7 @@ impl Approvals {
     }
 }
 
-fn view_of(dossier: Dossier) -> ApprovalView {
+pub(crate) fn view_of(dossier: Dossier) -> ApprovalView {
     let Dossier { approval, reviews, holds_waiting } = dossier;
     let state = approval.state();
     let sentence = sentence(&approval);

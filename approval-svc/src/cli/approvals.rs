@@ -7,13 +7,13 @@ use clap::Subcommand;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus};
 
 use super::client::{Client, Server};
-use super::text::{indented, span, time, visible};
 use super::{Form, Output, is_terminal};
 use crate::approvals::ReviewVerdict;
 use crate::approvals::review::ReviewBody;
 use crate::approvals::revoke::RevokeBody;
 use crate::approvals::view::{ApprovalLine, ApprovalView};
 use crate::http::approvals::ApprovalPage;
+use crate::text::{indented, span, time, visible};
 
 /// Digits of an id that may stand for it, at least.
 const PREFIX_CHARS_MIN: usize = 4;

@@ -8,7 +8,6 @@ use clap::Subcommand;
 use holdpoint_core::audit::AuditEntry;
 use serde_json::{Value, json};
 
-use super::text::{time, visible};
 use super::{DataDir, Form, Output};
 use crate::data_dir;
 use crate::keys::ServiceSigner;
@@ -16,6 +15,7 @@ use crate::ledger::verify::verify;
 use crate::store::Store;
 use crate::store::row::LogEntry;
 use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::text::{time, visible};
 
 /// Entries printed at most.
 const TAIL_MAX: u32 = 10_000;

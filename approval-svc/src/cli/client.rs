@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::text::visible;
+use crate::text::visible;
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 

@@ -9,8 +9,8 @@ use holdpoint_core::policy::{PolicySnapshot, compile, lint, read_file};
 use holdpoint_core::yaml::Problems;
 use serde_json::json;
 
-use super::text::visible;
 use super::{Form, Output};
+use crate::text::visible;
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {

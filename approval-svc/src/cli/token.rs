@@ -6,11 +6,11 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::text::{time, visible};
 use super::{DataDir, Form, Output};
 use crate::data_dir;
 use crate::store::sqlite::{SqliteStore, machine_clock};
 use crate::store::{CommitError, Conflict, Store};
+use crate::text::{time, visible};
 use crate::tokens::{self, ISSUER_LOCAL, NewToken, Role};
 
 #[derive(Debug, Subcommand)]

@@ -23,11 +23,16 @@ const RESUME_ENTRIES_MAX: u32 = 1_000;
 
 /// `GET /v1/events`
 pub async fn stream(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    follow(&app, &headers, None).await
+}
+
+/// The same for at most `lasting`.
+pub async fn follow(app: &App, headers: &HeaderMap, lasting: Option<Duration>) -> Result<Response, Problem> {
     // Listen first and read back afterwards: then nothing falls between; what comes twice is dropped below.
     let live = BroadcastStream::new(app.ledger.listen());
     let last_seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
     let missed = match last_seen {
-        Some(seq) => missed(&app, seq).await?,
+        Some(seq) => missed(app, seq).await?,
         None => Vec::new(),
     };
     let replayed_to = missed.last().map(|event| event.seq).or(last_seen);
@@ -39,8 +44,14 @@ pub async fn stream(State(app): State<App>, headers: HeaderMap) -> Result<Respon
             Err(BroadcastStreamRecvError::Lagged(_)) => Some(sse::Event::default().event("reload").data("{}")),
         }
     });
+    let end = async move {
+        match lasting {
+            Some(lasting) => tokio::time::sleep(lasting).await,
+            None => std::future::pending().await,
+        }
+    };
     let replay = stream::iter(missed.iter().map(sse_of).collect::<Vec<_>>());
-    let events = until_stopping(&app, replay.chain(live)).map(Ok::<_, Infallible>);
+    let events = until_stopping(app, replay.chain(live)).take_until(end).map(Ok::<_, Infallible>);
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
     // Proxies that buffer answers would hold events back.
     Ok(([("x-accel-buffering", "no")], Sse::new(events).keep_alive(keep_alive)).into_response())

@@ -17,6 +17,8 @@ use crate::serve::wire;
 use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{NewToken, create};
 
+mod pages;
+
 struct Desk {
     bench: Bench,
     router: Router,

@@ -137,6 +137,24 @@ pub struct Token {
     pub revoked_at_ms: Option<u64>,
 }
 
+/// Somebody a browser acts for: an approver. What a sign-in link grants, and what a session stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visitor {
+    pub issuer: String,
+    pub subject: String,
+    pub groups: BTreeSet<String>,
+}
+
+/// A sign-in link that nobody has used yet, or the session of a browser that used one; which of them, the table says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// SHA-256 of the secret: the code in the link, or the text in the cookie.
+    pub hash: Digest,
+    pub visitor: Visitor,
+    /// Good for nothing from this time on.
+    pub expires_at_ms: u64,
+}
+
 /// One leaf of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {

@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, SignIn, Token,
 };
 use super::{Change, CommitError, Head, Read, Store, StoreError};
 
@@ -179,6 +179,14 @@ impl Store for SqliteStore {
 
     fn tokens(&self) -> Read<'_, Vec<Token>> {
         reads::tokens(&self.readers).boxed()
+    }
+
+    fn sign_in_code(&self, hash: Digest) -> Read<'_, Option<SignIn>> {
+        reads::sign_in_code(&self.readers, hash).boxed()
+    }
+
+    fn session(&self, hash: Digest) -> Read<'_, Option<SignIn>> {
+        reads::session(&self.readers, hash).boxed()
     }
 
     fn head(&self) -> Read<'_, Head> {

@@ -10,7 +10,8 @@ use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use super::append::read_head;
 use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, word};
 use crate::store::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review,
+    SignIn, Token, Visitor,
 };
 use crate::store::{Head, StoreError};
 
@@ -217,6 +218,34 @@ fn token_of(row: &SqliteRow) -> Answer<Token> {
         groups: from_json(row.try_get("groups")?, "groups")?,
         created_at_ms: nat(row.try_get("created_at_ms")?),
         revoked_at_ms: row.try_get::<Option<i64>, _>("revoked_at_ms")?.map(nat),
+    })
+}
+
+pub(super) async fn sign_in_code(readers: &SqlitePool, hash: Digest) -> Answer<Option<SignIn>> {
+    let row = sqlx::query("SELECT * FROM sign_in_codes WHERE hash = $1")
+        .bind(&hash.as_bytes()[..])
+        .fetch_optional(readers)
+        .await?;
+    row.as_ref().map(sign_in_of).transpose()
+}
+
+pub(super) async fn session(readers: &SqlitePool, hash: Digest) -> Answer<Option<SignIn>> {
+    let row = sqlx::query("SELECT * FROM sessions WHERE hash = $1")
+        .bind(&hash.as_bytes()[..])
+        .fetch_optional(readers)
+        .await?;
+    row.as_ref().map(sign_in_of).transpose()
+}
+
+fn sign_in_of(row: &SqliteRow) -> Answer<SignIn> {
+    Ok(SignIn {
+        hash: digest_from_blob(row.try_get("hash")?, "the hash of a sign-in")?,
+        visitor: Visitor {
+            issuer: row.try_get("issuer")?,
+            subject: row.try_get("subject")?,
+            groups: from_json(row.try_get("groups")?, "groups")?,
+        },
+        expires_at_ms: nat(row.try_get("expires_at_ms")?),
     })
 }
 

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
-use crate::store::row::{Approval, ClaimRow};
+use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
 /// Performs one write, or says which of its conditions does not hold.
@@ -83,6 +83,36 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let revoke = sqlx::query("UPDATE tokens SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
             touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
+        Write::AddSignInCode { code, at_ms } => {
+            sqlx::query("DELETE FROM sign_in_codes WHERE expires_at_ms <= $1")
+                .bind(int(*at_ms))
+                .execute(&mut *connection)
+                .await?;
+            let add = sqlx::query(
+                "INSERT INTO sign_in_codes (hash, issuer, subject, groups, expires_at_ms) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            );
+            touch(connection, bind_sign_in(add, code)?, Conflict::Exists).await
+        }
+        Write::TakeSignInCode { hash, at_ms } => {
+            let take = sqlx::query("DELETE FROM sign_in_codes WHERE hash = $1 AND expires_at_ms > $2");
+            touch(connection, take.bind(&hash.as_bytes()[..]).bind(int(*at_ms)), Conflict::Missing).await
+        }
+        Write::AddSession { session, at_ms } => {
+            sqlx::query("DELETE FROM sessions WHERE expires_at_ms <= $1")
+                .bind(int(*at_ms))
+                .execute(&mut *connection)
+                .await?;
+            let add = sqlx::query(
+                "INSERT INTO sessions (hash, issuer, subject, groups, expires_at_ms) \
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+            );
+            touch(connection, bind_sign_in(add, session)?, Conflict::Exists).await
+        }
+        Write::EndSession { hash } => {
+            let end = sqlx::query("DELETE FROM sessions WHERE hash = $1");
+            touch(connection, end.bind(&hash.as_bytes()[..]), Conflict::Missing).await
+        }
         Write::AdvanceSource { source, from, to } => {
             let advance = sqlx::query(
                 "INSERT INTO audit_sources (source, next_counter) VALUES ($1, $3) \
@@ -102,6 +132,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             Ok(())
         }
     }
+}
+
+type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
+
+fn bind_sign_in<'a>(statement: Statement<'a>, row: &'a SignIn) -> Result<Statement<'a>, CommitError> {
+    let visitor = &row.visitor;
+    let statement = statement.bind(&row.hash.as_bytes()[..]).bind(&visitor.issuer).bind(&visitor.subject);
+    Ok(statement.bind(to_json(&visitor.groups, "groups")?).bind(int(row.expires_at_ms)))
 }
 
 /// Runs a statement that must touch a row, or else `conflict` it is.

@@ -1,4 +1,4 @@
-//! Attackers' text on a terminal: shown, never obeyed.
+//! Attackers' text, on a terminal or a page: shown, never obeyed.
 
 use super::*;
 
@@ -15,6 +15,22 @@ fn json_is_indented_without_touching_its_numbers() {
         indented("{\"a\":[1,12345678901234567890123,1.0],\"b\":{},\"c\":[],\"d\":\"x,{\\\"}\",\"e\":\"\u{202e}\"}");
     let expected = "{\n  \"a\": [\n    1,\n    12345678901234567890123,\n    1.0\n  ],\n  \"b\": {},\n  \"c\": [],\n  \"d\": \"x,{\\\"}\",\n  \"e\": \"\\u{202e}\"\n}";
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn hidden_characters_stand_apart_from_text_that_only_looks_like_them() {
+    let plain = |text: &str| Piece::Plain(text.to_owned());
+    assert_eq!(pieces("a\\u{202e}"), [plain("a\\u{202e}")]);
+    assert_eq!(pieces("a\u{202e}b"), [plain("a"), Piece::Hidden("\\u{202e}".to_owned()), plain("b")]);
+}
+
+#[test]
+fn json_names_are_told_from_strings() {
+    let layout = |text: &str| JsonPart::Layout(text.to_owned());
+    let expected =
+        [layout("{\n  "), JsonPart::Name("\"a\\\"\""), layout(": "), JsonPart::Text("\"b:\""), layout("\n}")];
+    assert_eq!(laid_out("{\"a\\\"\":\"b:\"}"), expected);
+    assert_eq!(laid_out("\"open"), [JsonPart::Text("\"open")]);
 }
 
 #[test]

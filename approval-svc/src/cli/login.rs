@@ -1,0 +1,78 @@
+//! `holdpoint login`: a link for an approver's browser, straight to the database, whether the service runs or not.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use reqwest::Url;
+use serde_json::json;
+
+use super::{DataDir, Form, Output};
+use crate::data_dir;
+use crate::sessions;
+use crate::store::row::Visitor;
+use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::text::visible;
+use crate::tokens::ISSUER_LOCAL;
+
+/// Where a service listens that was not told otherwise.
+const PORT_DEFAULT: u16 = 7437;
+
+/// Print a link that signs an approver's browser in; it works once, within 10 minutes
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  holdpoint login --data-dir data --subject bob --group sre
+  holdpoint login --data-dir data --subject bob --group sre --url https://approvals.example.com
+
+Whoever opens the link is that person for 12 hours: give it to nobody else.")]
+pub struct LoginArgs {
+    #[command(flatten)]
+    data_dir: DataDir,
+    /// Who signs in: nobody approves a call of the same subject
+    #[arg(long, value_name = "NAME")]
+    subject: String,
+    /// Who vouches for the subject
+    #[arg(long, default_value = ISSUER_LOCAL, value_name = "ISSUER")]
+    issuer: String,
+    /// A group the person is in; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Address under which the browser reaches the service [default: where it listens]
+    #[arg(long, env = "HOLDPOINT_URL", value_name = "URL")]
+    url: Option<Url>,
+    #[command(flatten)]
+    output: Output,
+}
+
+pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
+    if args.subject.trim().is_empty() {
+        bail!("`--subject` must name somebody");
+    }
+    let dir = &args.data_dir.data_dir;
+    data_dir::create(dir)?;
+    let file = data_dir::database(dir);
+    let store =
+        SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))?;
+    let mut link = match args.url {
+        Some(url) => url,
+        None => {
+            let address = data_dir::noted_address(dir);
+            let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, PORT_DEFAULT)));
+            Url::parse(&format!("http://{address}"))?
+        }
+    };
+    let visitor = Visitor { issuer: args.issuer, subject: args.subject, groups: args.groups.into_iter().collect() };
+    let subject = visitor.subject.clone();
+    let code = sessions::invite(&store, visitor).await?;
+    link.set_path("/login");
+    link.query_pairs_mut().clear().append_pair("code", code.text());
+    match args.output.output {
+        Form::Text => {
+            println!("{link}");
+            eprintln!("opens the approver's page as {}, once, within 10 minutes", visible(&subject));
+        }
+        Form::Json => println!("{}", json!({ "url": link.as_str() })),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,278 @@
+//! The approver's pages from outside, as a browser with and without a session sees them.
+
+use std::collections::BTreeSet;
+
+use holdpoint_core::approval::CALL_DIGEST_TAG;
+use holdpoint_core::digest::Digest;
+
+use super::*;
+use crate::sessions::{self, CODE_MS_MAX, SESSION_MS_MAX};
+use crate::store::row::Visitor;
+
+/// A browser that is signed in.
+struct Browser<'a> {
+    desk: &'a Desk,
+    cookie: String,
+}
+
+/// Headers of a form that was sent from our own page.
+const OWN: &[&str] = &["host: desk", "origin: http://desk", "sec-fetch-site: same-origin"];
+
+impl Desk {
+    async fn link(&self, subject: &str, groups: &[&str]) -> String {
+        let groups: BTreeSet<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+        let visitor = Visitor { issuer: "local".to_owned(), subject: subject.to_owned(), groups };
+        sessions::invite(&*self.bench.store, visitor).await.unwrap().text().to_owned()
+    }
+
+    /// Sends a form, or nothing, as a browser would; `cookie` may be empty.
+    async fn browse(&self, cookie: &str, method: Method, path: &str, headers: &[&str], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(path).header("cookie", cookie);
+        if !body.is_empty() {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let response = self.respond(request.body(Body::from(body.to_owned())).unwrap()).await;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        Answer { status, headers, body: Value::Null, text: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    async fn browser(&self, subject: &str, groups: &[&str]) -> Browser<'_> {
+        let code = self.link(subject, groups).await;
+        let answer = self.browse("", Method::POST, "/login", OWN, &format!("code={code}")).await;
+        assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/approvals"), "{}", answer.text);
+        let cookie = answer.header("set-cookie").to_owned();
+        assert!(cookie.ends_with("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict"), "{cookie}");
+        Browser { desk: self, cookie: cookie.split(';').next().unwrap().to_owned() }
+    }
+
+    /// Opens an approval and tells its path among the pages.
+    async fn hold(&self, asked: OpenApproval) -> String {
+        let edge = self.token(Role::Enforcer, "edge", &[]).await;
+        let opened = self.open(&edge, asked).await;
+        format!("/approvals/{}", opened.body["id"].as_str().unwrap_or_else(|| panic!("{}", opened.text)))
+    }
+}
+
+impl Browser<'_> {
+    async fn get(&self, path: &str) -> Answer {
+        self.desk.browse(&self.cookie, Method::GET, path, &[], "").await
+    }
+
+    async fn post(&self, path: &str, form: &str) -> Answer {
+        self.desk.browse(&self.cookie, Method::POST, path, OWN, form).await
+    }
+
+    /// The fields that the forms of a page carry for `verdict`.
+    async fn form(&self, path: &str, verdict: &str) -> String {
+        let page = self.get(path).await.text;
+        format!(
+            "form_token={}&call_digest={}&verdict={verdict}",
+            field(&page, "form_token"),
+            field(&page, "call_digest").replace(':', "%3A")
+        )
+    }
+}
+
+fn field<'a>(page: &'a str, name: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{name}: {page}"));
+    rest.split_once('"').unwrap().0
+}
+
+/// A call of `call_text`.
+fn asked_for(hold: u128, call_text: &str) -> OpenApproval {
+    let call_digest = Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes());
+    OpenApproval { call_text: call_text.to_owned(), call_digest, ..asked(hold, "x", "basis") }
+}
+
+#[tokio::test]
+async fn approver_signs_in_by_a_link_approves_and_signs_out() {
+    let desk = desk().await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let inbox = alice.get("/approvals").await;
+    assert!(inbox.text.contains(&format!("href=\"{path}\"")) && inbox.text.contains("(1) Approvals"), "{}", inbox.text);
+    let page = alice.get(&path).await.text;
+    for part in [
+        "<b>bot</b> for <b>bob</b> wants to run <code>create_issue</code> on <b>github</b>",
+        "a person looks at writes",
+        "at most 30000 ms",
+        "<span>0 of 1</span> from sre",
+        "One live call waits",
+        "within 5 s",
+    ] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    let approved = alice.post(&format!("{path}/review"), &alice.form(&path, "approve").await).await;
+    assert_eq!(approved.status, StatusCode::SEE_OTHER, "{}", approved.text);
+    let inbox = alice.get(approved.header("location")).await.text;
+    assert!(inbox.contains("<title>Approvals") && inbox.contains("data-status=\"approved\""), "{inbox}");
+    assert!(alice.get(&format!("{path}/row")).await.text.contains("data-status=\"approved\""));
+
+    let token = field(&inbox, "form_token").to_owned();
+    let out = alice.post("/logout", &format!("form_token={token}")).await;
+    assert!(out.header("set-cookie").starts_with("holdpoint_session=; Path=/; Max-Age=0"), "{out:?}");
+    assert_eq!(alice.get("/approvals").await.status, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn link_works_once_and_only_by_the_button() {
+    let desk = desk().await;
+    let code = desk.link("alice", &["sre"]).await;
+    for _ in 0..2 {
+        let look = desk.browse("", Method::GET, &format!("/login?code={code}"), &[], "").await;
+        assert!(look.status.is_success() && look.text.contains("Sign in as alice"), "{}", look.text);
+        assert!(!look.headers.contains_key("set-cookie"));
+    }
+    let form = format!("code={code}");
+    assert_eq!(desk.browse("", Method::POST, "/login", OWN, &form).await.status, StatusCode::SEE_OTHER);
+    let again = desk.browse("", Method::POST, "/login", OWN, &form).await;
+    assert!(again.status == StatusCode::GONE && again.text.contains("used already"), "{}", again.text);
+    let old = desk.link("alice", &["sre"]).await;
+    desk.bench.advance(CODE_MS_MAX);
+    assert_eq!(desk.browse("", Method::POST, "/login", OWN, &format!("code={old}")).await.status, StatusCode::GONE);
+}
+
+#[tokio::test]
+async fn visitor_without_a_session_is_told_how_to_get_a_link() {
+    let desk = desk().await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let home = desk.browse("", Method::GET, "/", &[], "").await;
+    assert_eq!((home.status.as_u16(), home.header("location")), (303, "/approvals"));
+    for path in ["/approvals", "/approvals/a", "/approvals/a/row", "/live"] {
+        let page = desk.browse("holdpoint_session=0", Method::GET, path, &[], "").await;
+        assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert!(page.text.contains("holdpoint login"), "{}", page.text);
+    }
+    assert_eq!(alice.get("/approvals/a").await.status, StatusCode::NOT_FOUND);
+    desk.bench.advance(SESSION_MS_MAX);
+    assert_eq!(alice.get("/approvals").await.status, StatusCode::UNAUTHORIZED);
+    let from_chat = desk.browse("", Method::GET, "/approvals?a=1&b=2", &["sec-fetch-site: cross-site"], "").await;
+    assert!(from_chat.text.contains("content=\"0; url=/approvals?a=1&#38;b=2\""), "{}", from_chat.text);
+}
+
+#[tokio::test]
+async fn form_without_its_token_or_from_elsewhere_is_refused() {
+    let desk = desk().await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    let review = format!("{path}/review");
+    let alice = desk.browser("alice", &["sre"]).await;
+    let carol = desk.browser("carol", &["sre"]).await;
+    let form = alice.form(&path, "approve").await;
+    let bare = form.split_once('&').unwrap().1.to_owned();
+    assert_eq!(alice.post(&review, &bare).await.status, StatusCode::FORBIDDEN, "no token");
+    assert_eq!(carol.post(&review, &form).await.status, StatusCode::FORBIDDEN, "somebody else's token");
+    assert_eq!(alice.post("/logout", "form_token=0").await.status, StatusCode::FORBIDDEN, "sign-out without a token");
+    let foreign: [&[&str]; 6] = [
+        &["host: desk"],
+        &["host: desk", "origin: http://evil"],
+        &["host: desk", "origin: null"],
+        &["host: desk", "origin: http://desk", "sec-fetch-site: cross-site"],
+        &["host: desk", "origin: http://desk", "sec-fetch-site: same-site"],
+        &["host: desk", "origin: http://evil", "sec-fetch-site: same-origin"],
+    ];
+    for headers in foreign {
+        let answer = desk.browse(&alice.cookie, Method::POST, &review, headers, &form).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
+        let code = format!("code={}", desk.link("mallory", &["sre"]).await);
+        let answer = desk.browse("", Method::POST, "/login", headers, &code).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{headers:?}");
+    }
+    assert!(alice.get(&path).await.text.contains("data-until"), "still pending");
+    for own in [&["host: desk", "origin: https://desk"][..], &["host: desk", "sec-fetch-site: same-origin"]] {
+        let code = format!("code={}", desk.link("alice", &["sre"]).await);
+        assert_eq!(desk.browse("", Method::POST, "/login", own, &code).await.status, StatusCode::SEE_OTHER);
+    }
+}
+
+#[tokio::test]
+async fn reviewer_who_cannot_decide_is_told_why_instead_of_a_button() {
+    let desk = desk().await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    for (subject, group, why) in
+        [("bob", "sre", "you asked for this call yourself"), ("carol", "dev", "your groups (dev) are none")]
+    {
+        let browser = desk.browser(subject, &[group]).await;
+        let page = browser.get(&path).await.text;
+        assert!(page.contains("You cannot approve this: ") && page.contains(why), "{page}");
+        assert!(!page.contains("<button class=\"approve\"") && !page.contains("<textarea"), "{page}");
+        let alice = desk.browser("alice", &["sre"]).await.form(&path, "approve").await;
+        let token = field(&page, "form_token").to_owned();
+        let forged = format!("form_token={token}&{}", alice.split_once('&').unwrap().1);
+        let answer = browser.post(&format!("{path}/review"), &forged).await;
+        assert!(answer.status == StatusCode::FORBIDDEN && answer.text.contains(why), "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn deny_needs_a_reason_and_a_decision_the_digest_that_was_shown() {
+    let desk = desk().await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let review = format!("{path}/review");
+    let deny = alice.form(&path, "deny").await;
+    let answer = alice.post(&review, &format!("{deny}&reason=+")).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.contains("a deny needs a `reason`"), "{}", answer.text);
+    let other = Digest::of(b"other").to_string().replace(':', "%3A");
+    let digest = field(&alice.get(&path).await.text, "call_digest").replace(':', "%3A");
+    let answer = alice.post(&review, &format!("{}&reason=%3Cb%3E", deny.replace(&digest, &other))).await;
+    assert_eq!(answer.status, StatusCode::CONFLICT);
+    assert!(answer.text.contains("required>&#60;b&#62;</textarea>"), "what was typed is kept: {}", answer.text);
+    assert_eq!(alice.post(&review, "form_token=1").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(alice.post(&review, &format!("{deny}&reason=too%20late")).await.status, StatusCode::SEE_OTHER);
+    let page = alice.get(&path).await.text;
+    assert!(page.contains("<blockquote>too late</blockquote>") && page.contains("Nothing has run"), "{page}");
+    let again = alice.post(&review, &format!("{deny}&reason=again")).await;
+    assert!(again.text.contains("the approval is denied already"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn nothing_that_a_caller_writes_is_obeyed_by_a_page() {
+    let desk = desk().await;
+    let evil = "<script>alert(1)</script>\u{202e}\u{200b}\u{7}\"'";
+    let mut asked = asked_for(1, &json!({"params": {"arguments": {evil: evil}}}).to_string());
+    asked.target = Some(evil.to_owned());
+    asked.principal.agent_id = Some(evil.to_owned());
+    asked.reasons[0].text = evil.to_owned();
+    asked.envelope.meta.risk_tags = BTreeSet::from([evil.to_owned()]);
+    let path = desk.hold(asked).await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    for page in [alice.get("/approvals").await, alice.get(&path).await, alice.get(&format!("{path}/row")).await] {
+        assert!(!page.text.contains("<script>") && page.text.contains("&#60;script&#62;"), "{}", page.text);
+        assert!(!page.text.contains(['\u{202e}', '\u{200b}', '\u{7}']), "{}", page.text);
+        assert!(page.text.contains(">\\u{202e}</mark>") && page.text.contains(">\\u{7}</mark>"), "{}", page.text);
+        assert_eq!(
+            page.header("content-security-policy"),
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        );
+        assert_eq!((page.header("x-content-type-options"), page.header("cache-control")), ("nosniff", "no-store"));
+        assert_eq!(page.header("referrer-policy"), "same-origin");
+    }
+}
+
+#[tokio::test]
+async fn arguments_are_shown_whole() {
+    let desk = desk().await;
+    let long = "y".repeat(50_000) + "the very end";
+    let path = desk.hold(asked_for(1, &json!({"body": long, "n": 1}).to_string())).await;
+    let page = desk.browser("alice", &["sre"]).await.get(&path).await.text;
+    assert!(page.contains(&long) && page.contains("50014 characters"));
+}
+
+#[tokio::test]
+async fn live_line_tells_a_session_what_happens() {
+    let desk = desk().await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let request = Request::builder().uri("/live").header("cookie", &alice.cookie).body(Body::empty()).unwrap();
+    let mut body = desk.respond(request).await.into_body();
+    desk.hold(asked(1, "x", "basis")).await;
+    let frame = body.frame().await.unwrap().unwrap();
+    let text = std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
+    assert!(text.contains("event: approval") && text.contains("approval_opened"), "{text}");
+}

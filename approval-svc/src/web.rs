@@ -1,0 +1,119 @@
+//! Step 8: the pages on which people decide, as HTML. Text of callers arrives here and leaves with nothing hidden.
+//!
+//! Templates escape every value; the only types that pass unescaped are the [`Shown`] and [`CallText`] templates.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+
+use crate::text::{JsonPart, Piece, laid_out, pieces, span, time};
+use crate::tokens::Credential;
+
+pub mod approval;
+pub mod inbox;
+pub mod sign_in;
+
+#[cfg(test)]
+mod tests;
+
+/// The one style sheet.
+pub const CSS: &str = include_str!("web/page.css");
+/// The one script. Every page works without it.
+pub const JS: &str = include_str!("web/page.js");
+/// The mark in tabs.
+pub const MARK: &str = include_str!("web/mark.svg");
+
+/// Strings of more characters are folded away behind a line that says how long they are.
+const FOLD_CHARS_MIN: usize = 400;
+/// How much of a folded string its line shows.
+const FOLD_PREVIEW_CHARS: usize = 100;
+
+/// A text of somebody else, with its hidden characters written out and marked.
+#[derive(Debug, Template)]
+#[template(
+    ext = "html",
+    source = "{% for piece in pieces %}{% match piece %}{% when Piece::Plain with (text) %}{{ text }}\
+              {% when Piece::Hidden with (text) %}<mark title=\"a hidden character\">{{ text }}</mark>\
+              {% endmatch %}{% endfor %}"
+)]
+pub struct Shown {
+    pieces: Vec<Piece>,
+}
+
+impl HtmlSafe for Shown {}
+
+/// Makes a text fit for a page.
+pub fn shown(text: &str) -> Shown {
+    Shown { pieces: pieces(text) }
+}
+
+/// The call as judged, whole.
+#[derive(Debug, Template)]
+#[template(path = "call_text.html")]
+pub struct CallText {
+    parts: Vec<CallPart>,
+}
+
+impl HtmlSafe for CallText {}
+
+#[derive(Debug)]
+enum CallPart {
+    Layout(String),
+    Name(Shown),
+    Text(Shown),
+    /// A long string: how it begins, how long it is, and all of it.
+    Folded {
+        preview: Shown,
+        chars: usize,
+        text: Shown,
+    },
+}
+
+impl CallText {
+    fn new(json: &str) -> Self {
+        let parts = laid_out(json).into_iter().map(|part| match part {
+            JsonPart::Layout(text) => CallPart::Layout(text),
+            JsonPart::Name(text) => CallPart::Name(shown(text)),
+            JsonPart::Text(text) => match text.chars().count() {
+                chars if chars > FOLD_CHARS_MIN => {
+                    let preview: String = text.chars().take(FOLD_PREVIEW_CHARS).collect();
+                    CallPart::Folded { preview: shown(&preview), chars, text: shown(text) }
+                }
+                _ => CallPart::Text(shown(text)),
+            },
+        });
+        Self { parts: parts.collect() }
+    }
+}
+
+/// What stands around every page of somebody who is signed in.
+#[derive(Debug)]
+pub struct Frame {
+    pub subject: Shown,
+    /// The groups in words.
+    pub groups: Shown,
+    pub form_token: String,
+    pub now_ms: u64,
+}
+
+impl Frame {
+    pub fn new(person: &Credential, form_token: String, now_ms: u64) -> Self {
+        let groups: Vec<&str> = person.groups.iter().map(String::as_str).collect();
+        Self { subject: shown(&person.subject), groups: shown(&groups.join(", ")), form_token, now_ms }
+    }
+}
+
+/// A point in time, as seen from now.
+#[derive(Debug)]
+pub struct When {
+    pub at_ms: u64,
+    /// In UTC.
+    pub at: String,
+    /// `3 min`: how far from now, on either side.
+    pub away: String,
+}
+
+impl When {
+    fn new(at_ms: u64, now_ms: u64) -> Self {
+        Self { at_ms, at: time(at_ms), away: span(at_ms.abs_diff(now_ms)) }
+    }
+}

@@ -1,0 +1,111 @@
+//! Step 8: the list of what waits and what was decided lately.
+
+use askama::Template;
+use holdpoint_core::approval::{ApprovalStatus, OpenApproval};
+
+use super::{Frame, Shown, When, shown};
+use crate::store::row::Approval;
+
+/// `GET /approvals`
+#[derive(Debug, Template)]
+#[template(path = "inbox.html")]
+pub struct Inbox {
+    pub frame: Frame,
+    pub waiting: Vec<Row>,
+    /// More wait than are shown.
+    pub more_wait: bool,
+    pub recent: Vec<Row>,
+    /// What the reader decided a moment ago.
+    pub notice: Option<Row>,
+}
+
+/// One line of the list, also on its own, for the script.
+#[derive(Debug, Template)]
+#[template(path = "row.html")]
+pub struct RowPage {
+    pub row: Row,
+}
+
+/// One approval in a list.
+#[derive(Debug)]
+pub struct Row {
+    pub id: String,
+    pub status: &'static str,
+    pub pill: &'static str,
+    pub pending: bool,
+    pub ask: Ask,
+    pub rule_id: Shown,
+    pub opened: When,
+    pub until: When,
+    pub decided_by: Option<Shown>,
+}
+
+impl Row {
+    pub fn new(approval: &Approval, now_ms: u64) -> Self {
+        let asked = &approval.asked;
+        Self {
+            id: approval.id.clone(),
+            status: approval.status.as_str(),
+            pill: pill(approval.status),
+            pending: approval.status == ApprovalStatus::Pending,
+            ask: Ask::new(asked),
+            rule_id: shown(asked.reasons.first().map_or("", |reason| &reason.rule_id)),
+            opened: When::new(approval.opened_at_ms, now_ms),
+            until: When::new(approval.expires_at_ms, now_ms),
+            decided_by: approval.decided_by.as_deref().map(shown),
+        }
+    }
+}
+
+/// Who wants what, in parts: agent for subject wants to verb target on server.
+#[derive(Debug)]
+pub struct Ask {
+    pub agent: Option<Shown>,
+    pub subject: Shown,
+    pub verb: Shown,
+    pub target: Option<Shown>,
+    pub server: Shown,
+}
+
+impl Ask {
+    fn new(asked: &OpenApproval) -> Self {
+        Self::of(&asked.principal, &asked.method, asked.target.as_deref(), &asked.server)
+    }
+
+    pub(super) fn of(
+        principal: &holdpoint_core::identity::Principal,
+        method: &str,
+        target: Option<&str>,
+        server: &str,
+    ) -> Self {
+        let agent = principal.agent_id.as_deref().filter(|agent| *agent != principal.subject);
+        let verb = match method {
+            "tools/call" => "run",
+            "resources/read" => "read",
+            "prompts/get" => "use the prompt",
+            other => other,
+        };
+        Self {
+            agent: agent.map(shown),
+            subject: shown(&principal.subject),
+            verb: shown(verb),
+            target: target.map(shown),
+            server: shown(server),
+        }
+    }
+}
+
+/// A status in a word that tells people most.
+pub(super) fn pill(status: ApprovalStatus) -> &'static str {
+    match status {
+        ApprovalStatus::Pending => "Waiting",
+        ApprovalStatus::Approved => "Approved",
+        ApprovalStatus::Denied => "Denied",
+        ApprovalStatus::Expired => "Expired",
+        ApprovalStatus::Withdrawn => "Withdrawn",
+        ApprovalStatus::Superseded => "Superseded",
+        ApprovalStatus::Consumed => "Approved, ran",
+        ApprovalStatus::Lapsed => "Approved, unused",
+        ApprovalStatus::Revoked => "Taken back",
+    }
+}
