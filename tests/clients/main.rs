@@ -2,6 +2,10 @@
 
 mod client_script;
 mod scripts;
-mod story;
 
 mod agents;
+mod story;
+
+mod server_calls;
+mod server_process;
+mod servers;
