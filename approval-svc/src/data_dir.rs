@@ -1,9 +1,9 @@
 //! The data directory: the database and the service key. Whoever can read it can sign; so only its owner can.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Name of the database's file.
@@ -13,7 +13,7 @@ const ADDRESS: &str = "address";
 
 /// The directory could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot create the data directory `{}`: {error}: choose another with `--data-dir`", dir.display())]
+#[error("cannot write in the data directory `{}`: {error}: choose another with `--data-dir`", dir.display())]
 pub struct DataDirError {
     dir: PathBuf,
     error: io::Error,
@@ -26,6 +26,13 @@ pub fn create(dir: &Path) -> Result<(), DataDirError> {
         .mode(0o700)
         .create(dir)
         .map_err(|error| DataDirError { dir: dir.to_owned(), error })
+}
+
+/// Makes the database's file, readable by its owner alone, unless it is there: it holds the arguments of every held call.
+pub fn create_database(dir: &Path) -> Result<PathBuf, DataDirError> {
+    let file = database(dir);
+    let made = OpenOptions::new().append(true).create(true).mode(0o600).open(&file);
+    made.map(|_| file).map_err(|error| DataDirError { dir: dir.to_owned(), error })
 }
 
 /// Where its database is.

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::data_dir;
 use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::signed_bytes;
 use holdpoint_core::digest::{Digest, hex_decode, hex_encode};
@@ -29,20 +30,27 @@ pub enum KeyError {
     #[error("`{}` is not a service key: put back the original file; a new key needs every gateway's \
              `approval.service_key` changed", file.display())]
     Shape { file: PathBuf },
+    #[error("the service key in `{}` is missing: put the original `{FILE_NAME}` back; gateways trust no other",
+             data_dir.display())]
+    Lost { data_dir: PathBuf },
     #[error("the system gave no random bytes: {0}")]
     Random(getrandom::Error),
 }
 
 impl ServiceSigner {
-    /// Reads the key of this data directory; makes one, readable by its owner alone, where there is none.
+    /// Reads the key of this data directory; where there is neither a key nor a record that one has signed, makes one, readable by its owner alone, where there is none.
     pub fn load_or_create(data_dir: &Path) -> Result<Self, KeyError> {
         let file = data_dir.join(FILE_NAME);
         let at_file = |error| KeyError::File { file: file.clone(), error };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(KeyError::Random)?;
         // Written whole under another name and linked into place: whoever is second finds the first one's key.
-        let draft = data_dir.join(format!("{FILE_NAME}.{}", hex_encode(&seed[..4])));
+        let draft = data_dir.join(format!("{FILE_NAME}.{}", std::process::id()));
         if !file.try_exists().map_err(at_file)? {
+            // Whatever makes the database makes the key before it: a database alone has lost the key it trusted.
+            if data_dir::database(data_dir).exists() {
+                return Err(KeyError::Lost { data_dir: data_dir.to_owned() });
+            }
             let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(at_file)?;
             out.write_all(hex_encode(&seed).as_bytes()).and_then(|()| out.sync_all()).map_err(at_file)?;
             let linked = fs::hard_link(&draft, &file);
@@ -53,7 +61,19 @@ impl ServiceSigner {
                 Err(error) => return Err(at_file(error)),
             }
         }
-        let text = fs::read_to_string(&file).map_err(at_file)?;
+        Self::load(data_dir)
+    }
+
+    /// Reads the key of this data directory.
+    pub fn load(data_dir: &Path) -> Result<Self, KeyError> {
+        let file = data_dir.join(FILE_NAME);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(KeyError::Lost { data_dir: data_dir.to_owned() });
+            }
+            Err(error) => return Err(KeyError::File { file, error }),
+        };
         let seed = hex_decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
         match seed {
             Some(seed) => Ok(Self(SigningKey::from_bytes(&seed))),

@@ -113,8 +113,15 @@ impl Ledger {
         Self { store, signer, waiters, events: broadcast::channel(EVENTS_KEPT_MAX).0, metrics }
     }
 
-    /// Commits one change; once it is durable, wakes whoever waits for the approvals it is about.
+    /// Commits one change; once it is durable, wakes whoever waits for the approvals it is about. Goes on to its end
+    /// even if the caller, whose client may have left, does not wait for it.
     pub async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        let ledger = self.clone();
+        let committing = tokio::spawn(async move { ledger.commit_and_tell(change).await });
+        committing.await.unwrap_or(Err(CommitError::Store(StoreError::Stopped)))
+    }
+
+    async fn commit_and_tell(&self, change: Change) -> Result<(), CommitError> {
         let entries = change.entries.clone();
         let started = Instant::now();
         let seqs = self.store.commit(change).await?;

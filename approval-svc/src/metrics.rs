@@ -87,6 +87,7 @@ impl Metrics {
         by_status: &BTreeMap<ApprovalStatus, u64>,
         holds_waiting: u64,
     ) -> Result<String, std::fmt::Error> {
+        self.approvals.clear();
         for (status, count) in by_status {
             let gauge = self.approvals.get_or_create(&StatusLabel { status: status.as_str() });
             gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));

@@ -40,7 +40,7 @@ const HEADER_READ_MAX: Duration = Duration::from_secs(10);
 pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> anyhow::Result<()> {
     data_dir::create(&settings.data_dir)?;
     let signer = Arc::new(ServiceSigner::load_or_create(&settings.data_dir)?);
-    let file = data_dir::database(&settings.data_dir);
+    let file = data_dir::create_database(&settings.data_dir)?;
     let store: Arc<dyn Store> = Arc::new(
         SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))?,
     );

@@ -81,7 +81,9 @@ async fn open(http: &reqwest::Client, url: &str, enforcer: &str) -> Value {
     let snapshot_id = Digest::tagged(SNAPSHOT_TAG, canonical.as_bytes());
     let policy = http.put(format!("{url}/v1/policies/{snapshot_id}")).bearer_auth(enforcer).body(canonical);
     assert!(policy.send().await.unwrap().status().is_success());
-    let call_text = "{\"arguments\":{\"title\":\"a\u{202e}b\",\"n\":12345678901234567890123}}";
+    let call_text = "{\"agent\":null,\"issuer\":\"https://idp\",\"method\":\"tools/call\",\"params\":{\"arguments\":\
+                     {\"title\":\"a\u{202e}b\",\"n\":12345678901234567890123}},\"server\":\"github\",\"subject\":\"bob\",\
+                     \"tenant\":null}";
     let body = json!({
         "hold_id": "0".repeat(32), "gateway": "edge", "call_text": call_text,
         "call_digest": Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes()),

@@ -22,6 +22,17 @@ pub const REFUSALS_PER_MINUTE_MAX: u32 = 60;
 
 const MINUTE_MS: u64 = 60_000;
 
+/// What the service said to a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchAnswer {
+    /// Durable.
+    Acknowledged,
+    /// Not now: the same batch is sent again.
+    TryAgain,
+    /// Never: what the service cannot take must not hold up what comes after it. The counters show the gap.
+    Rejected,
+}
+
 /// The buffer of one worker.
 pub struct AuditBuffer {
     /// `gateway/boot id`.
@@ -102,11 +113,19 @@ impl AuditBuffer {
         Some(EntryBatch { source: self.source.clone(), first_counter, entries })
     }
 
-    /// The service answered the batch in flight: acknowledged entries leave, others are sent again.
-    pub fn batch_answered(&mut self, acknowledged: bool) {
-        let in_flight = std::mem::take(&mut self.in_flight);
-        if acknowledged {
-            self.waiting.drain(..in_flight.min(self.waiting.len()));
+    /// The service answered the batch in flight; answers how many entries were lost by that.
+    pub fn batch_answered(&mut self, answer: BatchAnswer) -> usize {
+        let in_flight = std::mem::take(&mut self.in_flight).min(self.waiting.len());
+        match answer {
+            BatchAnswer::TryAgain => 0,
+            BatchAnswer::Acknowledged => {
+                self.waiting.drain(..in_flight);
+                0
+            }
+            BatchAnswer::Rejected => {
+                self.waiting.drain(..in_flight);
+                in_flight
+            }
         }
     }
 

@@ -34,7 +34,8 @@ pub enum HeaderEdit {
     Set(&'static str, String),
 }
 
-/// Causes for which Envoy may forward again: those in which no server can have seen the request.
+/// Causes for which Envoy may forward again: those in which no server can have seen the request. They add to the causes
+/// of the route's own `retry_policy`, which therefore has to be as safe (`envoy/README.md`).
 const SAFE_RETRY_CAUSES: &str = "connect-failure,refused-stream";
 
 /// How names begin with which an internal client may steer Envoy's router.
@@ -90,8 +91,9 @@ pub fn header_edits<'a>(
     if let Some(max_runtime_ms) = constraints.max_runtime_ms {
         edits.push(HeaderEdit::Set(TIMEOUT_HEADER, max_runtime_ms.to_string()));
     }
-    // An approval is for one forward: without a limit of its own an approved call is never forwarded twice.
-    let max_retries = constraints.max_retries.or(approved.then_some(0));
+    // An approval is for one forward, so an approved call is never forwarded again, whatever its limit: the header of
+    // causes only adds to the route's own, and a route that retries on 5xx would run the call twice.
+    let max_retries = if approved { Some(0) } else { constraints.max_retries };
     if let Some(max_retries) = max_retries {
         edits.push(HeaderEdit::Set(RETRIES_HEADER, max_retries.to_string()));
         if max_retries > 0 {

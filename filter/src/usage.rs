@@ -90,6 +90,11 @@ pub fn take(shared: &mut dyn SharedData, constraints: &Constraints, holder: u64,
     Leased::All(leases)
 }
 
+/// Whether there is a lease under every concurrency limit.
+pub fn covers(leases: &[Lease], constraints: &Constraints) -> bool {
+    constraints.concurrency.iter().all(|limit| leases.iter().any(|lease| lease.key == key(&limit.rule_id)))
+}
+
 /// Ends leases. A failure leaves the slot to its expiry.
 pub fn give_back(shared: &mut dyn SharedData, leases: Vec<Lease>, now_ms: u64) {
     for lease in leases {

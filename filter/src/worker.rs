@@ -79,6 +79,7 @@ pub struct Worker {
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
+    newest: Option<Rc<FilterConfig>>,
     /// Plugins whose request bodies have been seen to arrive while their headers were held.
     bodies_arrive: BTreeSet<String>,
     deadlines: BinaryHeap<Reverse<(u64, u32)>>,
@@ -95,6 +96,7 @@ impl Worker {
             audit,
             gateway,
             in_force: BTreeMap::new(),
+            newest: None,
             bodies_arrive: BTreeSet::new(),
             deadlines: BinaryHeap::new(),
         }
@@ -102,6 +104,7 @@ impl Worker {
 
     /// Puts a configuration in force for the plugin of that name; calls already held are judged by it at release.
     pub fn put_in_force(&mut self, plugin: &str, config: Rc<FilterConfig>) {
+        self.newest = Some(Rc::clone(&config));
         self.in_force.insert(plugin.to_owned(), config);
     }
 
@@ -110,9 +113,10 @@ impl Worker {
         self.in_force.get(plugin).cloned()
     }
 
-    /// Every configuration in force, one for each plugin name.
-    pub fn all_in_force(&self) -> impl Iterator<Item = &Rc<FilterConfig>> {
-        self.in_force.values()
+    /// The configuration that was put in force last: where the record goes. An older one may name a service that is
+    /// no longer there.
+    pub fn newest(&self) -> Option<&Rc<FilterConfig>> {
+        self.newest.as_ref()
     }
 
     /// Notes that Envoy hands this plugin bodies while it holds the headers: the setting that makes it do so is there.

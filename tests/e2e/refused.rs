@@ -2,8 +2,11 @@
 
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::{HttpCall, tools_call};
+use holdpoint_tests::envoy_config::UPSTREAM_CLUSTER;
+use holdpoint_tests::filter_document::quickstart_policy;
 use holdpoint_tests::idp::Idp;
 use holdpoint_tests::stack::Stack;
+use holdpoint_tests::upstream::Upstream;
 use serde_json::json;
 
 #[tokio::test]
@@ -118,5 +121,39 @@ async fn routes_that_say_passthrough_are_left_alone_and_only_the_boolean_says_so
         let answer = HttpCall::post("{}").send(stack.port()).await?;
         assert_eq!(answer.status, status);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn route_that_changes_after_the_judgement_reaches_no_other_server() -> anyhow::Result<()> {
+    let other = Upstream::start().await?;
+    let other_port = other.port();
+    let policy = quickstart_policy()?.replace(
+        "  - id: admin-never",
+        "  - id: reads-are-bounded\n    match: {labels: {mcp.action: read}}\n    decision: allow_with_constraints\n    \
+         reason: \"Reads are bounded\"\n    constraints: {budgets: {max_runtime_ms: 9000}}\n  - id: admin-never",
+    );
+    let stack = Stack::builder()
+        .policy(&policy)
+        .envoy(move |config| {
+            let mut elsewhere = config.cluster(UPSTREAM_CLUSTER).expect("the cluster").clone();
+            elsewhere["name"] = json!("elsewhere");
+            let clusters = config.document()["static_resources"]["clusters"].as_array_mut().expect("a list");
+            clusters.push(elsewhere);
+            config.cluster_port("elsewhere", other_port).expect("the cluster");
+            let manager = config.connection_manager().expect("the manager");
+            let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().expect("a list");
+            // The header with which the filter bounds a call also chooses a route.
+            let mut bounded = routes[0].clone();
+            bounded["match"]["headers"] = json!([{"name": "x-envoy-upstream-rq-timeout-ms", "present_match": true}]);
+            bounded["route"]["cluster"] = json!("elsewhere");
+            bounded["metadata"] = json!({"filter_metadata": {"holdpoint": {"server": "other"}}});
+            routes.insert(0, bounded);
+        })
+        .start()
+        .await?;
+    let answer = tools_call("list_issues", "{}", &stack.agent("agent-7")?).send(stack.port()).await?;
+    assert_eq!(answer.status, 403, "{}", answer.text());
+    assert_eq!((other.count(), stack.upstream.count()), (0, 0));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use holdpoint_core::approval::{ApprovalStatus, Claim, ClaimRequest, SignedClaim};
 use holdpoint_core::audit::EntryKind;
+use holdpoint_core::digest::Digest;
 
 use super::open::is_number_128;
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, review, step};
@@ -32,6 +33,8 @@ pub enum ClaimError {
     Gone(ApprovalStatus),
     #[error("`call_digest` is not the call that was approved")]
     DigestChanged,
+    #[error("no policy `{0}` is registered: register it with PUT /v1/policies/{0}, then claim again")]
+    PolicyUnknown(Digest),
     #[error("the policy that asked for this approval has changed: open again under the new one")]
     BasisChanged,
     #[error("the claim could not be written: {0}")]
@@ -51,6 +54,9 @@ impl Approvals {
     pub async fn claim(&self, id: &str, request: &ClaimRequest) -> Result<SignedClaim, ClaimError> {
         if !is_number_128(&request.nonce) {
             return Err(ClaimError::Nonce);
+        }
+        if self.store.policy(request.snapshot_id).await?.is_none() {
+            return Err(ClaimError::PolicyUnknown(request.snapshot_id));
         }
         for _ in 0..TRIES_MAX {
             let Some(approval) = self.store.approval(id).await? else {

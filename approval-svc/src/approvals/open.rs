@@ -14,6 +14,8 @@ pub const CLOCK_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
 /// Most groups in one requirement, and most people it may ask for in all.
 const GROUPS_MAX: usize = 64;
 const PEOPLE_MAX: u32 = 64;
+/// Longest request without its call text, as JSON: what ends up in lists and in the record.
+const ABOUT_BYTES_MAX: usize = 32_768;
 /// Longest names of gateway and server.
 const NAME_CHARS_MAX: usize = 1_000;
 
@@ -211,8 +213,30 @@ fn check(asked: &OpenApproval) -> Result<(), OpenError> {
     if clocks.iter().any(|clock_ms| *clock_ms == 0 || *clock_ms > CLOCK_MS_MAX) {
         return field("requirement", "has a clock that is not between 1 ms and 7 days");
     }
+    let about = OpenApproval { call_text: String::new(), ..asked.clone() };
+    if serde_json::to_vec(&about).map_or(true, |json| json.len() > ABOUT_BYTES_MAX) {
+        return field("target", "and the other facts around the call must be at most 32768 bytes together");
+    }
+    if !is_about(asked) {
+        return field("call_text", "must be the call that the other fields describe");
+    }
     if Digest::tagged(CALL_DIGEST_TAG, asked.call_text.as_bytes()) != asked.call_digest {
         return Err(OpenError::CallDigest);
     }
     Ok(())
+}
+
+/// Whether the fields that people are shown say what the text says that the digest covers.
+fn is_about(asked: &OpenApproval) -> bool {
+    let Ok(call) = serde_json::from_str::<serde_json::Value>(&asked.call_text) else { return false };
+    let principal = &asked.principal;
+    let said = [
+        ("issuer", Some(&principal.issuer)),
+        ("subject", Some(&principal.subject)),
+        ("agent", principal.agent_id.as_ref()),
+        ("tenant", principal.tenant.as_ref()),
+        ("server", Some(&asked.server)),
+        ("method", Some(&asked.method)),
+    ];
+    said.into_iter().all(|(member, field)| call[member].as_str() == field.map(String::as_str))
 }

@@ -148,7 +148,9 @@ fn judge(
     if body.call_digest.is_some_and(|seen| seen != approval.asked.call_digest) {
         return Err(ReviewError::DigestChanged);
     }
-    if reviews.iter().any(|review| review.issuer == reviewer.issuer && review.subject == reviewer.subject) {
+    let reviewed =
+        |review: &Review| same_person((&review.issuer, &review.subject), (&reviewer.issuer, &reviewer.subject));
+    if reviews.iter().any(reviewed) {
         return Err(ReviewError::AlreadyReviewed);
     }
     if if_version.is_some_and(|seen| seen != approval.version) {
@@ -173,11 +175,16 @@ fn judge(
 /// Whether the reviewer is whom the call acts for, or the agent that makes it.
 fn is_requester(reviewer: &Credential, asked: &OpenApproval) -> bool {
     let principal = &asked.principal;
-    let is_subject = reviewer.subject == principal.subject || Some(&reviewer.subject) == principal.agent_id.as_ref();
-    // Nobody vouches for a local issuer, so the same name under it is taken for the same person.
-    let may_be_same = |issuer: &str| issuer.is_empty() || issuer == ISSUER_LOCAL;
-    is_subject
-        && (reviewer.issuer == principal.issuer || may_be_same(&reviewer.issuer) || may_be_same(&principal.issuer))
+    let names = [Some(&principal.subject), principal.agent_id.as_ref()];
+    let is_same = |name: &String| same_person((&principal.issuer, name), (&reviewer.issuer, &reviewer.subject));
+    names.into_iter().flatten().any(is_same)
+}
+
+/// Whether two (issuer, subject) may be one person. Nobody vouches for a local issuer, so the same name under it is
+/// taken for the same person.
+fn same_person(one: (&str, &str), two: (&str, &str)) -> bool {
+    let is_local = |issuer: &str| issuer.is_empty() || issuer == ISSUER_LOCAL;
+    one.1 == two.1 && (one.0 == two.0 || is_local(one.0) || is_local(two.0))
 }
 
 /// Where the approval goes by this review. With the quorum not yet full, to the next version of `pending`.

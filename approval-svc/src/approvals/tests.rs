@@ -133,8 +133,19 @@ async fn identical_call_finds_the_unused_grant() {
 #[tokio::test]
 async fn call_text_must_be_what_the_digest_names() {
     let desk = desk().await;
-    let forged = OpenApproval { call_text: "{\"call\":\"harmless\"}".to_owned(), ..asked(1, "x", "basis") };
+    let forged = OpenApproval { call_text: contract::call_text("harmless"), ..asked(1, "x", "basis") };
     assert!(matches!(desk.approvals.open(forged).await, Err(OpenError::CallDigest)));
+    for forge in [
+        |asked: &mut OpenApproval| asked.server = "other".to_owned(),
+        |asked: &mut OpenApproval| asked.principal.subject = "other".to_owned(),
+        |asked: &mut OpenApproval| asked.principal.agent_id = None,
+    ] {
+        let mut told = asked(1, "x", "basis");
+        forge(&mut told);
+        assert!(matches!(desk.approvals.open(told).await, Err(OpenError::Field { field: "call_text", .. })));
+    }
+    let long = OpenApproval { target: Some("x".repeat(40_000)), ..asked(1, "x", "basis") };
+    assert!(matches!(desk.approvals.open(long).await, Err(OpenError::Field { field: "target", .. })));
 }
 
 #[tokio::test]

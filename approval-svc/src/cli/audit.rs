@@ -63,7 +63,7 @@ async fn open(dir: &DataDir) -> anyhow::Result<SqliteStore> {
 
 async fn verify_record(dir: &DataDir, form: Form) -> anyhow::Result<ExitCode> {
     let store = open(dir).await?;
-    let signer = ServiceSigner::load_or_create(&dir.data_dir)?;
+    let signer = ServiceSigner::load(&dir.data_dir)?;
     let watched = std::io::stderr().is_terminal();
     let mut told = 0;
     let verified = verify(&store, &signer, |done| {

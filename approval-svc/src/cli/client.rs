@@ -24,7 +24,7 @@ pub struct Server {
     #[arg(long, env = "HOLDPOINT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
     /// File that holds your token
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
@@ -46,7 +46,8 @@ impl Server {
                 "no token: set HOLDPOINT_TOKEN or `--token-file`; make one with `holdpoint token create --role approver`"
             ),
         };
-        let http = reqwest::Client::builder().timeout(ANSWER_MAX).build()?;
+        let http = // A token must not go to a proxy that the environment names for other traffic.
+        reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
         Ok(Client { http, server: self.server.clone(), token: token.trim().to_owned() })
     }
 }

@@ -1,6 +1,6 @@
 //! `holdpoint serve`
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -36,10 +36,18 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         Settings::new(args.listen, args.insecure_listen, args.data_dir.data_dir, args.pending_per_principal_max)?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
+    // A log that cannot be written (a full disk) must not take the task down that wanted to write it.
+    let log = log.log_internal_errors(false);
+    log.init();
     let data_dir = settings.data_dir.clone();
     crate::serve::serve(settings, |address, key| {
-        println!("holdpoint serves http://{address} · data in {} · service key {key}", data_dir.display());
+        // Nobody has to read it.
+        let _ = writeln!(
+            std::io::stdout(),
+            "holdpoint serves http://{address} · data in {} · service key {key}",
+            data_dir.display()
+        );
     })
     .await?;
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{DataDir, Form, Output};
 use crate::data_dir;
+use crate::keys::ServiceSigner;
 use crate::store::sqlite::{SqliteStore, machine_clock};
 use crate::store::{CommitError, Conflict, Store};
 use crate::text::{time, visible};
@@ -56,9 +57,19 @@ pub enum TokenCommand {
 pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
         TokenCommand::Create { data_dir, role, subject, issuer, groups, output } => {
-            anyhow::ensure!(!subject.trim().is_empty(), "`--subject` must name somebody");
+            for (option, name) in [("--subject", &subject), ("--issuer", &issuer)]
+                .into_iter()
+                .chain(groups.iter().map(|one| ("--group", one)))
+            {
+                // A name that only looks like another one would be another person who looks like that one.
+                let is_plain = !name.is_empty() && name.trim() == name && visible(name) == *name;
+                anyhow::ensure!(
+                    is_plain,
+                    "`{option}` must be a name without blanks around it or hidden characters in it"
+                );
+            }
             let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect() };
-            let (token, text) = tokens::create(&open(&data_dir).await?, new).await?;
+            let (token, text) = tokens::create(&open_or_create(&data_dir).await?, new).await?;
             match output.output {
                 Form::Text => {
                     println!("{text}");
@@ -104,8 +115,16 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(dir: &DataDir) -> anyhow::Result<SqliteStore> {
+/// The first token may be made before the service has ever run: then the key is made too, and before the database.
+async fn open_or_create(dir: &DataDir) -> anyhow::Result<SqliteStore> {
     data_dir::create(&dir.data_dir)?;
+    ServiceSigner::load_or_create(&dir.data_dir)?;
+    data_dir::create_database(&dir.data_dir)?;
+    open(dir).await
+}
+
+async fn open(dir: &DataDir) -> anyhow::Result<SqliteStore> {
     let file = data_dir::database(&dir.data_dir);
+    anyhow::ensure!(file.exists(), "there is no database in `{}`: check `--data-dir`", dir.data_dir.display());
     SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))
 }

@@ -159,6 +159,7 @@ impl From<ClaimError> for Problem {
             ClaimError::NotApproved(_) => (StatusCode::CONFLICT, "not-approved"),
             ClaimError::Gone(_) => (StatusCode::GONE, "expired"),
             ClaimError::DigestChanged => (StatusCode::CONFLICT, "digest-changed"),
+            ClaimError::PolicyUnknown(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_UNKNOWN),
             ClaimError::BasisChanged => (StatusCode::CONFLICT, "basis-changed"),
             ClaimError::Text(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

@@ -51,6 +51,7 @@ impl Drop for Bench {
 /// A fresh store.
 pub async fn open() -> Bench {
     let dir = scratch_dir();
+    crate::keys::ServiceSigner::load_or_create(&dir).unwrap();
     let clock_ms = Arc::new(AtomicU64::new(START_MS));
     let clock = Arc::clone(&clock_ms);
     let store = SqliteStore::open(&dir.join("holdpoint.db"), Arc::new(move || clock.load(Ordering::SeqCst))).await;
@@ -74,9 +75,16 @@ pub fn number(n: u128) -> String {
     hex_encode(&n.to_be_bytes())
 }
 
+/// What is judged when call `call` is asked for.
+pub fn call_text(call: &str) -> String {
+    json!({"agent": "bot", "issuer": "https://idp", "method": "tools/call", "params": {"arguments": {"call": call}},
+           "server": "github", "subject": "bob", "tenant": null})
+    .to_string()
+}
+
 /// Hold `hold` asks for call `call` under basis `basis`; one of `sre` must approve.
 pub fn asked(hold: u128, call: &str, basis: &str) -> OpenApproval {
-    let call_text = json!({"call": call}).to_string();
+    let call_text = call_text(call);
     let call_digest = Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes());
     serde_json::from_value(json!({
         "hold_id": number(hold), "gateway": "edge", "call_text": call_text, "call_digest": call_digest,

@@ -42,3 +42,11 @@ pub struct Principal {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub scopes: BTreeSet<String>,
 }
+
+impl Principal {
+    /// Who it is, without the groups and scopes, of which there can be very many: what records carry.
+    #[must_use]
+    pub fn named(&self) -> Self {
+        Self { groups: BTreeSet::new(), scopes: BTreeSet::new(), ..self.clone() }
+    }
+}

@@ -19,10 +19,10 @@ fn a_batch_stays_until_it_is_acknowledged() {
     let batch = buffer.next_batch().expect("a batch");
     assert_eq!((batch.first_counter, batch.entries.len()), (0, 2));
     assert_eq!(buffer.next_batch(), None, "one batch at a time");
-    buffer.batch_answered(false);
+    buffer.batch_answered(BatchAnswer::TryAgain);
     assert_eq!(buffer.next_batch().expect("the same again"), batch);
     buffer.push(entry(3));
-    buffer.batch_answered(true);
+    buffer.batch_answered(BatchAnswer::Acknowledged);
     let rest = buffer.next_batch().expect("the rest");
     assert_eq!((rest.first_counter, rest.entries.len()), (2, 1));
 }
@@ -36,7 +36,7 @@ fn a_lost_entry_leaves_a_jump_in_the_counters() {
     assert!(!buffer.push(entry(0)), "full");
     while let Some(batch) = buffer.next_batch() {
         assert!(batch.entries.len() <= BATCH_ENTRIES_MAX);
-        buffer.batch_answered(true);
+        buffer.batch_answered(BatchAnswer::Acknowledged);
         if buffer.is_empty() {
             break;
         }
@@ -57,4 +57,14 @@ fn refusals_over_their_quota_become_one_entry_with_a_count() {
     assert_eq!(batch.entries.len(), REFUSALS_PER_MINUTE_MAX as usize + 1);
     let last = batch.entries.last().and_then(|entry| entry.detail.as_deref());
     assert_eq!(last, Some("40 more refusals in this minute, the last one: rubbish"));
+}
+
+#[test]
+fn a_batch_the_service_will_never_take_is_lost_and_counted_and_holds_nothing_up() {
+    let mut buffer = buffer();
+    buffer.push(entry(1));
+    assert!(buffer.next_batch().is_some());
+    buffer.push(entry(2));
+    assert_eq!(buffer.batch_answered(BatchAnswer::Rejected), 1);
+    assert_eq!(buffer.next_batch().expect("the next one").first_counter, 1);
 }

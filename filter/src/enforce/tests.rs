@@ -26,16 +26,25 @@ fn what_steers_envoy_never_passes() {
 }
 
 #[test]
-fn constraints_become_envoys_own_headers() {
+fn constraints_become_envoys_own_headers_and_an_approved_call_is_forwarded_once() {
     let constraints = Constraints { max_runtime_ms: Some(30_000), max_retries: Some(1), ..Constraints::default() };
+    check(
+        &[],
+        &constraints,
+        false,
+        &[
+            HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "30000".to_owned()),
+            HeaderEdit::Set("x-envoy-max-retries", "1".to_owned()),
+            HeaderEdit::Set("x-envoy-retry-on", "connect-failure,refused-stream".to_owned()),
+        ],
+    );
     check(
         &[],
         &constraints,
         true,
         &[
             HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "30000".to_owned()),
-            HeaderEdit::Set("x-envoy-max-retries", "1".to_owned()),
-            HeaderEdit::Set("x-envoy-retry-on", "connect-failure,refused-stream".to_owned()),
+            HeaderEdit::Set("x-envoy-max-retries", "0".to_owned()),
         ],
     );
 }

@@ -89,7 +89,7 @@ impl Callout {
 
     /// Waits until the approval is no longer at `version`.
     pub(super) fn poll(settings: &ApprovalSettings, approval: &ApprovalState, wait_ms: u64, ask: u32) -> Self {
-        let path = format!("/v1/approvals/{}", path_segment(&approval.id));
+        let path = format!("/v1/approvals/{}", approval.id);
         let mut callout = Self { ask, ..Self::new(settings, "GET", path, Vec::new()) };
         callout.timeout_ms = timeout(wait_ms.saturating_add(MARGIN_MS));
         // `Prefer: wait` counts whole seconds (RFC 7240 §4.3).
@@ -108,7 +108,7 @@ impl Callout {
 
     /// Claims a grant for one live call.
     pub(super) fn claim(settings: &ApprovalSettings, approval_id: &str, record: &ClaimRequest, ask: u32) -> Self {
-        let path = format!("/v1/approvals/{}/claim", path_segment(approval_id));
+        let path = format!("/v1/approvals/{}/claim", approval_id);
         Self { ask, ..Self::new(settings, "POST", path, json(record)) }
     }
 
@@ -123,12 +123,24 @@ impl Callout {
     }
 }
 
+impl CalloutAnswer {
+    /// The service's own word that it will never take what it was sent; `None` for any other answer.
+    pub fn rejection(&self) -> Option<String> {
+        match self.status {
+            Some(status @ (400 | 413 | 422)) => problem(status, self),
+            Some(_) | None => None,
+        }
+    }
+}
+
 impl StateAnswer {
     /// Reads an answer to open or poll; a state of another call than `call_digest` counts as unusable.
     pub(super) fn read(answer: &CalloutAnswer, call_digest: Digest) -> Self {
         match answer.status {
             Some(200..=202) => match serde_json::from_slice::<ApprovalState>(&answer.body) {
-                Ok(state) if state.schema == APPROVAL_SCHEMA && state.call_digest == call_digest => {
+                Ok(state)
+                    if state.schema == APPROVAL_SCHEMA && state.call_digest == call_digest && is_plain(&state.id) =>
+                {
                     Self::State(Box::new(state))
                 }
                 Ok(_) | Err(_) => Self::Unusable,
@@ -163,7 +175,7 @@ fn problem(status: u16, answer: &CalloutAnswer) -> Option<String> {
     if status >= 500 {
         return None;
     }
-    serde_json::from_slice::<Problem>(&answer.body).ok().map(|problem| problem.code)
+    serde_json::from_slice::<Problem>(&answer.body).ok().map(|problem| problem.code).filter(|code| is_plain(code))
 }
 
 fn json(record: &impl Serialize) -> Vec<u8> {
@@ -171,11 +183,11 @@ fn json(record: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-/// Ids come from the service; one that is not plain text for a path is not sent back to it.
-fn path_segment(id: &str) -> &str {
-    let is_plain =
-        !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if is_plain { id } else { "invalid" }
+/// Whether an id or a code from whoever answered may stand in a path, a log line or a sentence.
+fn is_plain(text: &str) -> bool {
+    const CHARS_MAX: usize = 64;
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    !text.is_empty() && text.len() <= CHARS_MAX && text.bytes().all(is_word)
 }
 
 fn timeout(ms: u64) -> u32 {

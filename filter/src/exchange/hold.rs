@@ -33,6 +33,9 @@ const RETRY_MS: u64 = 250;
 /// A poll answered sooner than this without news did not wait: the next one is paced like a retry.
 const POLL_MS_MIN: u64 = 100;
 
+/// How long after a callout's own timeout its answer counts as lost.
+const ANSWER_MARGIN_MS: u64 = 1_000;
+
 /// How long between two looks for a free slot.
 const BUSY_RETRY_MS: u64 = 200;
 
@@ -50,6 +53,9 @@ pub(super) struct Hold {
     step: Step,
     /// When the last poll was asked.
     polled_at_ms: Option<u64>,
+    /// When the answer to the last callout counts as lost. The SDK files a callout under whichever context was active,
+    /// and drops the answer if that one is gone by then.
+    answer_by_ms: u64,
     outage_began_at_ms: Option<u64>,
     reopens: u32,
 }
@@ -99,7 +105,7 @@ impl Hold {
         let runtime_ms = decision.constraints.max_runtime_ms.unwrap_or(0);
         let patience_ms = settings.client_patience_ms.saturating_sub(runtime_ms);
         let hold_ms = if in_room { settings.hold_ms_max.min(patience_ms) } else { 0 };
-        let hold = Self {
+        let mut hold = Self {
             seat: Seat {
                 hold_id: around.worker.ids.next_id(),
                 gateway: around.worker.gateway.clone(),
@@ -115,6 +121,7 @@ impl Hold {
             approval: None,
             step: Step::Opening { ask },
             polled_at_ms: None,
+            answer_by_ms: u64::MAX,
             outage_began_at_ms: None,
             reopens: 0,
         };
@@ -123,7 +130,7 @@ impl Hold {
             commands.push(HostCommand::Count(Metric::HoldsWaiting, 1));
             commands.push(HostCommand::WakeAt(hold.deadline_ms));
         }
-        commands.push(hold.open(ask));
+        commands.extend(hold.open(ask, around.now_ms));
         (hold, commands)
     }
 
@@ -132,14 +139,20 @@ impl Hold {
         self.seat.config.approval.leg_ms_max.min(self.deadline_ms.saturating_sub(now_ms))
     }
 
-    fn open(&self, ask: u32) -> HostCommand {
+    /// Asks, and makes sure to be woken if no answer ever comes.
+    fn ask(&mut self, callout: Callout, now_ms: u64) -> Vec<HostCommand> {
+        self.answer_by_ms = now_ms.saturating_add(u64::from(callout.timeout_ms)).saturating_add(ANSWER_MARGIN_MS);
+        vec![HostCommand::Ask(callout), HostCommand::WakeAt(self.answer_by_ms)]
+    }
+
+    fn open(&mut self, ask: u32, now_ms: u64) -> Vec<HostCommand> {
         let envelope = &self.judged.envelope;
         let record = OpenApproval {
             hold_id: self.seat.hold_id.clone(),
             gateway: self.seat.gateway.clone(),
             call_text: envelope.call_text().to_owned(),
             call_digest: envelope.call_digest(),
-            principal: envelope.principal().clone(),
+            principal: envelope.principal().named(),
             server: envelope.server().to_owned(),
             method: envelope.method().to_owned(),
             target: envelope.target().map(str::to_owned),
@@ -151,7 +164,7 @@ impl Hold {
             basis: self.decision.basis,
             trace_id: self.judged.trace_id.clone(),
         };
-        HostCommand::Ask(Callout::open(&self.seat.config.approval, &record, ask))
+        self.ask(Callout::open(&self.seat.config.approval, &record, ask), now_ms)
     }
 
     /// Seals the call under the policy in force now, when that is another one. An error ends the hold.
@@ -170,7 +183,7 @@ impl Hold {
     }
 
     /// Asks to use the grant.
-    fn claim(mut self, approval_id: &str, nonce: String, ask: u32) -> Next {
+    fn claim(mut self, approval_id: &str, nonce: String, ask: u32, now_ms: u64) -> Next {
         let record = ClaimRequest {
             hold_id: self.seat.hold_id.clone(),
             nonce: nonce.clone(),
@@ -180,7 +193,8 @@ impl Hold {
         };
         let callout = Callout::claim(&self.seat.config.approval, approval_id, &record, ask);
         self.step = Step::Claiming { ask, nonce };
-        self.stay(vec![HostCommand::Ask(callout)])
+        let commands = self.ask(callout, now_ms);
+        self.stay(commands)
     }
 
     fn stay(self, commands: Vec<HostCommand>) -> Next {
@@ -296,9 +310,11 @@ impl Exchange {
             },
             HostEvent::Wake => self.on_wake(*hold, around),
             HostEvent::Closed => on_client_gone(*hold, around),
-            // Envoy itself answers, for instance when a timer of the stream ran out; `Closed` follows.
+            // Envoy itself answers, for instance when a timer of the stream ran out: this client is as good as gone.
             HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete => {
-                (Phase::Held(hold), vec![HostCommand::Continue])
+                let (phase, mut commands) = on_client_gone(*hold, around);
+                commands.push(HostCommand::Continue);
+                (phase, commands)
             }
             HostEvent::RequestHead(_) | HostEvent::RequestPart { .. } | HostEvent::RequestComplete { .. } => {
                 (Phase::Held(hold), vec![HostCommand::Pause])
@@ -329,7 +345,8 @@ impl Exchange {
                 let ask = self.next_ask();
                 hold.step = Step::Registering { ask };
                 let callout = Callout::register(&hold.seat.config, ask);
-                hold.stay(vec![HostCommand::Ask(callout)])
+                let commands = hold.ask(callout, around.now_ms);
+                hold.stay(commands)
             }
             StateAnswer::TooManyPending => {
                 hold.seat.end(&Refusal::TooManyPending, WithdrawCause::Refused, HoldEnd::Refused, around)
@@ -371,11 +388,16 @@ impl Exchange {
         hold.polled_at_ms = Some(around.now_ms);
         let callout = Callout::poll(&hold.seat.config.approval, approval, hold.leg_ms(around.now_ms), ask);
         hold.step = Step::Polling { ask };
-        hold.stay(vec![HostCommand::Ask(callout)])
+        let commands = hold.ask(callout, around.now_ms);
+        hold.stay(commands)
     }
 
-    /// Opens a request of its own for this hold, under what the policy asks now.
-    fn reopen(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
+    /// Opens a request of its own for this hold, under what the policy in force asks now.
+    fn reopen(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        let mut hold = match self.under_current_policy(hold, around) {
+            Ok(hold) => *hold,
+            Err(ended) => return *ended,
+        };
         hold.reopens = hold.reopens.saturating_add(1);
         if hold.reopens > REOPENS_MAX {
             return refused_by_service(hold, "too-many-reopens", around);
@@ -383,8 +405,31 @@ impl Exchange {
         hold.approval = None;
         let ask = self.next_ask();
         hold.step = Step::Opening { ask };
-        let command = hold.open(ask);
-        hold.stay(vec![command])
+        let commands = hold.open(ask, around.now_ms);
+        hold.stay(commands)
+    }
+
+    /// The hold, sealed and decided anew under the policy in force, if that still asks for an approval; else its end.
+    fn under_current_policy(&self, hold: Hold, around: &mut Surroundings<'_>) -> Result<Box<Hold>, Box<Next>> {
+        let mut hold = match hold.reseal(&self.in_force(around)) {
+            Ok(hold) => hold,
+            Err((seat, error)) => {
+                let refusal = Refusal::Unsupported(error);
+                return Err(Box::new(seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)));
+            }
+        };
+        let now = hold.seat.config.policy.evaluate(&hold.judged.envelope, &NoUsage).decision;
+        let refusal = match now.verdict {
+            Verdict::RequireApproval => {
+                hold.decision = now;
+                return Ok(Box::new(hold));
+            }
+            Verdict::Deny => Refusal::Denied(Box::new(now)),
+            Verdict::Allow => {
+                Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned())
+            }
+        };
+        Err(Box::new(hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)))
     }
 
     /// People approved. The policy in force now is asked again, then slots are taken, then the grant is claimed.
@@ -429,30 +474,25 @@ impl Exchange {
             Leased::All(leases) => {
                 hold.seat.leases = leases;
                 let nonce = around.worker.ids.next_id();
-                hold.claim(&approval.id, nonce, self.next_ask())
+                hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms)
             }
         }
     }
 
     /// The policy in force asks something else than what was approved: a claim under the new basis makes the service
     /// supersede the old request, and the answer leads to a new one.
-    fn ask_anew(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
-        let now = hold.seat.config.policy.evaluate(&hold.judged.envelope, &NoUsage).decision;
-        let refusal = match now.verdict {
-            Verdict::RequireApproval => {
-                hold.decision = now;
-                let nonce = around.worker.ids.next_id();
-                return match hold.approval.clone() {
-                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask()),
-                    None => self.reopen(hold, around),
-                };
-            }
-            Verdict::Deny => Refusal::Denied(Box::new(now)),
-            Verdict::Allow => {
-                Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned())
-            }
+    fn ask_anew(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        let hold = match self.under_current_policy(hold, around) {
+            Ok(hold) => *hold,
+            Err(ended) => return *ended,
         };
-        hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
+        match hold.approval.clone() {
+            Some(approval) => {
+                let nonce = around.worker.ids.next_id();
+                hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms)
+            }
+            None => self.reopen(hold, around),
+        }
     }
 
     fn on_claim_answer(&mut self, mut hold: Hold, answer: ClaimAnswer, around: &mut Surroundings<'_>) -> Next {
@@ -505,6 +545,12 @@ impl Exchange {
             around.now_ms,
         );
         match verified {
+            // The policy may have come to bound the call while the claim was under way: no slot, no run.
+            Ok(permit) if !usage::covers(&hold.seat.leases, permit.constraints()) => {
+                let refusal =
+                    Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned());
+                hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
+            }
             Ok(permit) => hold.release(permit, &approval_id, around),
             Err(error) => {
                 let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);
@@ -528,13 +574,19 @@ impl Exchange {
     fn on_wake(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
         let now_ms = around.now_ms;
         let is_over = now_ms >= hold.deadline_ms;
+        let is_answer_lost = now_ms >= hold.answer_by_ms;
         match hold.step {
-            // A claim in flight is settled by its own answer: to give up now could burn the grant for nothing.
-            Step::Claiming { .. } => hold.stay(Vec::new()),
-            Step::Opening { .. } | Step::Registering { .. } | Step::Polling { .. } if is_over => {
-                hold.out_of_patience(around)
+            Step::Opening { .. } | Step::Registering { .. } if is_answer_lost => hold.retry(Retry::Open, around),
+            Step::Claiming { ref nonce, .. } if is_answer_lost => {
+                let nonce = nonce.clone();
+                hold.retry(Retry::Claim { nonce }, around)
             }
-            Step::Opening { .. } | Step::Registering { .. } | Step::Polling { .. } => hold.stay(Vec::new()),
+            // A claim in flight is settled by its own answer: to give up now could burn the grant for nothing.
+            // So is an opening, which is answered at once: its answer names the request that the client is told of.
+            Step::Claiming { .. } | Step::Opening { .. } | Step::Registering { .. } => hold.stay(Vec::new()),
+            Step::Polling { .. } if is_over => hold.out_of_patience(around),
+            Step::Polling { .. } if is_answer_lost => hold.retry(Retry::Poll, around),
+            Step::Polling { .. } => hold.stay(Vec::new()),
             Step::Retrying { then: Retry::Open | Retry::Poll, .. } if is_over => hold.out_of_patience(around),
             Step::Retrying { at_ms, .. } | Step::Busy { at_ms, .. } if now_ms < at_ms => hold.stay(Vec::new()),
             Step::Busy { .. } => self.on_approved(hold, around),
@@ -542,12 +594,12 @@ impl Exchange {
                 Retry::Open => {
                     let ask = self.next_ask();
                     hold.step = Step::Opening { ask };
-                    let command = hold.open(ask);
-                    hold.stay(vec![command])
+                    let commands = hold.open(ask, now_ms);
+                    hold.stay(commands)
                 }
                 Retry::Poll => self.poll(hold, around),
                 Retry::Claim { nonce } => match hold.approval.clone() {
-                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask()),
+                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms),
                     None => self.reopen(hold, around),
                 },
             },

@@ -20,6 +20,9 @@ use crate::metrics::Metric;
 use crate::refusal::{self, Asked, LocalReply, Refusal};
 use crate::usage::{self, Leased};
 
+/// Most rules that one entry names; the digest of the basis stands for all of them.
+const RULES_NAMED_MAX: usize = 32;
+
 /// What the route's metadata in namespace `holdpoint` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteMetadata {
@@ -162,7 +165,7 @@ impl Exchange {
             Err((call, error)) => {
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
                 entry.method = Some(call.message.method().as_str().to_owned());
-                entry.principal = Some(call.principal);
+                entry.principal = Some(call.principal.named());
                 entry.detail = Some(bounded(&error.to_string()));
                 let mut commands = vec![
                     HostCommand::RecordRefusal(Box::new(entry)),
@@ -186,6 +189,7 @@ impl Exchange {
             HostCommand::Count(Metric::Decision(decision.verdict), 1),
             HostCommand::FilterState("holdpoint.verdict", decision.verdict.as_str().to_owned()),
             HostCommand::FilterState("holdpoint.rule", decision.rule_id().to_owned()),
+            HostCommand::FilterState("holdpoint.server", judged.envelope.server().to_owned()),
             HostCommand::FilterState("holdpoint.snapshot", decision.snapshot_id.to_string()),
             HostCommand::Log(LogLevel::Info, line(&judged, &decision)),
         ];
@@ -227,6 +231,8 @@ impl Exchange {
                 Phase::Ended
             }
             Plan::Hold => {
+                let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+                commands.push(HostCommand::Record(Box::new(entry)));
                 let ask = self.next_ask();
                 let (hold, begun) = Hold::begin(judged, decision, &self.config, ask, around);
                 commands.extend(begun);
@@ -257,13 +263,13 @@ impl Judged {
     /// An entry of the record with everything known of this call.
     pub(super) fn entry(&self, kind: EntryKind, decision: &Decision, now_ms: u64) -> AuditEntry {
         let mut entry = AuditEntry::new(kind, now_ms);
-        entry.principal = Some(self.envelope.principal().clone());
+        entry.principal = Some(self.envelope.principal().named());
         entry.server = Some(self.envelope.server().to_owned());
         entry.method = Some(self.envelope.method().to_owned());
-        entry.target = self.envelope.target().map(str::to_owned);
+        entry.target = self.envelope.target().map(bounded);
         entry.call_digest = Some(self.envelope.call_digest());
         entry.verdict = Some(decision.verdict);
-        entry.rule_ids = decision.reasons.iter().map(|reason| reason.rule_id.clone()).collect();
+        entry.rule_ids = decision.reasons.iter().take(RULES_NAMED_MAX).map(|reason| reason.rule_id.clone()).collect();
         entry.snapshot_id = Some(decision.snapshot_id);
         entry.basis = Some(decision.basis);
         entry.trace_id.clone_from(&self.trace_id);
@@ -309,7 +315,7 @@ fn malformed(
     around: &Surroundings<'_>,
 ) -> (Phase, Vec<HostCommand>) {
     let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
-    entry.principal = Some(principal.clone());
+    entry.principal = Some(principal.named());
     entry.server.clone_from(&head.route.server);
     entry.detail = Some(bounded(detail));
     entry.trace_id = head.trace_id();

@@ -2,12 +2,19 @@
 
 use std::cell::Cell;
 
-use super::{CALLOUTS, Waiting, abi, call_out, with_worker};
+use super::{CALLOUTS, Waiting, abi, call_out, gauges, with_worker};
+use crate::audit_buffer::BatchAnswer;
 use crate::exchange::{Callout, CalloutAnswer};
+use crate::metrics::Metric;
 
 thread_local! {
     static NEXT_TRY_AT_MS: Cell<u64> = const { Cell::new(0) };
+    /// Token and time of the batch that waits for its answer.
+    static IN_FLIGHT: Cell<Option<(u32, u64)>> = const { Cell::new(None) };
 }
+
+/// When the answer to a batch counts as lost: well after its callout has timed out.
+const ANSWER_MS_MAX: u64 = 10_000;
 
 /// How long entries gather before they are sent, and how long after a failure the batch is sent again.
 const PAUSE_MS: u64 = 250;
@@ -17,10 +24,17 @@ pub(super) fn flush(now_ms: u64) {
     if NEXT_TRY_AT_MS.get() > now_ms {
         return;
     }
+    // The answer to a batch is lost with the root context that sent it, when a configuration is replaced.
+    if IN_FLIGHT.get().is_some_and(|(_, sent_at_ms)| now_ms.saturating_sub(sent_at_ms) > ANSWER_MS_MAX)
+        && let Some((token, _)) = IN_FLIGHT.take()
+    {
+        CALLOUTS.with_borrow_mut(|all| all.remove(&token));
+        answered(&CalloutAnswer { status: None, body: Vec::new() });
+    }
     NEXT_TRY_AT_MS.set(now_ms.saturating_add(PAUSE_MS));
     let batch = with_worker(|worker| {
         worker.audit.flush_refusals(now_ms);
-        let settings = worker.all_in_force().next().map(|config| config.approval.clone())?;
+        let settings = worker.newest().map(|config| config.approval.clone())?;
         let batch = worker.audit.next_batch()?;
         Some(Callout::record(&settings, &batch))
     });
@@ -28,6 +42,7 @@ pub(super) fn flush(now_ms: u64) {
     match call_out(&callout) {
         Some(token) => {
             CALLOUTS.with_borrow_mut(|all| all.insert(token, Waiting::AuditBatch));
+            IN_FLIGHT.set(Some((token, now_ms)));
         }
         None => answered(&CalloutAnswer { status: None, body: Vec::new() }),
     }
@@ -35,12 +50,23 @@ pub(super) fn flush(now_ms: u64) {
 
 /// The service answered the batch in flight.
 pub(super) fn answered(answer: &CalloutAnswer) {
-    let acknowledged = matches!(answer.status, Some(200..=204));
-    if !acknowledged {
-        log::warn!("holdpoint: audit entries wait for the service (status {:?})", answer.status);
+    IN_FLIGHT.set(None);
+    let rejection = answer.rejection();
+    let said = match answer.status {
+        Some(200..=204) => BatchAnswer::Acknowledged,
+        Some(_) | None if rejection.is_some() => BatchAnswer::Rejected,
+        Some(_) | None => BatchAnswer::TryAgain,
+    };
+    let lost = with_worker(|worker| worker.audit.batch_answered(said)).unwrap_or_default();
+    match said {
+        BatchAnswer::Acknowledged => NEXT_TRY_AT_MS.set(abi::now_ms()),
+        BatchAnswer::TryAgain => {
+            log::warn!("holdpoint: audit entries wait for the service (status {:?})", answer.status);
+        }
+        BatchAnswer::Rejected => {
+            gauges::add(Metric::AuditLost, i64::try_from(lost).unwrap_or(i64::MAX));
+            let code = rejection.unwrap_or_default();
+            log::error!("holdpoint: the service will not take {lost} audit entries: {code}");
+        }
     }
-    if acknowledged {
-        NEXT_TRY_AT_MS.set(abi::now_ms());
-    }
-    with_worker(|worker| worker.audit.batch_answered(acknowledged));
 }

@@ -47,6 +47,16 @@ pub(super) async fn read_head(connection: &mut SqliteConnection) -> Result<Head,
     Ok(Head { frontier, root })
 }
 
+/// Writes a row that is another one each time: SQLite would not touch the disk for equal bytes.
+pub(super) async fn write_probe(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO write_probe (id, written) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET written = written + 1",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Puts the head where the entries now end.
 pub(super) async fn write_head(connection: &mut SqliteConnection, frontier: &Frontier) -> Result<(), StoreError> {
     sqlx::query("UPDATE audit_head SET size = $1, frontier = $2, root = $3 WHERE id = 1")

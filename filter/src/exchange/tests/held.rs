@@ -274,3 +274,27 @@ fn a_service_that_answers_polls_without_waiting_is_not_asked_in_a_loop() {
     let did = bench.wake_after(&mut exchange, 250);
     assert!(did.asked().path.ends_with("/v1/approvals/appr-1"));
 }
+
+#[test]
+fn a_claim_whose_answer_is_lost_is_sent_again_as_the_same_claim() {
+    let mut bench = Bench::new();
+    let (mut exchange, open, did) = approved(&mut bench);
+    let request: ClaimRequest = did.asked_record();
+    let did = bench.wake_after(&mut exchange, 7_000);
+    assert!(did.0.iter().all(|command| !matches!(command, HostCommand::Ask(_))), "paced like any retry");
+    let did = bench.wake_after(&mut exchange, 300);
+    assert_eq!(did.asked_record::<ClaimRequest>(), request);
+    let signed = signed_with(&service_key(), &claim(&open, &request));
+    assert!(bench.answer(&mut exchange, &did, 200, &signed).forwards());
+}
+
+#[test]
+fn a_limit_that_the_policy_gained_while_the_claim_was_under_way_is_not_run_without_a_slot() {
+    let unbounded = POLICY.replace(", max_concurrent_jobs: 1", "");
+    let mut bench = Bench::new();
+    bench.put_in_force(config_with(&unbounded));
+    let (mut exchange, open, did) = approved(&mut bench);
+    let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    bench.put_in_force(config_with(POLICY));
+    assert!(!bench.answer(&mut exchange, &did, 200, &signed).forwards());
+}
