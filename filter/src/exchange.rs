@@ -113,10 +113,6 @@ pub enum LogLevel {
 pub struct Forward {
     pub permit: Permit,
     pub edits: Vec<HeaderEdit>,
-    /// What the route said when the call was judged. When edits made Envoy choose a route again and it says something
-    /// else now, the request is refused instead.
-    pub route: RouteMetadata,
-    pub cluster: Option<String>,
 }
 
 /// One HTTP request and its response.

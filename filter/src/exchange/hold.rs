@@ -255,7 +255,7 @@ impl Hold {
         let mut commands = seat.leave_room(around);
         commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::Released), 1));
         commands.extend(running.renewal());
-        commands.push(HostCommand::Forward(Forward { permit, edits, route: judged.route, cluster: judged.cluster }));
+        commands.push(HostCommand::Forward(Forward { permit, edits }));
         (Phase::Running(Box::new(running)), commands)
     }
 }

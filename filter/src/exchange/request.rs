@@ -176,8 +176,7 @@ impl Exchange {
             }
         };
         let asked = asked.with_call_digest(envelope.call_digest().to_string());
-        let judged =
-            Judged { envelope, asked, trace_id, route: head.route, cluster: head.cluster, body_bytes, has_trailers };
+        let judged = Judged { envelope, asked, trace_id, body_bytes, has_trailers };
         self.decide(judged, around)
     }
 
@@ -215,8 +214,7 @@ impl Exchange {
                         let edits = judged.edits(permit.constraints(), false);
                         let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms);
                         commands.extend(running.renewal());
-                        let Judged { route, cluster, .. } = judged;
-                        commands.push(HostCommand::Forward(Forward { permit, edits, route, cluster }));
+                        commands.push(HostCommand::Forward(Forward { permit, edits }));
                         Phase::Running(Box::new(running))
                     }
                 }
@@ -253,8 +251,6 @@ pub(super) struct Judged {
     pub(super) envelope: CallEnvelope,
     pub(super) asked: Asked,
     pub(super) trace_id: Option<String>,
-    pub(super) route: RouteMetadata,
-    pub(super) cluster: Option<String>,
     pub(super) body_bytes: u64,
     has_trailers: bool,
 }
