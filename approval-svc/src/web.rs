@@ -114,6 +114,10 @@ pub struct When {
 
 impl When {
     fn new(at_ms: u64, now_ms: u64) -> Self {
-        Self { at_ms, at: time(at_ms), away: span(at_ms.abs_diff(now_ms)) }
+        let away = match at_ms.abs_diff(now_ms) {
+            0..1_000 => "moments".to_owned(),
+            ms => span(ms),
+        };
+        Self { at_ms, at: time(at_ms), away }
     }
 }

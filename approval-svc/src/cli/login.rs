@@ -1,4 +1,4 @@
-//! `holdpoint login`: a link for an approver's browser, straight to the database, whether the service runs or not.
+//! `holdpoint login`: a link for an approver's browser, straight to the database of the service.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -46,12 +46,18 @@ pub struct LoginArgs {
 }
 
 pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
-    if args.subject.trim().is_empty() {
-        bail!("`--subject` must name somebody");
-    }
     let dir = &args.data_dir.data_dir;
-    data_dir::create(dir)?;
     let file = data_dir::database(dir);
+    if !file.exists() {
+        bail!("there is no database in `{}`: check `--data-dir`, or start the service first", dir.display());
+    }
+    let names = [("--subject", &args.subject), ("--issuer", &args.issuer)];
+    for (option, name) in names.into_iter().chain(args.groups.iter().map(|group| ("--group", group))) {
+        // A name that only looks like another one would be another person who looks like that one.
+        if name.is_empty() || name.trim() != name || visible(name) != *name {
+            bail!("`{option}` must be a name without blanks around it or hidden characters in it");
+        }
+    }
     let store =
         SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))?;
     let mut link = match args.url {

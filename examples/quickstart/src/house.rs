@@ -1,5 +1,6 @@
 //! Everything the demo runs, started in order and ended together.
 
+use std::ffi::OsStr;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::bail;
@@ -79,6 +80,14 @@ impl House {
     /// The agent's token, as its identity provider would give it.
     pub(crate) fn agent_token(&self) -> anyhow::Result<String> {
         self.idp.token(AGENT, &["dev"])
+    }
+
+    /// A link that signs the approver's browser in, as an operator prints it.
+    pub(crate) fn sign_in_link(&self) -> anyhow::Result<String> {
+        let data_dir = self.service.data_dir();
+        let words = ["login", "--subject", APPROVER, "--group", "sre", "--data-dir"].map(OsStr::new);
+        let printed = self.service.cli(&[&words[..], &[data_dir.as_os_str()]].concat())?;
+        Ok(printed.trim().to_owned())
     }
 
     /// A second gateway in front of the same server, whose approval cluster leads to `approval_port` instead.

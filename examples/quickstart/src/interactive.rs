@@ -66,10 +66,12 @@ fn introduce(house: &House) -> anyhow::Result<()> {
     let token = house.agent_token()?;
     println!(
         "\nYou are the agent that calls tools and {APPROVER}, who approves.\n\n{HELP}\n\n\
+         In a browser, as {APPROVER} (the link works once, within 10 minutes):\n  {}\n\n\
          From another terminal, as {APPROVER}:\n  \
          export HOLDPOINT_URL={} HOLDPOINT_TOKEN={}\n  \
          target/debug/holdpoint approvals list\n\n\
          Or connect an MCP client of your own to {} with\n  authorization: Bearer {token}\n",
+        house.sign_in_link()?,
         house.service.url(""),
         house.approver_token,
         house.envoy.mcp_url(),
