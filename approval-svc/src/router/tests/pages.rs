@@ -83,14 +83,14 @@ fn field<'a>(page: &'a str, name: &str) -> &'a str {
     rest.split_once('"').unwrap().0
 }
 
-/// A call by `agent` with these arguments.
-fn asked_for(hold: u128, agent: &str, arguments: Value) -> OpenApproval {
+/// A call by `agent` with these parameters.
+fn asked_for(hold: u128, agent: &str, params: &Value) -> OpenApproval {
     let mut asked = asked(hold, "x", "basis");
     asked.principal.agent_id = Some(agent.to_owned());
-    let mut call: Value = serde_json::from_str(&asked.call_text).unwrap();
-    call["agent"] = json!(agent);
-    call["params"]["arguments"] = arguments;
-    asked.call_text = call.to_string();
+    asked.call_text =
+        json!({"agent": agent, "issuer": asked.principal.issuer, "method": asked.method, "params": params,
+                             "server": asked.server, "subject": asked.principal.subject, "tenant": null})
+        .to_string();
     asked.call_digest = Digest::tagged(CALL_DIGEST_TAG, asked.call_text.as_bytes());
     asked
 }
@@ -241,7 +241,7 @@ async fn deny_needs_a_reason_and_a_decision_the_digest_that_was_shown() {
 async fn nothing_that_a_caller_writes_is_obeyed_by_a_page() {
     let desk = desk().await;
     let evil = "<script>alert(1)</script>\u{202e}\u{200b}\u{7}\"'";
-    let mut asked = asked_for(1, evil, json!({evil: evil}));
+    let mut asked = asked_for(1, evil, &json!({"arguments": {evil: evil}}));
     asked.target = Some(evil.to_owned());
     asked.reasons[0].text = evil.to_owned();
     asked.envelope.meta.risk_tags = BTreeSet::from([evil.to_owned()]);
@@ -265,7 +265,7 @@ async fn nothing_that_a_caller_writes_is_obeyed_by_a_page() {
 async fn arguments_are_shown_whole() {
     let desk = desk().await;
     let long = "y".repeat(50_000) + "the very end";
-    let path = desk.hold(asked_for(1, "bot", json!({"body": long, "n": 1}))).await;
+    let path = desk.hold(asked_for(1, "bot", &json!({"body": long, "n": 1}))).await;
     let page = desk.browser("alice", &["sre"]).await.get(&path).await.text;
     assert!(page.contains(&long) && page.contains("50014 characters"));
 }
