@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use holdpoint_tests::envoy::Envoy;
-use holdpoint_tests::envoy_config::{APPROVAL_CLUSTER, EnvoyConfig, FILTER};
+use holdpoint_tests::envoy_config::{APPROVAL_CLUSTER, EnvoyConfig, FILTER, ROUTE_GUARD};
 use holdpoint_tests::filter_document::FilterDocument;
 use holdpoint_tests::idp::Idp;
 use holdpoint_tests::wasm;
@@ -140,6 +140,9 @@ pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     let filters = config.connection_manager()?["http_filters"].as_array_mut().context("`http_filters` is no list")?;
     for filter in filters.iter_mut().filter(|filter| filter["name"] == "envoy.filters.http.jwt_authn") {
         filter["typed_config"]["providers"]["idp"]["jwt_cache_config"] = json!({"jwt_cache_size": 100});
+    }
+    if variant != Variant::Holdpoint {
+        filters.retain(|filter| filter["name"] != ROUTE_GUARD);
     }
     let at = filters.iter().position(|filter| filter["name"] == FILTER).context("the base has no Holdpoint filter")?;
     match variant {

@@ -9,12 +9,12 @@ use crate::client_script::ClientScript;
 use crate::scripts::Script;
 use crate::server_process::{Server, ServerProcess};
 
-/// Everything on the one route is allowed.
+/// Everything on the one route is allowed. The server keeps the name that the base configuration's `rbac` filter lets pass.
 const ALLOW_ALL: &str = r#"
 version: "2026-01-27"
 default_decision: deny
 servers:
-  other:
+  tracker:
     match: {route_metadata: tracker}
     tools: {"*": {action: read}}
     resources: {"**": {action: read}}
@@ -23,7 +23,7 @@ rules:
 - id: all-run
   match:
     labels: {mcp.action: read}
-    mcp: {allow_servers: [other]}
+    mcp: {allow_servers: [tracker]}
   decision: allow
   reason: "Everything on this server is free"
 "#;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::repository;
 
+/// The name of the filter that checks the route after it.
+pub const ROUTE_GUARD: &str = "envoy.filters.http.rbac";
 /// The name of the filter in the base configuration.
 pub const FILTER: &str = "holdpoint";
 /// The cluster of the approval service in the base configuration.
@@ -88,9 +90,10 @@ impl EnvoyConfig {
         value.as_str().map(str::to_owned).context("the filter's `configuration` is not a text")
     }
 
-    /// Takes the filter out, to prove what stands around it.
+    /// Takes the filter out, and with it the RBAC filter that lets only judged calls through, to prove what stands
+    /// around them.
     pub fn without_filter(&mut self) -> anyhow::Result<()> {
-        self.http_filters()?.retain(|filter| filter["name"] != FILTER);
+        self.http_filters()?.retain(|filter| filter["name"] != FILTER && filter["name"] != ROUTE_GUARD);
         Ok(())
     }
 

@@ -188,10 +188,13 @@ impl Exchange {
             HostCommand::Count(Metric::Decision(decision.verdict), 1),
             HostCommand::FilterState("holdpoint.verdict", decision.verdict.as_str().to_owned()),
             HostCommand::FilterState("holdpoint.rule", decision.rule_id().to_owned()),
-            HostCommand::FilterState("holdpoint.server", judged.envelope.server().to_owned()),
             HostCommand::FilterState("holdpoint.snapshot", decision.snapshot_id.to_string()),
             HostCommand::Log(LogLevel::Info, line(&judged, &decision)),
         ];
+        // For the RBAC filter behind this one, which lets the call through only on a route that says the same.
+        if let Some(server) = &judged.envelope.call().route.metadata_server {
+            commands.push(HostCommand::FilterState("holdpoint.server", server.clone()));
+        }
         let phase = match plan {
             Plan::Reject => {
                 let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
