@@ -128,11 +128,9 @@ async fn routes_that_say_passthrough_are_left_alone_and_only_the_boolean_says_so
 async fn route_that_changes_after_the_judgement_reaches_no_other_server() -> anyhow::Result<()> {
     let other = Upstream::start().await?;
     let other_port = other.port();
-    let policy = quickstart_policy()?.replace(
-        "  - id: admin-never",
-        "  - id: reads-are-bounded\n    match: {labels: {mcp.action: read}}\n    decision: allow_with_constraints\n    \
-         reason: \"Reads are bounded\"\n    constraints: {budgets: {max_runtime_ms: 9000}}\n  - id: admin-never",
-    );
+    let bounded = "- id: reads-are-bounded\n  match: {labels: {mcp.action: read}}\n  decision: allow_with_constraints\n  \
+                   reason: \"Reads are bounded\"\n  constraints: {budgets: {max_runtime_ms: 9000}}\n";
+    let policy = quickstart_policy()? + bounded;
     let stack = Stack::builder()
         .policy(&policy)
         .envoy(move |config| {

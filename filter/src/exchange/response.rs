@@ -114,22 +114,30 @@ impl Answer {
             // Envoy answers 502 to 504 itself when the server broke off; only the server knows how far it came.
             502..=504 => Outcome::Unknown,
             400.. => Outcome::Failed,
-            _ if !self.is_complete => Outcome::Unknown,
-            _ if self.says_error(head.is_event_stream) => Outcome::Failed,
-            _ => Outcome::Committed,
+            // Modern clients close an event stream as soon as they have their answer: what counts is that it was whole.
+            _ => match self.says_error(head.is_event_stream) {
+                Some(true) => Outcome::Failed,
+                Some(false) => Outcome::Committed,
+                None if self.is_complete => Outcome::Committed,
+                None => Outcome::Unknown,
+            },
         }
     }
 
-    /// Whether the last message of the answer is a JSON-RPC error or a tool result with `isError`.
-    fn says_error(&self, is_event_stream: bool) -> bool {
+    /// Whether the last message of the answer is a JSON-RPC error or a tool result with `isError`; `None` when there is
+    /// no whole answer among what was kept.
+    fn says_error(&self, is_event_stream: bool) -> Option<bool> {
         let body = if is_event_stream { last_event(&self.kept) } else { self.kept.clone() };
-        let Ok(document) = Document::read(body, &json::Limits::default()) else { return false };
+        let document = Document::read(body, &json::Limits::default()).ok()?;
         let root = document.root();
         if root.kind() != Kind::Object {
-            return false;
+            return None;
         }
-        let is_error = root.get("result").and_then(|result| result.get("isError"));
-        root.get("error").is_some() || is_error.and_then(|flag| flag.as_bool()) == Some(true)
+        if root.get("error").is_some() {
+            return Some(true);
+        }
+        let result = root.get("result")?;
+        Some(result.get("isError").and_then(|flag| flag.as_bool()) == Some(true))
     }
 }
 

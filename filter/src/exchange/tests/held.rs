@@ -298,3 +298,23 @@ fn a_limit_that_the_policy_gained_while_the_claim_was_under_way_is_not_run_witho
     bench.put_in_force(config_with(POLICY));
     assert!(!bench.answer(&mut exchange, &did, 200, &signed).forwards());
 }
+
+#[test]
+fn an_event_stream_that_its_client_closes_after_the_answer_has_a_known_outcome() {
+    let answers: [(&str, Outcome); 3] = [
+        ("data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"content\":[]}}\n\n", Outcome::Committed),
+        ("data: {\"jsonrpc\":\"2.0\",\"id\":7,\"error\":{\"code\":1}}\r\n\r\n", Outcome::Failed),
+        ("data: {\"jsonrpc\":\"2.0\",\"id\":7,\"resu", Outcome::Unknown),
+    ];
+    for (answer, outcome) in answers {
+        let mut bench = Bench::new();
+        let (mut exchange, open, did) = approved(&mut bench);
+        let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+        bench.answer(&mut exchange, &did, 200, &signed);
+        let head = ResponseHead { status: 200, is_event_stream: true, is_timeout: false };
+        bench.give(&mut exchange, HostEvent::ResponseHead(head));
+        bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answer.as_bytes().to_vec() });
+        let did = bench.give(&mut exchange, HostEvent::Closed);
+        assert_eq!(did.entries()[0].outcome, Some(outcome), "{answer}");
+    }
+}
