@@ -13,12 +13,12 @@ use std::rc::Rc;
 use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::decision::Permit;
 
-use crate::config::FilterConfig;
 use crate::enforce::HeaderEdit;
 use crate::metrics::Metric;
 use crate::refusal::LocalReply;
 use crate::usage::SharedData;
 use crate::worker::Worker;
+use holdpoint_core::config::FilterConfig;
 
 mod callout;
 mod hold;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel as SdkLogLevel};
 
-use crate::config::FilterConfig;
 use crate::exchange::{
     Callout, CalloutAnswer, Exchange, Forward, HostCommand, HostEvent, LogLevel, RequestHead, Surroundings,
 };
@@ -19,6 +18,7 @@ use crate::metrics::Metric;
 use crate::refusal;
 use crate::usage;
 use crate::worker::Worker;
+use holdpoint_core::config::FilterConfig;
 
 mod abi;
 mod facts;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use holdpoint_core::identity::{ActorType, Principal};
 use serde_json::{Map, Value};
 
-use crate::config::IdentitySource;
+use holdpoint_core::config::IdentitySource;
 
 pub mod metadata;
 #[cfg(test)]

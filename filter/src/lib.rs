@@ -4,7 +4,6 @@
 //! would not link if it reached a host call.
 #![deny(unsafe_code)]
 
-pub mod config;
 pub mod enforce;
 pub mod exchange;
 pub mod identity;

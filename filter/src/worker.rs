@@ -9,7 +9,7 @@ use std::rc::Rc;
 use holdpoint_core::digest::{self, Digest};
 
 use crate::audit_buffer::AuditBuffer;
-use crate::config::{FilterConfig, Limits};
+use holdpoint_core::config::{FilterConfig, Limits};
 
 #[cfg(test)]
 mod tests;

@@ -19,3 +19,5 @@ pub mod policy;
 
 pub mod approval;
 pub mod audit;
+
+pub mod config;

@@ -7,7 +7,7 @@ use holdpoint_core::audit::EntryBatch;
 use holdpoint_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ApprovalSettings, FilterConfig};
+use holdpoint_core::config::{ApprovalSettings, FilterConfig};
 
 /// One HTTP request to the approval service.
 #[derive(Clone, Debug, PartialEq, Eq)]

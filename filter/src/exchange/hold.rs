@@ -22,10 +22,10 @@ use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::request::{Judged, refuse};
 use super::response::Running;
 use super::{Exchange, Forward, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
-use crate::config::FilterConfig;
 use crate::metrics::{HoldEnd, Metric};
 use crate::refusal::{Asked, Refusal};
 use crate::usage::{self, Lease, Leased};
+use holdpoint_core::config::FilterConfig;
 
 /// How long between two tries while the service is away.
 const RETRY_MS: u64 = 250;

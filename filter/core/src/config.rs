@@ -5,9 +5,9 @@
 
 use std::ops::RangeInclusive;
 
-use holdpoint_core::approval::ServiceKey;
-use holdpoint_core::policy::{self, PolicySnapshot};
-use holdpoint_core::yaml::{self, Cursor, Fields, Place, Problem, Problems};
+use crate::approval::ServiceKey;
+use crate::policy::{self, PolicySnapshot};
+use crate::yaml::{self, Cursor, Fields, Place, Problem, Problems};
 
 #[cfg(test)]
 mod tests;
