@@ -5,6 +5,7 @@
 
 mod call_text;
 mod client_tags;
+mod prospects;
 mod readings;
 mod seal;
 mod topic;
@@ -22,9 +23,11 @@ use crate::identity::{ActorType, Principal};
 use crate::mcp::McpMessage;
 
 pub use client_tags::ClientTagsError;
+pub use prospects::Offered;
 pub use seal::SealError;
 pub use topic::Topic;
 
+pub(crate) use prospects::prospects;
 pub(crate) use readings::{LabelFact, Reading};
 
 /// Where a message is going, as Envoy says after the last header change.

@@ -17,6 +17,9 @@ mod compile;
 
 mod condition;
 mod evaluate;
+mod trace;
+
+mod may_ever;
 
 mod lint;
 
@@ -35,6 +38,7 @@ pub use lint::{Finding, lint};
 pub use number::Number;
 pub use pointer::{Pointer, Segment};
 pub use template::{DotSegment, Fact, Template};
+pub use trace::{ConditionTrace, Effect, ReadingTrace, RuleTrace, Trace};
 pub use truth::Truth;
 
 pub(crate) use catalogue::{CatalogueServer, Listed, Listing};

@@ -6,7 +6,7 @@ use super::client_tags::ClientTags;
 use super::topic::action_of;
 use crate::digest::Digest;
 use crate::mcp::{CompletionRef, McpMessage, Target};
-use crate::policy::{ActionClass, CatalogueServer, DotSegment, Fact, Listed, Listing};
+use crate::policy::{ActionClass, CatalogueServer, DotSegment, Fact, Glob, Listed, Listing};
 
 /// One way the facts of a call may stand.
 #[derive(Clone, Debug)]
@@ -30,12 +30,22 @@ impl Reading {
                 Fact::Absent => LabelFact::Absent,
                 Fact::Unknown => LabelFact::Unknown,
                 Fact::Known(resource) => LabelFact::Known(resource),
+                Fact::AnyOf(resources) => LabelFact::AnyOf(resources),
             };
         }
         self.labels.get(name).map_or(LabelFact::Absent, |value| LabelFact::Known(value))
     }
 
-    fn with_action(mut self, action: Option<ActionClass>) -> Self {
+    pub(super) fn with_label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn with_resource(self, resource: Fact) -> Self {
+        Self { resource, ..self }
+    }
+
+    pub(super) fn with_action(mut self, action: Option<ActionClass>) -> Self {
         self.action = action;
         match action {
             Some(action) => self.labels.insert("mcp.action".to_owned(), action.as_str().to_owned()),
@@ -44,7 +54,7 @@ impl Reading {
         self
     }
 
-    fn listed(mut self, listed: &Listed) -> Self {
+    pub(super) fn listed(mut self, listed: &Listed) -> Self {
         self.capability.clone_from(&listed.capability);
         self.risk_tags.extend(listed.risk_tags.iter().cloned());
         self.requires.extend(listed.requires.iter().cloned());
@@ -74,6 +84,8 @@ pub(crate) enum LabelFact<'r> {
     Absent,
     Unknown,
     Known(&'r str),
+    /// Whatever matches, for questions about a tool and not about a call.
+    AnyOf(&'r Glob),
 }
 
 /// What the catalogue makes of a message, before anything the caller can influence.
@@ -83,25 +95,28 @@ pub(super) struct BaseReadings {
     pub(super) catalogue_parts: BTreeSet<Digest>,
 }
 
-/// Reads `message` by what `server` says of its target.
-pub(super) fn base(message: &McpMessage, server: &CatalogueServer) -> Result<BaseReadings, DotSegment> {
-    let mut labels = server.labels.clone();
-    labels.insert("mcp.server".to_owned(), server.name.clone());
-    labels.insert("mcp.method".to_owned(), message.method().as_str().to_owned());
-    let plain = Reading {
+/// What `server` says of every call to it.
+pub(super) fn plain(server: &CatalogueServer, method: &str) -> Reading {
+    let reading = Reading {
         told_apart_by: String::new(),
         action: None,
         capability: None,
         resource: Fact::Absent,
-        labels,
+        labels: server.labels.clone(),
         risk_tags: server.risk_tags.clone(),
         requires: server.requires.clone(),
     };
+    reading.with_label("mcp.server", &server.name).with_label("mcp.method", method)
+}
+
+/// Reads `message` by what `server` says of its target.
+pub(super) fn base(message: &McpMessage, server: &CatalogueServer) -> Result<BaseReadings, DotSegment> {
+    let plain = plain(server, message.method().as_str());
     let mut base = BaseReadings { readings: Vec::new(), catalogue_parts: BTreeSet::from([server.digest]) };
     let action = action_of(message.method());
     match message.target() {
         Target::Tool(name) => {
-            let plain = with_label(plain, "mcp.tool", name);
+            let plain = plain.with_label("mcp.tool", name);
             let found = server.tools.look_up(name);
             if found.is_empty() {
                 base.unlisted(&plain, "tool", server);
@@ -111,24 +126,24 @@ pub(super) fn base(message: &McpMessage, server: &CatalogueServer) -> Result<Bas
                     Some(template) => template.fill(message.arguments())?,
                     None => Fact::Absent,
                 };
-                base.listed(Reading { resource, ..plain.clone() }, listed, None);
+                base.listed(plain.clone().with_resource(resource), listed, None);
             }
         }
         Target::Prompt(name) => {
-            base.look_up(with_label(plain, "mcp.prompt", name), "prompt", name, &server.prompts, server, None);
+            base.look_up(plain.with_label("mcp.prompt", name), "prompt", name, &server.prompts, server, None);
         }
         Target::Completion(CompletionRef::Prompt(name)) => {
-            base.look_up(with_label(plain, "mcp.prompt", name), "prompt", name, &server.prompts, server, action);
+            base.look_up(plain.with_label("mcp.prompt", name), "prompt", name, &server.prompts, server, action);
         }
         Target::Resource(uri) => {
-            base.look_up(with_resource(&plain, uri), "resource", uri, &server.resources, server, None);
+            base.look_up(about(&plain, uri), "resource", uri, &server.resources, server, None);
         }
         Target::Completion(CompletionRef::Resource(uri)) => {
-            base.look_up(with_resource(&plain, uri), "resource", uri, &server.resources, server, action);
+            base.look_up(about(&plain, uri), "resource", uri, &server.resources, server, action);
         }
         Target::Subscription { uris, .. } if !uris.is_empty() => {
             for uri in uris {
-                base.look_up(with_resource(&plain, uri), "resource", uri, &server.resources, server, None);
+                base.look_up(about(&plain, uri), "resource", uri, &server.resources, server, None);
             }
         }
         Target::Subscription { .. } | Target::Task(_) | Target::None => {
@@ -167,20 +182,10 @@ impl BaseReadings {
     /// Nobody has said what it does, so it is judged as each thing it might do.
     fn unlisted(&mut self, plain: &Reading, kind: &str, server: &CatalogueServer) {
         self.catalogue_parts.insert(server.unlisted_digest);
-        for action in ActionClass::ALL {
-            let mut reading = plain.clone().with_action(Some(action));
-            reading.risk_tags.extend(server.unlisted_risk_tags.iter().cloned());
-            reading.told_apart_by = format!("as a {kind} the catalogue does not name, read as {}", action.as_str());
-            self.readings.push(reading);
-        }
+        self.readings.extend(plain.as_unlisted(kind, server));
     }
 }
 
-fn with_label(mut reading: Reading, name: &str, value: &str) -> Reading {
-    reading.labels.insert(name.to_owned(), value.to_owned());
-    reading
-}
-
-fn with_resource(reading: &Reading, uri: &str) -> Reading {
-    Reading { resource: Fact::Known(uri.to_owned()), ..reading.clone() }
+fn about(reading: &Reading, uri: &str) -> Reading {
+    reading.clone().with_resource(Fact::Known(uri.to_owned()))
 }

@@ -149,7 +149,7 @@ fn check_spelling(target: &Target) -> Result<(), SealError> {
     if uris.into_iter().all(is_plain) { Ok(()) } else { Err(SealError::ResourceSpelling) }
 }
 
-fn is_plain(uri: &str) -> bool {
+pub(super) fn is_plain(uri: &str) -> bool {
     let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
     let encoded_needlessly = uri.split('%').skip(1).any(|escape| {
         let digits = escape.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());

@@ -96,6 +96,11 @@ impl Catalogue {
         Self { servers: document.servers.iter().map(|(name, server)| CatalogueServer::compile(name, server)).collect() }
     }
 
+    /// The server of that name.
+    pub(crate) fn server(&self, name: &str) -> Option<&CatalogueServer> {
+        self.servers.iter().find(|server| server.name == name)
+    }
+
     /// The one server that `route` leads to.
     pub(crate) fn recognise(&self, route: &RouteFacts) -> Result<&CatalogueServer, ServerError> {
         let found: Vec<&CatalogueServer> =
@@ -166,6 +171,12 @@ impl Listing {
             .globs
             .sort_by(|(one, _), (two, _)| two.literal_bytes().cmp(&one.literal_bytes()).then_with(|| one.cmp(two)));
         listing
+    }
+
+    /// Every entry, with the name or pattern it stands under.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Glob, &Listed)> {
+        let named = self.exact.iter().filter_map(|(name, listed)| Some((Glob::parse(name).ok()?, listed)));
+        named.chain(self.globs.iter().map(|(glob, listed)| (glob.clone(), listed)))
     }
 
     /// What the catalogue says of `name`: the entry of that very name, else the most specific pattern, which is the one

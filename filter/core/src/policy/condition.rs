@@ -1,11 +1,13 @@
 //! Step 6: whether one condition holds for one reading of a call, in three values.
 
 mod arguments;
+mod attain;
 
 use std::collections::BTreeSet;
 
-use super::document::{Match, Selection};
+use super::document::{ActionClass, Match, Selection};
 use super::glob::Glob;
+use super::trace::{Described, Tracer};
 use super::truth::Truth;
 use crate::envelope::{LabelFact, Reading, Topic};
 use crate::identity::Principal;
@@ -17,69 +19,134 @@ pub(super) struct Facts<'e> {
     pub(super) topic: Topic,
     pub(super) reading: &'e Reading,
     pub(super) principal: &'e Principal,
-    pub(super) arguments: Option<Value<'e>>,
+    pub(super) arguments: Arguments<'e>,
 }
 
-/// How absence is judged: it makes a predicate false, but under `not` and `every` false turns to true, and then a rule
-/// that loosens must not profit from what is not there.
+/// The arguments that predicates are asked about.
+#[derive(Clone, Copy)]
+pub(super) enum Arguments<'e> {
+    /// Those of one call; nothing when it sent none.
+    Sent(Option<Value<'e>>),
+    /// All that a caller might send, for questions about a tool and not about a call.
+    Any(Kinds),
+}
+
+/// What kinds of value a caller might send.
+#[derive(Clone, Copy)]
+pub(super) enum Kinds {
+    All,
+    /// Arguments of a prompt are strings.
+    Text,
+}
+
+/// How what is not there, and what may be anything, is judged.
+///
+/// Absence makes a predicate false, but under `not` and `every` false turns to true, and then a rule that loosens must
+/// not profit from what is not there. What may be anything comes out as far towards `towards` as some call can bring
+/// it; for the facts of one call `towards` means nothing.
 #[derive(Clone, Copy)]
 pub(super) struct Mode {
     pub(super) loosens: bool,
     under_not_or_every: bool,
+    towards: Truth,
 }
 
 impl Mode {
     /// For the condition of a rule that grants (`loosens`), or of one that forbids or asks.
     pub(super) fn of_rule(loosens: bool) -> Self {
-        Self { loosens, under_not_or_every: false }
+        Self { loosens, under_not_or_every: false, towards: Truth::True }
     }
 
-    fn inside(self) -> Self {
+    /// The same, and what may be anything is as it is best for whoever wants the condition to come out as `towards`.
+    pub(super) fn towards(self, towards: Truth) -> Self {
+        Self { towards, ..self }
+    }
+
+    /// What holds for each of several values, all of which must pass.
+    fn under_every(self) -> Self {
         Self { under_not_or_every: true, ..self }
+    }
+
+    fn under_not(self) -> Self {
+        Self { under_not_or_every: true, towards: self.towards.inverted(), ..self }
     }
 
     fn absent(self) -> Truth {
         if self.loosens && self.under_not_or_every { Truth::Unknown } else { Truth::False }
     }
+
+    fn why_absent(self) -> String {
+        match self.absent() {
+            Truth::Unknown => "it is not there, and what is not there helps no rule that allows".to_owned(),
+            Truth::False | Truth::True => "it is not there".to_owned(),
+        }
+    }
 }
 
-/// Whether every part of `condition` holds.
-pub(super) fn holds(condition: &Match, facts: &Facts<'_>, mode: Mode) -> Truth {
-    let labels =
-        condition.labels.iter().map(|(name, patterns)| one_of_globs(patterns, facts.reading.label(name), mode));
-    let cheap = Truth::all([
-        is_one_of(&condition.actor_ids, Some(&facts.principal.subject), mode),
-        is_one_of(&condition.tenants, facts.principal.tenant.as_deref(), mode),
-        any_of(&condition.risk_tags, &facts.reading.risk_tags),
-        all_of(&condition.requires, &facts.reading.requires),
-        all_of(&condition.scopes, &facts.principal.scopes),
-        any_of(&condition.groups, &facts.principal.groups),
-        (condition.actor_types.is_empty() || condition.actor_types.contains(&facts.principal.actor_type)).into(),
-    ]);
-    if cheap == Truth::False {
-        return Truth::False;
-    }
-    let patterns = Truth::all(labels)
-        .min(topic(condition, facts.topic))
-        .min(one_of_globs(&condition.capabilities, LabelFact::from(facts.reading.capability.as_deref()), mode))
-        .min(allowed(&condition.mcp_allow, facts.reading, mode))
-        .min(not_denied(&condition.mcp_deny, facts.reading, mode));
-    if patterns == Truth::False {
-        return Truth::False;
-    }
-    let arguments =
-        condition.arguments.iter().map(|(pointer, test)| arguments::holds(pointer, test, facts.arguments, mode));
-    let not = match &condition.not {
-        Some(not) => holds(not, facts, mode.inside()).inverted(),
-        None => Truth::True,
-    };
-    cheap.min(patterns).min(Truth::all(arguments)).min(not)
+/// The parts of one condition, all of which must hold.
+struct Parts<'t, T> {
+    truth: Truth,
+    tracer: &'t mut T,
 }
 
-/// Whether the topic condition, when there is one, holds.
-pub(super) fn topic(condition: &Match, topic: Topic) -> Truth {
-    let patterns = &condition.topics;
-    (patterns.is_empty() || patterns.iter().any(|glob| glob.matches(topic.as_str()))).into()
+impl<T: Tracer> Parts<'_, T> {
+    /// Judges one more part, if it is written, and if that can still change anything or somebody writes it down.
+    fn part(&mut self, is_written: bool, judge: impl FnOnce() -> Truth, describe: impl FnOnce() -> Described) {
+        if is_written && (T::WRITES || self.truth != Truth::False) {
+            let truth = judge();
+            self.truth = self.truth.min(truth);
+            self.tracer.condition(truth, describe);
+        }
+    }
+}
+
+/// Whether every part of `condition` holds. What is cheap to judge comes first.
+pub(super) fn holds<T: Tracer>(condition: &Match, facts: &Facts<'_>, mode: Mode, tracer: &mut T) -> Truth {
+    let (principal, reading) = (facts.principal, facts.reading);
+    let mut parts = Parts { truth: Truth::True, tracer };
+
+    let subject = Some(principal.subject.as_str());
+    named(&mut parts, "actor_ids", &condition.actor_ids, subject, mode);
+    named(&mut parts, "tenants", &condition.tenants, principal.tenant.as_deref(), mode);
+    parts.part(
+        !condition.actor_types.is_empty(),
+        || condition.actor_types.contains(&principal.actor_type).into(),
+        || {
+            let wanted = condition.actor_types.iter().map(|of| of.as_str().to_owned()).collect();
+            described("actor_types", "any of", wanted, vec![principal.actor_type.as_str().to_owned()])
+        },
+    );
+    any_of(&mut parts, "risk_tags", &condition.risk_tags, &reading.risk_tags);
+    any_of(&mut parts, "groups", &condition.groups, &principal.groups);
+    all_of(&mut parts, "requires", &condition.requires, &reading.requires);
+    all_of(&mut parts, "scopes", &condition.scopes, &principal.scopes);
+
+    actions(&mut parts, "mcp.allow_actions", &condition.mcp_allow.actions, true, reading.action, mode);
+    actions(&mut parts, "mcp.deny_actions", &condition.mcp_deny.actions, false, reading.action, mode);
+    globs(&mut parts, || "topics".to_owned(), &condition.topics, true, LabelFact::Known(facts.topic.as_str()), mode);
+    for (name, patterns) in &condition.labels {
+        globs(&mut parts, || format!("labels[{name:?}]"), patterns, true, reading.label(name), mode);
+    }
+    let capability = LabelFact::from(reading.capability.as_deref());
+    globs(&mut parts, || "capabilities".to_owned(), &condition.capabilities, true, capability, mode);
+    selected(&mut parts, "allow", &condition.mcp_allow, reading, mode);
+    selected(&mut parts, "deny", &condition.mcp_deny, reading, mode);
+
+    for (pointer, test) in &condition.arguments {
+        if T::WRITES || parts.truth != Truth::False {
+            let truth = arguments::holds(pointer, test, facts.arguments, mode, parts.tracer);
+            parts.truth = parts.truth.min(truth);
+        }
+    }
+    if let Some(not) = &condition.not
+        && (T::WRITES || parts.truth != Truth::False)
+    {
+        parts.tracer.open();
+        let truth = holds(not, facts, mode.under_not(), parts.tracer).inverted();
+        parts.truth = parts.truth.min(truth);
+        parts.tracer.close(truth, || described("not", "must not hold", Vec::new(), Vec::new()));
+    }
+    parts.truth
 }
 
 impl<'r> From<Option<&'r str>> for LabelFact<'r> {
@@ -88,62 +155,97 @@ impl<'r> From<Option<&'r str>> for LabelFact<'r> {
     }
 }
 
-fn one_of_globs(patterns: &BTreeSet<Glob>, fact: LabelFact<'_>, mode: Mode) -> Truth {
-    if patterns.is_empty() {
-        return Truth::True;
+fn named<T: Tracer>(parts: &mut Parts<'_, T>, field: &str, wanted: &BTreeSet<String>, found: Option<&str>, mode: Mode) {
+    let judge = || found.map_or_else(|| mode.absent(), |found| wanted.contains(found).into());
+    parts.part(!wanted.is_empty(), judge, || Described {
+        why: found.is_none().then(|| mode.why_absent()),
+        ..described(field, "any of", texts(wanted), found.map(str::to_owned).into_iter().collect())
+    });
+}
+
+fn any_of<T: Tracer>(parts: &mut Parts<'_, T>, field: &str, wanted: &BTreeSet<String>, found: &BTreeSet<String>) {
+    let judge = || wanted.iter().any(|wanted| found.contains(wanted)).into();
+    parts.part(!wanted.is_empty(), judge, || described(field, "any of", texts(wanted), texts(found)));
+}
+
+fn all_of<T: Tracer>(parts: &mut Parts<'_, T>, field: &str, wanted: &BTreeSet<String>, found: &BTreeSet<String>) {
+    let judge = || wanted.is_subset(found).into();
+    parts.part(!wanted.is_empty(), judge, || described(field, "all of", texts(wanted), texts(found)));
+}
+
+/// `mcp.allow_actions` (`is_one`) or `mcp.deny_actions`.
+fn actions<T: Tracer>(
+    parts: &mut Parts<'_, T>,
+    field: &str,
+    wanted: &BTreeSet<ActionClass>,
+    is_one: bool,
+    found: Option<ActionClass>,
+    mode: Mode,
+) {
+    let judge = || found.map_or_else(|| mode.absent(), |found| (wanted.contains(&found) == is_one).into());
+    parts.part(!wanted.is_empty(), judge, || Described {
+        why: found.is_none().then(|| mode.why_absent()),
+        ..described(
+            field,
+            if is_one { "any of" } else { "none of" },
+            wanted.iter().map(|action| action.as_str().to_owned()).collect(),
+            found.map(|action| action.as_str().to_owned()).into_iter().collect(),
+        )
+    });
+}
+
+/// The patterns of `mcp.allow_…` or `mcp.deny_…`.
+fn selected<T: Tracer>(parts: &mut Parts<'_, T>, prefix: &str, selection: &Selection, reading: &Reading, mode: Mode) {
+    for (name, label, patterns) in selection.by_label() {
+        if !patterns.is_empty() {
+            globs(parts, || format!("mcp.{prefix}_{name}"), patterns, prefix == "allow", reading.label(label), mode);
+        }
     }
-    match fact {
+}
+
+/// Whether the fact is one of the patterns (`is_one`), or is there and none of them.
+fn globs<T: Tracer>(
+    parts: &mut Parts<'_, T>,
+    field: impl FnOnce() -> String,
+    patterns: &BTreeSet<Glob>,
+    is_one: bool,
+    fact: LabelFact<'_>,
+    mode: Mode,
+) {
+    let judge = || match fact {
         LabelFact::Absent => mode.absent(),
         LabelFact::Unknown => Truth::Unknown,
-        LabelFact::Known(value) => patterns.iter().any(|glob| glob.matches(value)).into(),
-    }
-}
-
-fn none_of_globs(patterns: &BTreeSet<Glob>, fact: LabelFact<'_>, mode: Mode) -> Truth {
-    if patterns.is_empty() {
-        return Truth::True;
-    }
-    match fact {
-        LabelFact::Absent => mode.absent(),
-        LabelFact::Unknown => Truth::Unknown,
-        LabelFact::Known(value) => (!patterns.iter().any(|glob| glob.matches(value))).into(),
-    }
-}
-
-fn allowed(selection: &Selection, reading: &Reading, mode: Mode) -> Truth {
-    let labels = selection.by_label().map(|(_, label, patterns)| one_of_globs(patterns, reading.label(label), mode));
-    let action = match reading.action {
-        _ if selection.actions.is_empty() => Truth::True,
-        Some(action) => selection.actions.contains(&action).into(),
-        None => mode.absent(),
+        LabelFact::Known(value) => (patterns.iter().any(|glob| glob.matches(value)) == is_one).into(),
+        LabelFact::AnyOf(texts) => {
+            let wants_match = (mode.towards == Truth::True) == is_one;
+            let matches = match wants_match {
+                true => patterns.iter().any(|glob| glob.overlaps(texts)),
+                false => patterns.iter().any(|glob| glob.covers(texts)),
+            };
+            (matches == is_one).into()
+        }
     };
-    Truth::all(labels).min(action)
+    parts.part(!patterns.is_empty(), judge, || {
+        let wanted = patterns.iter().map(|glob| glob.as_str().to_owned()).collect();
+        let (found, why) = match fact {
+            LabelFact::Absent => (Vec::new(), Some(mode.why_absent())),
+            LabelFact::Unknown => {
+                let why = "an argument that names it is no plain text, or only a near-name of it is there";
+                (Vec::new(), Some(why.to_owned()))
+            }
+            LabelFact::Known(value) => (vec![value.to_owned()], None),
+            LabelFact::AnyOf(texts) => (vec![texts.as_str().to_owned()], None),
+        };
+        Described { why, ..described(&field(), if is_one { "any of" } else { "none of" }, wanted, found) }
+    });
 }
 
-fn not_denied(selection: &Selection, reading: &Reading, mode: Mode) -> Truth {
-    let labels = selection.by_label().map(|(_, label, patterns)| none_of_globs(patterns, reading.label(label), mode));
-    let action = match reading.action {
-        _ if selection.actions.is_empty() => Truth::True,
-        Some(action) => (!selection.actions.contains(&action)).into(),
-        None => mode.absent(),
-    };
-    Truth::all(labels).min(action)
+fn described(field: &str, test: &'static str, wanted: Vec<String>, found: Vec<String>) -> Described {
+    Described { field: field.to_owned(), test, wanted, found, why: None }
 }
 
-fn is_one_of(wanted: &BTreeSet<String>, found: Option<&str>, mode: Mode) -> Truth {
-    match found {
-        _ if wanted.is_empty() => Truth::True,
-        Some(found) => wanted.contains(found).into(),
-        None => mode.absent(),
-    }
-}
-
-fn any_of(wanted: &BTreeSet<String>, found: &BTreeSet<String>) -> Truth {
-    (wanted.is_empty() || wanted.iter().any(|wanted| found.contains(wanted))).into()
-}
-
-fn all_of(wanted: &BTreeSet<String>, found: &BTreeSet<String>) -> Truth {
-    wanted.is_subset(found).into()
+fn texts(set: &BTreeSet<String>) -> Vec<String> {
+    set.iter().cloned().collect()
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::compile::{PolicySnapshot, SnapshotRule};
-use super::condition::{self, Facts, Mode};
+use super::condition::{self, Arguments, Facts, Mode};
 use super::document::Rule;
+use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
 use crate::decision::{
     ApprovalRequirement, ApproverGroup, ConcurrencyLimit, Constraints, Decision, Evaluated, Permit, Reason, Verdict,
@@ -43,14 +44,101 @@ struct Judgement {
     rules: BTreeSet<usize>,
 }
 
+/// What the rules asked so far do to one reading: the first of each kind by id, and all that had a say.
+#[derive(Default)]
+struct Tally {
+    denied: Option<usize>,
+    asked: Option<usize>,
+    perhaps_asked: Option<usize>,
+    /// Of rules that grant, one that does nothing else says best why.
+    granted_plainly: Option<usize>,
+    granted_bounded: Option<usize>,
+    rules: BTreeSet<usize>,
+}
+
+impl Tally {
+    /// Indexes come in rising order.
+    fn take(&mut self, index: usize, rule: &Rule, effect: Effect) {
+        let slot = match effect {
+            Effect::Nothing | Effect::PassedOver => return,
+            Effect::Denies => Some(&mut self.denied),
+            Effect::Asks => Some(&mut self.asked),
+            Effect::MayAsk => Some(&mut self.perhaps_asked),
+            Effect::Grants if rule.budgets.is_empty() => Some(&mut self.granted_plainly),
+            Effect::Grants => Some(&mut self.granted_bounded),
+            Effect::Constrains => None,
+        };
+        if let Some(slot) = slot {
+            slot.get_or_insert(index);
+        }
+        self.rules.insert(index);
+    }
+
+    fn judgement(self, topic: Topic, open_by_default: bool) -> Judgement {
+        let by_default = if topic.is_plumbing() { Decider::Plumbing } else { Decider::Default };
+        let granted = self.granted_plainly.or(self.granted_bounded);
+        let (verdict, decider) = match (self.denied, self.asked, granted, self.perhaps_asked) {
+            (Some(rule), _, _, _) => (Verdict::Deny, Decider::Rule(rule)),
+            (None, Some(rule), _, _) => (Verdict::RequireApproval, Decider::Rule(rule)),
+            (None, None, Some(_), Some(rule)) => (Verdict::RequireApproval, Decider::Rule(rule)),
+            (None, None, Some(rule), None) => (Verdict::Allow, Decider::Rule(rule)),
+            (None, None, None, Some(rule)) if open_by_default => (Verdict::RequireApproval, Decider::Rule(rule)),
+            (None, None, None, None) if open_by_default => (Verdict::Allow, by_default),
+            (None, None, None, Some(_) | None) => (Verdict::Deny, Decider::Default),
+        };
+        Judgement { verdict, decider, rules: self.rules }
+    }
+}
+
+/// Whether `rule` is asked about messages of this topic at all.
+pub(super) fn is_asked(rule: &Rule, topic: Topic) -> bool {
+    !topic.is_plumbing() || !rule.matches.topics.is_empty()
+}
+
+/// What a rule does to a reading for which its condition came out as `matched`.
+pub(super) fn effect(rule: &Rule, matched: Truth, topic: Topic) -> Effect {
+    // Nobody knows what an unknown method does, so only a rule that names the topic can mean it.
+    let may_grant = topic != Topic::Unknown || !rule.matches.topics.is_empty();
+    match (rule.verdict, matched) {
+        (_, Truth::False) => Effect::Nothing,
+        (Verdict::Deny, Truth::True | Truth::Unknown) => Effect::Denies,
+        (Verdict::RequireApproval, Truth::True) => Effect::Asks,
+        (Verdict::RequireApproval, Truth::Unknown) => Effect::MayAsk,
+        (Verdict::Allow, Truth::True) if may_grant => Effect::Grants,
+        (Verdict::Allow, Truth::True | Truth::Unknown) if rule.budgets.is_empty() => Effect::Nothing,
+        (Verdict::Allow, Truth::True | Truth::Unknown) => Effect::Constrains,
+    }
+}
+
 impl PolicySnapshot {
     /// Decides one call that was sealed under this snapshot. Never fails: what cannot be judged is a deny.
     pub fn evaluate(&self, envelope: &CallEnvelope, _usage: &dyn UsageView) -> Evaluated {
         if envelope.snapshot_id() != self.id() {
             return self.refuse_stale();
         }
+        let decision = self.decide(envelope, &mut Untraced);
+        let permit = match decision.verdict {
+            Verdict::Allow => Some(Permit::new(envelope.call_digest(), self.id(), decision.constraints.clone())),
+            Verdict::RequireApproval | Verdict::Deny => None,
+        };
+        Evaluated { decision, permit }
+    }
+
+    /// What [`PolicySnapshot::evaluate`] decides, and why each rule matched or did not, reading by reading. For people
+    /// who write policies; it holds arguments of the call, and proves nothing.
+    pub fn trace(&self, envelope: &CallEnvelope, _usage: &dyn UsageView) -> Trace {
+        let mut recorder = Recorder::default();
+        let decision = if envelope.snapshot_id() == self.id() {
+            self.decide(envelope, &mut recorder)
+        } else {
+            self.refuse_stale().decision
+        };
+        Trace { decision, envelope: envelope.record(), readings: recorder.readings }
+    }
+
+    fn decide<T: Tracer>(&self, envelope: &CallEnvelope, tracer: &mut T) -> Decision {
         let judgements: Vec<(&Reading, Judgement)> =
-            envelope.readings().iter().map(|reading| (reading, self.judge(envelope, reading))).collect();
+            envelope.readings().iter().map(|reading| (reading, self.judge(envelope, reading, tracer))).collect();
         let verdict = judgements.iter().map(|(_, judgement)| judgement.verdict).max().unwrap_or(Verdict::Deny);
         let taken: BTreeSet<usize> =
             judgements.iter().flat_map(|(_, judgement)| judgement.rules.iter().copied()).collect();
@@ -60,70 +148,56 @@ impl PolicySnapshot {
             .iter()
             .filter(|(_, judgement)| judgement.verdict == verdict)
             .min_by_key(|(_, judgement)| judgement.decider);
-        let constraints = rules.iter().fold(Constraints::default(), |sum, taken| sum.united(&constraints(&taken.rule)));
-        let approval = (verdict == Verdict::RequireApproval).then(|| requirement(&rules));
         let conceal = verdict == Verdict::Deny
             && rules.iter().any(|taken| taken.rule.verdict == Verdict::Deny && taken.rule.conceal);
         let by_default = judgements.iter().any(|(_, judgement)| judgement.decider == Decider::Default);
-        let decision = Decision {
+        Decision {
             verdict,
-            constraints,
-            approval,
+            constraints: rules.iter().fold(Constraints::default(), |sum, taken| sum.united(&constraints(&taken.rule))),
+            approval: (verdict == Verdict::RequireApproval).then(|| requirement(&rules)),
             reasons: self.reasons(envelope, decided, &taken),
             conceal,
             snapshot_id: self.id(),
             basis: self.basis(envelope, &rules, by_default),
-        };
-        let permit = match verdict {
-            Verdict::Allow => Some(Permit::new(envelope.call_digest(), self.id(), decision.constraints.clone())),
-            Verdict::RequireApproval | Verdict::Deny => None,
-        };
-        Evaluated { decision, permit }
+        }
     }
 
-    fn judge(&self, envelope: &CallEnvelope, reading: &Reading) -> Judgement {
+    fn judge<T: Tracer>(&self, envelope: &CallEnvelope, reading: &Reading, tracer: &mut T) -> Judgement {
         let topic = envelope.topic();
-        let facts =
-            Facts { topic, reading, principal: envelope.principal(), arguments: envelope.message().arguments() };
-        let mut rules = BTreeSet::new();
-        let (mut denied, mut asked, mut perhaps_asked, mut granted) = (None, None, None, (None, None));
+        let facts = Facts {
+            topic,
+            reading,
+            principal: envelope.principal(),
+            arguments: Arguments::Sent(envelope.message().arguments()),
+        };
+        let mut tally = Tally::default();
         for (index, SnapshotRule { rule, .. }) in self.rules.iter().enumerate() {
-            let names_topic = !rule.matches.topics.is_empty();
-            if topic.is_plumbing() && !names_topic {
+            if !is_asked(rule, topic) {
+                tracer.rule(rule, Truth::False, Effect::PassedOver);
                 continue;
             }
-            let truth = condition::holds(&rule.matches, &facts, Mode::of_rule(rule.verdict == Verdict::Allow));
-            let first = |slot: Option<usize>| slot.or(Some(index));
-            match (rule.verdict, truth) {
-                (_, Truth::False) => continue,
-                (Verdict::Deny, Truth::True | Truth::Unknown) => denied = first(denied),
-                (Verdict::RequireApproval, Truth::True) => asked = first(asked),
-                (Verdict::RequireApproval, Truth::Unknown) => perhaps_asked = first(perhaps_asked),
-                // Nobody knows what the method does, so only a rule that names the topic can mean it.
-                (Verdict::Allow, Truth::True) if topic != Topic::Unknown || names_topic => {
-                    // Of rules that grant, one that does nothing else says best why.
-                    let (plain, bounded) = &mut granted;
-                    let slot = if rule.budgets.is_empty() { plain } else { bounded };
-                    *slot = first(*slot);
-                }
-                (Verdict::Allow, Truth::True | Truth::Unknown) if rule.budgets.is_empty() => continue,
-                (Verdict::Allow, Truth::True | Truth::Unknown) => {}
-            }
-            rules.insert(index);
+            let mode = Mode::of_rule(rule.verdict == Verdict::Allow);
+            let matched = condition::holds(&rule.matches, &facts, mode, tracer);
+            let effect = effect(rule, matched, topic);
+            tracer.rule(rule, matched, effect);
+            tally.take(index, rule, effect);
         }
-        let open_by_default =
-            topic.is_plumbing() || (topic != Topic::Unknown && self.default_decision == Verdict::Allow);
-        let by_default = if topic.is_plumbing() { Decider::Plumbing } else { Decider::Default };
-        let (verdict, decider) = match (denied, asked, granted.0.or(granted.1), perhaps_asked) {
-            (Some(rule), _, _, _) => (Verdict::Deny, Decider::Rule(rule)),
-            (None, Some(rule), _, _) => (Verdict::RequireApproval, Decider::Rule(rule)),
-            (None, None, Some(_), Some(rule)) => (Verdict::RequireApproval, Decider::Rule(rule)),
-            (None, None, Some(rule), None) => (Verdict::Allow, Decider::Rule(rule)),
-            (None, None, None, Some(rule)) if open_by_default => (Verdict::RequireApproval, Decider::Rule(rule)),
-            (None, None, None, None) if open_by_default => (Verdict::Allow, by_default),
-            (None, None, None, Some(_) | None) => (Verdict::Deny, Decider::Default),
-        };
-        Judgement { verdict, decider, rules }
+        let judgement = tally.judgement(topic, self.is_open_by_default(topic));
+        tracer.reading(reading, judgement.verdict, self.decider_id(judgement.decider));
+        judgement
+    }
+
+    /// Whether a call of this topic that no rule matches is allowed.
+    pub(super) fn is_open_by_default(&self, topic: Topic) -> bool {
+        topic.is_plumbing() || (topic != Topic::Unknown && self.default_decision == Verdict::Allow)
+    }
+
+    fn decider_id(&self, decider: Decider) -> &str {
+        match decider {
+            Decider::Rule(index) => self.rules.get(index).map_or("default_decision", |decided| &decided.rule.id),
+            Decider::Default => "default_decision",
+            Decider::Plumbing => "plumbing",
+        }
     }
 
     fn reasons(

@@ -45,6 +45,20 @@ impl Glob {
         Ok(Self { text: text.to_owned(), prefix, rest })
     }
 
+    /// The pattern that every text matches.
+    pub(crate) fn anything() -> Self {
+        Self { text: "**".to_owned(), prefix: String::new(), rest: vec![Token::DoubleStar] }
+    }
+
+    /// Whether it speaks before `other` where both match: a name before a pattern, the more fixed before the less.
+    pub fn is_before(&self, other: &Self) -> bool {
+        match (self.is_literal(), other.is_literal()) {
+            (true, false) => true,
+            (false, true) | (true, true) => false,
+            (false, false) => self.literal_bytes() > other.literal_bytes(),
+        }
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -64,6 +78,11 @@ impl Glob {
     /// Whether some text matches both.
     pub fn overlaps(&self, other: &Self) -> bool {
         meet(&self.tokens(), &other.tokens())
+    }
+
+    /// Whether every text that matches `other` matches this too, as far as that shows: `false` may be wrong.
+    pub fn covers(&self, other: &Self) -> bool {
+        absorbs(&self.tokens(), &other.tokens())
     }
 
     fn tokens(&self) -> Vec<Token> {
@@ -114,9 +133,32 @@ fn meet(one: &[Token], two: &[Token]) -> bool {
     row.first().copied().unwrap_or(false)
 }
 
-/// Carries the set of pattern positions that the text read so far can have reached. Bytes suffice: a star that splits
-/// a character could only do so against a pattern that is not UTF-8.
-fn simulate(tokens: &[Token], text: &[u8]) -> bool {
+/// Carries the positions in `tokens` that every text reaches which `texts` read so far can stand for. Whatever a star of
+/// `texts` may hold, only a star that may hold as much takes it.
+fn absorbs(tokens: &[Token], texts: &[Token]) -> bool {
+    let mut reached = beginning(tokens);
+    for text in texts {
+        let mut before = reached.first().copied().unwrap_or(false);
+        let mut left = false;
+        if let Some(start) = reached.first_mut() {
+            *start = false;
+        }
+        for (cell, token) in reached.iter_mut().skip(1).zip(tokens) {
+            let here = *cell;
+            *cell = match (token, text) {
+                (Token::Byte(_), _) => before && token == text,
+                (Token::Star, Token::Byte(b'/') | Token::DoubleStar) => left,
+                (Token::Star, Token::Byte(_) | Token::Star) | (Token::DoubleStar, _) => left || here,
+            };
+            before = here;
+            left = *cell;
+        }
+    }
+    reached.last().copied().unwrap_or(false)
+}
+
+/// The positions that no text at all reaches: leading stars may take nothing.
+fn beginning(tokens: &[Token]) -> Vec<bool> {
     let is_star = |token: &Token| matches!(token, Token::Star | Token::DoubleStar);
     let mut reached: Vec<bool> = Vec::with_capacity(tokens.len().saturating_add(1));
     reached.push(true);
@@ -124,6 +166,13 @@ fn simulate(tokens: &[Token], text: &[u8]) -> bool {
         let so_far = reached.last().copied().unwrap_or(false);
         reached.push(so_far && is_star(token));
     }
+    reached
+}
+
+/// Carries the set of pattern positions that the text read so far can have reached. Bytes suffice: a star that splits
+/// a character could only do so against a pattern that is not UTF-8.
+fn simulate(tokens: &[Token], text: &[u8]) -> bool {
+    let mut reached = beginning(tokens);
     for byte in text {
         let mut before = reached.first().copied().unwrap_or(false);
         let mut left = false;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::glob::Glob;
 use crate::json::{Kind, Value};
 
 /// A resource template as the catalogue writes it; compared by its text.
@@ -24,6 +25,8 @@ pub enum Fact {
     Absent,
     Unknown,
     Known(String),
+    /// Whatever matches: never a fact of a call, only of a question about all calls of a tool.
+    AnyOf(Glob),
 }
 
 /// An argument that would lead out of the resource the template names.
@@ -73,6 +76,18 @@ impl Template {
 
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What it can be filled to: arguments never bring in a `/`. Nothing when no pattern says that.
+    pub fn as_glob(&self) -> Option<Glob> {
+        let texts = self.parts.iter().map(|part| match part {
+            Part::Fixed(text) if text.contains('*') => None,
+            Part::Fixed(text) => Some(text.as_str()),
+            Part::Argument(_) => Some("*"),
+        });
+        // Two arguments side by side would read as a pattern that crosses `/`, which is more than they can bring.
+        let pattern: Option<String> = texts.collect();
+        Glob::parse(&pattern?).ok()
     }
 
     /// The resource that `arguments` name. Absent when an argument is; unknown when one is no string or whole number,

@@ -11,6 +11,8 @@ use crate::{json, mcp};
 mod decisions;
 mod messages;
 mod properties;
+mod prospects;
+mod traces;
 
 const GUIDE: &str = include_str!("../../../../examples/guide/policy.yaml");
 

@@ -1,7 +1,10 @@
 //! Step 6: three-valued answers. What cannot be judged is unknown, and unknown counts against the caller.
 
+use serde::{Deserialize, Serialize};
+
 /// Whether a condition holds. Ordered so that the least is what "all of" and the greatest what "any of" say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Truth {
     False,
     /// The fact is there in a form that cannot be judged, or may mean one thing to us and another to the server.

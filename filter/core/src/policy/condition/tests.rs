@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::policy::tests::{call, principal, seal, with_rules};
+use crate::policy::trace::{Recorder, Untraced};
 use crate::policy::{Truth, document::Match};
 use Truth::{False, True, Unknown};
 
@@ -15,9 +16,15 @@ fn check(condition: &str, arguments: &str) -> (Truth, Truth) {
         topic: envelope.topic(),
         reading: &envelope.readings()[0],
         principal: envelope.principal(),
-        arguments: envelope.message().arguments(),
+        arguments: Arguments::Sent(envelope.message().arguments()),
     };
-    (holds(matches, &facts, Mode::of_rule(true)), holds(matches, &facts, Mode::of_rule(false)))
+    let truth = |loosens| {
+        let plain = holds(matches, &facts, Mode::of_rule(loosens), &mut Untraced);
+        let told = holds(matches, &facts, Mode::of_rule(loosens), &mut Recorder::default());
+        assert_eq!(plain, told, "{condition} on {arguments}");
+        plain
+    };
+    (truth(true), truth(false))
 }
 
 /// As [`check`], for one predicate over `/x`.

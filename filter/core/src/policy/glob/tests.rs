@@ -38,6 +38,25 @@ fn a_star_never_crosses_a_slash_and_two_do() {
 }
 
 #[test]
+fn a_pattern_covers_another_that_takes_no_more() {
+    for (one, two, expected) in [
+        ("**", "a*/b", true),
+        ("*", "a*", true),
+        ("*", "a/*", false),
+        ("a*", "a*b*", true),
+        ("a*b", "ab", true),
+        ("a*b", "a**b", false),
+        ("repo:*/*", "repo:acme/*", true),
+        ("repo:acme/*", "repo:*/*", false),
+        ("a", "a", true),
+        ("*a", "*", false),
+    ] {
+        let glob = |text| Glob::parse(text).unwrap();
+        assert_eq!(glob(one).covers(&glob(two)), expected, "{one} over {two}");
+    }
+}
+
+#[test]
 fn a_hostile_pattern_costs_no_more_than_pattern_times_text() {
     let pattern = "a*".repeat(200) + "b";
     assert!(!check(&pattern, &"a".repeat(5_000)));
@@ -59,5 +78,22 @@ proptest! {
     #[test]
     fn matching_is_what_the_definition_says(pattern in "[ab/*]{1,8}", text in "[ab/]{0,10}") {
         prop_assert_eq!(check(&pattern, &text), by_definition(pattern.as_bytes(), text.as_bytes()));
+    }
+
+    #[test]
+    fn what_matches_both_is_an_overlap_and_what_is_covered_matches(
+        one in "[ab/*]{1,6}",
+        two in "[ab/*]{1,6}",
+        texts in proptest::collection::vec("[ab/]{0,6}", 40),
+    ) {
+        let (one, two) = (Glob::parse(&one).unwrap(), Glob::parse(&two).unwrap());
+        for text in texts {
+            if one.matches(&text) && two.matches(&text) {
+                prop_assert!(one.overlaps(&two), "{one:?} {two:?} {text}");
+            }
+            if one.covers(&two) && two.matches(&text) {
+                prop_assert!(one.matches(&text), "{one:?} {two:?} {text}");
+            }
+        }
     }
 }

@@ -2,27 +2,46 @@
 
 use super::*;
 
-fn condition() -> impl Strategy<Value = String> {
+pub(super) fn condition() -> impl Strategy<Value = String> {
     let simple = prop_oneof![
         Just("{}".to_owned()),
         Just("{labels: {mcp.action: read}}".to_owned()),
         Just("{labels: {mcp.action: [write, admin]}}".to_owned()),
+        Just("{labels: {env: prod, mcp.server: \"git*\"}}".to_owned()),
+        Just("{labels: {region: eu}}".to_owned()),
         Just("{labels: {mcp.resource: \"repo:acme/*\"}}".to_owned()),
+        Just("{mcp: {deny_resources: [\"repo:acme/**\", \"repo:*/site\"]}}".to_owned()),
+        Just("{mcp: {allow_resources: \"repo:**\"}}".to_owned()),
         Just("{risk_tags: [prod]}".to_owned()),
         Just("{risk_tags: [x]}".to_owned()),
         Just("{mcp: {allow_tools: \"list_*\"}}".to_owned()),
+        Just("{mcp: {allow_tools: [create_issue, odd]}}".to_owned()),
+        Just("{mcp: {deny_tools: \"*_issue\"}}".to_owned()),
+        Just("{mcp: {allow_servers: [intranet]}}".to_owned()),
         Just("{mcp: {allow_actions: admin}}".to_owned()),
+        Just("{mcp: {deny_actions: read}}".to_owned()),
         Just("{groups: [dev]}".to_owned()),
         Just("{scopes: [repo, admin]}".to_owned()),
+        Just("{tenants: [other]}".to_owned()),
+        Just("{actor_ids: [user_123], actor_types: [human]}".to_owned()),
+        Just("{capabilities: \"repo.*\"}".to_owned()),
         Just("{arguments: {/n: {gt: 10}}}".to_owned()),
+        Just("{arguments: {/n: {lte: 10, not: {equals: 5}}}}".to_owned()),
+        Just("{arguments: {/n: {gt: 5, lt: 5}}}".to_owned()),
         Just("{arguments: {/owner: {equals: acme}}}".to_owned()),
+        Just("{arguments: {/owner: {one_of: [acme, 5], prefix: b}}}".to_owned()),
+        Just("{arguments: {/owner: {not: {glob: \"a*\"}}, /n: {exists: true}}}".to_owned()),
+        Just("{arguments: {\"/to/*\": {every: true, glob: \"*@acme\"}}}".to_owned()),
+        Just("{arguments: {\"/to/*\": {not: {length_lte: 3}}}}".to_owned()),
         Just("{topics: \"job.mcp.*\"}".to_owned()),
+        Just("{topics: job.mcp.resource}".to_owned()),
     ];
-    (simple, any::<bool>()).prop_map(
-        |(simple, negated)| {
-            if negated && simple != "{}" { format!("{{not: {simple}}}") } else { simple }
-        },
-    )
+    (simple, 0..4_u32).prop_map(|(simple, negations)| match negations {
+        1 if simple != "{}" => format!("{{not: {simple}}}"),
+        2 if simple != "{}" => format!("{{not: {{not: {simple}}}}}"),
+        3 if simple.starts_with("{arguments") => simple.replacen('{', "{labels: {mcp.action: [read, write]}, ", 1),
+        _ => simple,
+    })
 }
 
 fn decision_words() -> impl Strategy<Value = String> {
@@ -37,28 +56,44 @@ fn decision_words() -> impl Strategy<Value = String> {
     ]
 }
 
-fn rules() -> impl Strategy<Value = Vec<String>> {
-    let rule = (condition(), decision_words());
-    proptest::collection::vec(rule, 0..7).prop_map(|rules| {
+/// One rule; a rule that denies has no `deny_` selections.
+fn rule(id: &str, condition: &str, decision: &str) -> String {
+    let condition =
+        if decision.starts_with("deny") { condition.replace("deny_", "allow_") } else { condition.to_owned() };
+    format!("- {{id: {id}, match: {condition}, decision: {decision}}}\n")
+}
+
+pub(super) fn rules() -> impl Strategy<Value = Vec<String>> {
+    let each = (condition(), decision_words());
+    proptest::collection::vec(each, 0..7).prop_map(|rules| {
         let each = rules.into_iter().enumerate();
-        each.map(|(n, (matches, decision))| format!("- {{id: r{n}, match: {matches}, decision: {decision}}}\n"))
-            .collect()
+        each.map(|(n, (matches, decision))| rule(&format!("r{n}"), &matches, &decision)).collect()
     })
 }
 
-fn params() -> impl Strategy<Value = String> {
+pub(super) const ARGUMENTS: [&str; 12] = [
+    "{}",
+    r#"{"owner":"acme","repo":"site","n":50}"#,
+    r#"{"owner":"acme","repo":"site","n":7,"to":["x@acme"]}"#,
+    r#"{"Owner":"acme","n":"50"}"#,
+    r#"{"owner":["acme"],"repo":"a/b","n":5}"#,
+    r#"{"owner":"bcme","repo":"site","n":5}"#,
+    r#"{"owner":"beta","repo":"other","n":-1,"to":["long one"]}"#,
+    r#"{"owner":"other","repo":"b","n":null,"to":[]}"#,
+    r#"{"owner":5,"repo":6,"n":1e1}"#,
+    r#"{"n":9,"to":["a@acme","b@evil"]}"#,
+    r#"{"to":"a@acme"}"#,
+    r#"{"owner":"","repo":"","n":[11]}"#,
+];
+
+pub(super) fn params() -> impl Strategy<Value = String> {
     let names =
         prop_oneof![Just("list_x"), Just("create_issue"), Just("delete_project"), Just("odd"), Just("pub_public")];
-    let arguments = prop_oneof![
-        Just("{}"),
-        Just(r#"{"owner":"acme","repo":"site","n":50}"#),
-        Just(r#"{"Owner":"acme","n":"50"}"#),
-        Just(r#"{"owner":["acme"],"repo":"a/b","n":5}"#),
-    ];
+    let arguments = proptest::sample::select(&ARGUMENTS);
     (names, arguments).prop_map(|(name, arguments)| format!(r#""name":"{name}","arguments":{arguments}"#))
 }
 
-fn client_tags() -> impl Strategy<Value = &'static str> {
+pub(super) fn client_tags() -> impl Strategy<Value = &'static str> {
     prop_oneof![
         Just(r#"["prod"]"#),
         Just(r#"["x","y"]"#),
@@ -68,12 +103,12 @@ fn client_tags() -> impl Strategy<Value = &'static str> {
     ]
 }
 
-fn policy_of(rules: &[String]) -> PolicySnapshot {
+pub(super) fn policy_of(rules: &[String]) -> PolicySnapshot {
     let list = if rules.is_empty() { "  []".to_owned() } else { rules.concat() };
     with_rules(&list)
 }
 
-fn on(policy: &PolicySnapshot, params: &str) -> Decision {
+pub(super) fn on(policy: &PolicySnapshot, params: &str) -> Decision {
     decide(policy, call("github", "tools/call", &format!("{{{params}}}")))
 }
 
@@ -112,7 +147,7 @@ proptest! {
     #[test]
     fn adding_a_deny_rule_never_loosens(rules in rules(), condition in condition(), params in params()) {
         let mut more = rules.clone();
-        more.push(format!("- {{id: added, match: {condition}, decision: deny}}\n"));
+        more.push(rule("added", &condition, "deny"));
         let (before, after) = (on(&policy_of(&rules), &params), on(&policy_of(&more), &params));
         prop_assert!(no_looser(&before, &after), "{:?} {:?}", before, after);
     }
