@@ -29,7 +29,7 @@ pub mod withdraw;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// How often an operation starts over before it gives up: each time, somebody else has got ahead.
 const TRIES_MAX: u32 = 16;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod approvals;
 mod audit;
 mod client;
+mod freeze;
 mod keys;
 mod login;
 mod policy;
@@ -38,6 +39,9 @@ enum Command {
     /// Look at approvals and decide them
     #[command(subcommand)]
     Approvals(approvals::ApprovalsCommand),
+    /// Stop a server, a tool or a caller everywhere
+    #[command(subcommand)]
+    Freeze(freeze::FreezeCommand),
     /// Make a link that signs an approver's browser in, once
     Login(login::LoginArgs),
     /// Make, list and revoke tokens
@@ -59,6 +63,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await,
         Command::Approvals(command) => approvals::run(command).await,
+        Command::Freeze(command) => freeze::run(command).await,
         Command::Login(args) => login::run(args).await,
         Command::Token(command) => token::run(command).await,
         Command::Keys(command) => keys::run(&command),

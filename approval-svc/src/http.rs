@@ -5,6 +5,7 @@ pub mod audit;
 pub mod auth;
 pub mod body;
 pub mod events;
+pub mod freezes;
 pub mod holds;
 pub mod pages;
 pub mod policies;

@@ -9,6 +9,7 @@ use crate::data_dir;
 use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::signed_bytes;
 use holdpoint_core::digest::{Digest, hex_decode, hex_encode};
+use holdpoint_core::freeze;
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +97,11 @@ impl ServiceSigner {
     /// Signs the text of a claim; 64 bytes in hex.
     pub fn sign_claim(&self, claim: &str) -> String {
         hex_encode(&self.0.sign(&signed_bytes(claim)).to_bytes())
+    }
+
+    /// Signs the text of a list of freezes; 64 bytes in hex.
+    pub fn sign_freezes(&self, list: &str) -> String {
+        hex_encode(&self.0.sign(&freeze::signed_bytes(list)).to_bytes())
     }
 
     /// What a signed note carries after the signer's `name`: four bytes of key hash and the signature over `text`.

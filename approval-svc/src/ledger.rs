@@ -62,6 +62,7 @@ impl Event {
             | EntryKind::Outcome
             | EntryKind::PolicyRegistered
             | EntryKind::TokenChanged
+            | EntryKind::FreezeChanged
             | EntryKind::Gap => false,
         }
     }
@@ -221,7 +222,8 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::ApprovalClosed
             | EntryKind::Claim
             | EntryKind::PolicyRegistered
-            | EntryKind::TokenChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
+            | EntryKind::TokenChanged
+            | EntryKind::FreezeChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
         }
         let bytes = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len());
         if bytes > ENTRY_BYTES_MAX - batch.source.len() * 6 - 32 {

@@ -9,7 +9,8 @@ use axum::middleware::{self, Next};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::approvals::Approvals;
-use crate::http::{approvals, audit, auth, events, holds, pages, policies, problem, session, status};
+use crate::freezes::Freezes;
+use crate::http::{approvals, audit, auth, events, freezes, holds, pages, policies, problem, session, status};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -26,6 +27,7 @@ const BODY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 pub struct App {
     pub store: Arc<dyn Store>,
     pub approvals: Approvals,
+    pub freezes: Freezes,
     pub ledger: Ledger,
     pub metrics: Arc<Metrics>,
 }
@@ -47,6 +49,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/audit/entries", may(&[Enforcer]).post(audit::append))
         .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
         .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
+        .route("/v1/freezes", may(&[Admin]).post(freezes::add).merge(may(EVERYBODY).get(freezes::list)))
+        .route("/v1/freezes/{id}/lift", may(&[Admin]).post(freezes::lift))
         .route("/v1/events", may(READERS).get(events::stream))
         .merge(pages_router())
         .route("/livez", get(status::live))

@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::approvals::Approvals;
 use crate::data_dir;
+use crate::freezes::Freezes;
 use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -85,9 +86,10 @@ pub fn wire(
     let waiters = Waiters::default();
     let metrics = Arc::new(Metrics::default());
     let ledger = Ledger::new(Arc::clone(&store), Arc::clone(&signer), waiters.clone(), Arc::clone(&metrics));
+    let freezes = Freezes::new(Arc::clone(&store), ledger.clone(), Arc::clone(&signer));
     let approvals =
         Approvals { store: Arc::clone(&store), ledger: ledger.clone(), signer, waiters, pending_max, stopping };
-    App { store, approvals, ledger, metrics }
+    App { store, approvals, freezes, ledger, metrics }
 }
 
 /// Takes connections until told to stop, then lets those that are open end.

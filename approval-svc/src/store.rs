@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::BoxFuture;
-use holdpoint_core::approval::{ApprovalState, ApprovalStatus, WithdrawCause};
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus, RanBefore, WithdrawCause};
 use holdpoint_core::audit::merkle::Frontier;
 use holdpoint_core::audit::{AuditEntry, Outcome};
 use holdpoint_core::digest::Digest;
+use holdpoint_core::freeze::{Freeze, FreezeList};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -67,6 +68,10 @@ pub enum Write {
     AddSession { session: SignIn, at_ms: u64 },
     /// Ends a session. Fails when there is none.
     EndSession { hash: Digest },
+    /// Stops something. Fails when the id is taken.
+    AddFreeze { freeze: Freeze, at_ms: u64 },
+    /// Lets it go on. Fails when it is not in force.
+    LiftFreeze { id: String, at_ms: u64 },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
     AdvanceSource { source: String, from: u64, to: u64 },
     /// Keeps a signed checkpoint; the first one of a size stays.
@@ -172,6 +177,8 @@ pub trait Store: Send + Sync + 'static {
     /// Holds of this approval that have neither ended nor claimed.
     fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64>;
     fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>>;
+    /// The last call of this digest that used a grant, and was not kept from running afterwards.
+    fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>>;
 
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>>;
     fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
@@ -180,6 +187,11 @@ pub trait Store: Send + Sync + 'static {
     fn sign_in_code(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
     /// A session that has not been ended, though it may be too old.
     fn session(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
+
+    /// What is stopped now, the newest last.
+    fn freezes(&self) -> Read<'_, FreezeList>;
+    /// The version of that list.
+    fn freeze_version(&self) -> Read<'_, u64>;
 
     fn head(&self) -> Read<'_, Head>;
     /// Entries from sequence number `from` on, at most `rows_max`.

@@ -22,6 +22,7 @@ use holdpoint_core::config::FilterConfig;
 
 mod abi;
 mod facts;
+mod freezes;
 mod gauges;
 mod pairs;
 mod record;
@@ -50,6 +51,7 @@ struct Live {
 enum Waiting {
     Exchange { context_id: u32, ask: u32 },
     AuditBatch,
+    Freezes,
 }
 
 proxy_wasm::main! {{
@@ -94,6 +96,7 @@ impl RootContext for Root {
                     worker.put_in_force(&self.plugin, Rc::clone(&config));
                     WORKER.with_borrow_mut(|slot| *slot = Some(worker));
                 }
+                freezes::remember();
                 log::info!("holdpoint: policy {} in force", config.policy.id());
                 self.config = Some(config);
                 true
@@ -118,6 +121,7 @@ impl RootContext for Root {
         // What the exchanges did made another context effective.
         if abi::set_effective_context(self.context_id).is_ok() {
             record::flush(now_ms);
+            freezes::poll(now_ms);
         }
     }
 
@@ -277,6 +281,7 @@ fn on_callout_answered(token: u32) {
             deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer })
         }
         Waiting::AuditBatch => record::answered(&answer),
+        Waiting::Freezes => freezes::answered(&answer),
     }
 }
 

@@ -19,6 +19,8 @@ pub enum Metric {
     HoldsWaiting,
     /// Claim answers that were not acceptable, an unsigned one above all: never normal.
     ClaimRefused,
+    /// Messages refused because an administrator has stopped server, tool or caller.
+    Frozen,
     /// Callouts to the service that got no usable answer.
     ServiceUnavailable,
     /// Audit entries lost because the buffer was full.
@@ -56,6 +58,7 @@ impl Metric {
             Self::HoldEnded(HoldEnd::Unavailable) => "holdpoint.holds_ended_total.end.unavailable",
             Self::HoldsWaiting => "holdpoint.holds_waiting",
             Self::ClaimRefused => "holdpoint.claims_refused_total",
+            Self::Frozen => "holdpoint.frozen_total",
             Self::ServiceUnavailable => "holdpoint.service_unavailable_total",
             Self::AuditLost => "holdpoint.audit_lost_total",
             Self::Passthrough => "holdpoint.passthrough_total",

@@ -4,7 +4,7 @@
 //! a tool result with `isError: true` and a sentence the model can act on; other methods get a JSON-RPC error with a
 //! code outside the reserved range. Nothing here looks like success.
 
-use holdpoint_core::approval::ApprovalStatus;
+use holdpoint_core::approval::{ApprovalStatus, RanBefore};
 use holdpoint_core::decision::Decision;
 use holdpoint_core::mcp::{Era, Malformed, McpMessage, MessageKind, Method};
 use serde_json::{Value, json};
@@ -74,10 +74,12 @@ impl Asked {
 pub enum Refusal {
     /// The policy says no.
     Denied(Box<Decision>),
+    /// An administrator has stopped the server, the tool or the caller.
+    Frozen { reason: String },
     /// People said no, or did not say yes in time, or took it back.
     NotApproved { status: ApprovalStatus, approval_id: String, reason: Option<String>, by: Option<String> },
     /// Waits for people: the same call, repeated, finds its request.
-    Pending { approval_id: String, reason: String },
+    Pending { approval_id: String, reason: String, ran_before: Option<RanBefore> },
     /// Approved, but every slot is taken: the same call, repeated, finds its grant.
     ApprovedButBusy { approval_id: String, rule_id: String },
     /// A limit of the policy is reached now.
@@ -105,6 +107,10 @@ impl Refusal {
                     None => format!("{sentence} Repeating the call will not change this."),
                 }
             }
+            Self::Frozen { reason } => format!(
+                "Not run: an administrator has stopped this ({}). Do not repeat the call before the stop is lifted.",
+                bare(reason)
+            ),
             Self::NotApproved { status, approval_id, reason, by } => {
                 let by = by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
                 let why = reason.as_deref().map(|reason| format!(": {}", bare(reason))).unwrap_or_default();
@@ -126,11 +132,20 @@ impl Refusal {
                     ),
                 }
             }
-            Self::Pending { approval_id, reason } => format!(
-                "Not run yet: waiting for human approval {approval_id} ({}). Repeat the same call, unchanged, to find \
-                 out whether it was approved.",
-                bare(reason)
-            ),
+            Self::Pending { approval_id, reason, ran_before } => {
+                let earlier = ran_before.as_ref().map_or_else(String::new, |ran| {
+                    format!(
+                        " An identical call already ran (approval {}, outcome {}): do not repeat it by mistake.",
+                        ran.approval_id,
+                        ran.outcome.as_str()
+                    )
+                });
+                format!(
+                    "Not run yet: waiting for human approval {approval_id} ({}). Repeat the same call, unchanged, to \
+                     find out whether it was approved.{earlier}",
+                    bare(reason)
+                )
+            }
             Self::ApprovedButBusy { approval_id, rule_id } => format!(
                 "Not run yet: approval {approval_id} was given, but rule `{rule_id}` lets no more calls run at once \
                  right now. Repeat the same call, unchanged."
@@ -157,6 +172,7 @@ impl Refusal {
     fn class(&self) -> (i32, &'static str, bool) {
         match self {
             Self::Denied(_) => (CODE_DENIED, "denied", false),
+            Self::Frozen { .. } => (CODE_DENIED, "frozen", false),
             Self::NotApproved { status, .. } => match status {
                 ApprovalStatus::Denied => (CODE_DENIED, "approval_denied", false),
                 ApprovalStatus::Expired => (CODE_PENDING, "approval_expired", true),
@@ -184,6 +200,7 @@ impl Refusal {
             | Self::Pending { approval_id, .. }
             | Self::ApprovedButBusy { approval_id, .. } => Some(approval_id),
             Self::Denied(_)
+            | Self::Frozen { .. }
             | Self::Busy { .. }
             | Self::TooManyPending
             | Self::Unavailable

@@ -6,7 +6,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
+use holdpoint_core::approval::ServiceKey;
 use holdpoint_core::digest::{self, Digest};
+use holdpoint_core::envelope::CallEnvelope;
+use holdpoint_core::freeze::{Freeze, FreezeError, FreezeList, SignedFreezes};
 
 use crate::audit_buffer::AuditBuffer;
 use holdpoint_core::config::{FilterConfig, Limits};
@@ -70,12 +73,42 @@ impl HoldRoom {
     }
 }
 
+/// What an administrator has stopped, as far as this worker has heard.
+#[derive(Debug, Default)]
+pub struct Freezes {
+    list: Option<FreezeList>,
+}
+
+impl Freezes {
+    /// Takes a list that the service's key signed; `false` when it is not newer than the one that is known, such as one
+    /// that somebody replays to lift a freeze.
+    pub fn take(&mut self, signed: &SignedFreezes, key: &ServiceKey) -> Result<bool, FreezeError> {
+        let list = signed.verify(key)?;
+        if self.list.as_ref().is_some_and(|known| known.version >= list.version) {
+            return Ok(false);
+        }
+        self.list = Some(list);
+        Ok(true)
+    }
+
+    /// The version that is known; 0 when none is.
+    pub fn version(&self) -> u64 {
+        self.list.as_ref().map_or(0, |list| list.version)
+    }
+
+    /// What stops this call, if anything does.
+    pub fn stops(&self, envelope: &CallEnvelope) -> Option<&Freeze> {
+        self.list.as_ref()?.stops(envelope)
+    }
+}
+
 /// What one VM keeps beside its exchanges.
 pub struct Worker {
     pub ids: Ids,
     pub room: HoldRoom,
     /// Entries on their way to the service.
     pub audit: AuditBuffer,
+    pub freezes: Freezes,
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
@@ -94,6 +127,7 @@ impl Worker {
             ids,
             room: HoldRoom::default(),
             audit,
+            freezes: Freezes::default(),
             gateway,
             in_force: BTreeMap::new(),
             newest: None,

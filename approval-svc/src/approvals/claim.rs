@@ -6,6 +6,7 @@ use holdpoint_core::digest::Digest;
 
 use super::open::is_number_128;
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, review, step};
+use crate::freezes;
 use crate::store::row::{Approval, ClaimRow};
 use crate::store::{Change, Conflict, StoreError, Write};
 
@@ -37,6 +38,8 @@ pub enum ClaimError {
     PolicyUnknown(Digest),
     #[error("the policy that asked for this approval has changed: open again under the new one")]
     BasisChanged,
+    #[error("an administrator has stopped this ({0}): see GET /v1/freezes")]
+    Frozen(String),
     #[error("the claim could not be written: {0}")]
     Text(serde_json::Error),
     #[error(transparent)]
@@ -71,6 +74,9 @@ impl Approvals {
                 continue;
             }
             judge(&approval, request)?;
+            if let Some(freeze) = freezes::stops(&*self.store, &approval.asked).await? {
+                return Err(ClaimError::Frozen(freeze.reason));
+            }
             if approval.asked.basis != request.basis {
                 let reason = Some("the policy changed between approval and claim".to_owned());
                 match self.close(&approval, ApprovalStatus::Superseded, None, reason, now_ms).await? {

@@ -1,11 +1,12 @@
 //! Step 8: one held call asks to be decided. It joins the open request for the same call, or opens one.
 
-use holdpoint_core::approval::{ApprovalState, ApprovalStatus, CALL_DIGEST_TAG, OpenApproval};
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus, CALL_DIGEST_TAG, OpenApproval, RanBefore};
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::Verdict;
 use holdpoint_core::digest::{Digest, hex_decode};
 
 use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
+use crate::freezes;
 use crate::store::row::{Approval, Hold};
 use crate::store::{Change, Conflict, StoreError, Write};
 
@@ -37,6 +38,8 @@ pub enum OpenError {
              `--pending-per-principal-max`"
     )]
     TooManyPending { pending_max: u64 },
+    #[error("an administrator has stopped this ({0}): see GET /v1/freezes")]
+    Frozen(String),
     #[error(transparent)]
     Stuck(#[from] StuckError),
 }
@@ -51,7 +54,7 @@ impl From<StoreError> for OpenError {
 enum Before {
     /// It waits for, or has used, this approval: answer with it.
     Same(ApprovalState),
-    /// Nothing that stands in the way; the pending approval that nobody else waits for and this request replaces.
+    /// Nothing that stands in the way; the open approval that nobody else waits for and this request replaces.
     Fresh(Option<Box<Approval>>),
 }
 
@@ -61,6 +64,9 @@ impl Approvals {
         check(&asked)?;
         if self.store.policy(asked.snapshot_id).await?.is_none() {
             return Err(OpenError::PolicyUnknown(asked.snapshot_id));
+        }
+        if let Some(freeze) = freezes::stops(&*self.store, &asked).await? {
+            return Err(OpenError::Frozen(freeze.reason));
         }
         for _ in 0..TRIES_MAX {
             let replaced = match self.before(&asked).await? {
@@ -78,7 +84,10 @@ impl Approvals {
                     let change = self.join(&open, &asked, now_ms);
                     (open, change)
                 }
-                None => self.first(&asked, replaced.as_deref(), now_ms),
+                None => {
+                    let ran_before = self.store.last_run(asked.call_digest).await?;
+                    self.first(&asked, ran_before, replaced.as_deref(), now_ms)
+                }
             };
             match self.attempt(change).await? {
                 Attempt::Done => return Ok(approval.state()),
@@ -109,7 +118,9 @@ impl Approvals {
             // Another hold used the grant, its clock ran out while this call waited for a free slot, or the policy
             // changed: this call needs a request of its own.
             ApprovalStatus::Consumed | ApprovalStatus::Lapsed | ApprovalStatus::Superseded => Ok(Before::Fresh(None)),
-            ApprovalStatus::Pending if !same_basis => {
+            // What was asked, or granted, under rules that this call's gateway has replaced: nobody is to decide it, and
+            // it is not to come back to life with the old rules.
+            ApprovalStatus::Pending | ApprovalStatus::Approved if !same_basis => {
                 let alone = self.store.holds_waiting(&approval.id).await? <= 1;
                 Ok(Before::Fresh(alone.then(|| Box::new(approval))))
             }
@@ -142,7 +153,13 @@ impl Approvals {
         }
     }
 
-    fn first(&self, asked: &OpenApproval, replaced: Option<&Approval>, now_ms: u64) -> (Approval, Change) {
+    fn first(
+        &self,
+        asked: &OpenApproval,
+        ran_before: Option<RanBefore>,
+        replaced: Option<&Approval>,
+        now_ms: u64,
+    ) -> (Approval, Change) {
         let approval = Approval {
             // Grows with time, so that the newest come first by id; guessing one gives nothing without a token.
             id: uuid::Uuid::now_v7().simple().to_string(),
@@ -156,6 +173,7 @@ impl Approvals {
             reason: None,
             decided_by: None,
             decided_at_ms: None,
+            ran_before,
         };
         let mut change = Change::default();
         if let Some(replaced) = replaced {

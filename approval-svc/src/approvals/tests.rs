@@ -22,13 +22,13 @@ use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{Credential, Role};
 
 /// A service without its HTTP, and the clock that it goes by.
-pub(super) struct Desk {
+pub(crate) struct Desk {
     pub bench: Bench,
     pub approvals: Approvals,
     pub stop: watch::Sender<bool>,
 }
 
-pub(super) async fn desk() -> Desk {
+pub(crate) async fn desk() -> Desk {
     let bench = contract::open_with_policy().await;
     let signer = Arc::new(ServiceSigner::load_or_create(&bench.dir).unwrap());
     let (stop, stopping) = watch::channel(false);
@@ -36,7 +36,7 @@ pub(super) async fn desk() -> Desk {
     Desk { bench, approvals: app.approvals, stop }
 }
 
-pub(super) fn person(subject: &str, groups: &[&str]) -> Credential {
+pub(crate) fn person(subject: &str, groups: &[&str]) -> Credential {
     Credential {
         role: Role::Approver,
         issuer: "local".to_owned(),
@@ -85,7 +85,7 @@ impl Desk {
         self.bench.store.state(id).await.unwrap().unwrap().status
     }
 
-    async fn entries(&self) -> Vec<AuditEntry> {
+    pub async fn entries(&self) -> Vec<AuditEntry> {
         let rows = self.bench.store.entries(0, 1_000).await.unwrap();
         rows.iter().map(|row| serde_json::from_str(&row.body).unwrap()).collect()
     }

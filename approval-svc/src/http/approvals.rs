@@ -155,6 +155,7 @@ fn tagged(state: &ApprovalState) -> impl IntoResponse + use<> {
     ([(ETAG, etag(state.version))], Json(state.clone()))
 }
 
-fn etag(version: u64) -> HeaderValue {
+/// A version as an ETag.
+pub fn etag(version: u64) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"0\""))
 }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use holdpoint_core::approval::PROBLEM_POLICY_UNKNOWN;
+use holdpoint_core::freeze::PROBLEM_FROZEN;
 use serde::Serialize;
 
 use crate::approvals::StuckError;
@@ -119,6 +120,7 @@ impl From<OpenError> for Problem {
             OpenError::Field { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
             OpenError::CallDigest => (StatusCode::UNPROCESSABLE_ENTITY, "call-digest"),
             OpenError::PolicyUnknown(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_UNKNOWN),
+            OpenError::Frozen(_) => (StatusCode::CONFLICT, PROBLEM_FROZEN),
             OpenError::HoldWithdrawn => (StatusCode::CONFLICT, "hold-withdrawn"),
             OpenError::HoldMismatch => (StatusCode::CONFLICT, "hold-mismatch"),
             OpenError::TooManyPending { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-pending"),
@@ -161,6 +163,7 @@ impl From<ClaimError> for Problem {
             ClaimError::DigestChanged => (StatusCode::CONFLICT, "digest-changed"),
             ClaimError::PolicyUnknown(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_UNKNOWN),
             ClaimError::BasisChanged => (StatusCode::CONFLICT, "basis-changed"),
+            ClaimError::Frozen(_) => (StatusCode::CONFLICT, PROBLEM_FROZEN),
             ClaimError::Text(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };
         Self::new(status, code, error.to_string())

@@ -126,6 +126,7 @@ fn pending(id: &str, asked: OpenApproval) -> Approval {
         reason: None,
         decided_by: None,
         decided_at_ms: None,
+        ran_before: None,
     }
 }
 
@@ -271,6 +272,9 @@ async fn a_grant_is_used_once_by_a_live_hold(store: &dyn Store) {
     let row = store.claim(&number(1)).await.unwrap().unwrap();
     assert_eq!(row.outcome, Some(Outcome::Committed), "the first word stays");
     assert_eq!(store.holds_waiting("a").await.unwrap(), 0);
+    let ran = store.last_run(asked(1, "x", "basis").call_digest).await.unwrap().unwrap();
+    assert_eq!((ran.approval_id.as_str(), ran.at_ms, ran.outcome), ("a", START_MS, Outcome::Committed));
+    assert_eq!(store.last_run(asked(1, "y", "basis").call_digest).await.unwrap(), None);
 }
 
 async fn an_ended_hold_stays_ended(store: &dyn Store) {

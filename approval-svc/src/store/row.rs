@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, OpenApproval};
+use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, OpenApproval, RanBefore};
 use holdpoint_core::audit::Outcome;
 use holdpoint_core::digest::Digest;
 
@@ -26,6 +26,8 @@ pub struct Approval {
     pub reason: Option<String>,
     pub decided_by: Option<String>,
     pub decided_at_ms: Option<u64>,
+    /// The last identical call that ran, as far as was known when this was opened.
+    pub ran_before: Option<RanBefore>,
 }
 
 impl Approval {
@@ -40,6 +42,7 @@ impl Approval {
             reason: self.reason.clone(),
             decided_by: self.decided_by.clone(),
             expires_at_ms: self.expires_at_ms,
+            ran_before: self.ran_before.clone(),
         }
     }
 }

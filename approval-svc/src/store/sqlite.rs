@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use holdpoint_core::approval::{ApprovalState, ApprovalStatus};
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus, RanBefore};
 use holdpoint_core::digest::Digest;
+use holdpoint_core::freeze::FreezeList;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
@@ -169,6 +170,10 @@ impl Store for SqliteStore {
         reads::claim(&self.readers, hold_id).boxed()
     }
 
+    fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>> {
+        reads::last_run(&self.readers, call_digest).boxed()
+    }
+
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>> {
         reads::policy(&self.readers, snapshot_id).boxed()
     }
@@ -187,6 +192,14 @@ impl Store for SqliteStore {
 
     fn session(&self, hash: Digest) -> Read<'_, Option<SignIn>> {
         reads::session(&self.readers, hash).boxed()
+    }
+
+    fn freezes(&self) -> Read<'_, FreezeList> {
+        reads::freezes(&self.readers).boxed()
+    }
+
+    fn freeze_version(&self) -> Read<'_, u64> {
+        reads::freeze_version(&self.readers).boxed()
     }
 
     fn head(&self) -> Read<'_, Head> {

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::Outcome;
 use crate::decision::{ApprovalRequirement, Constraints, Decision, Permit, Reason, Verdict};
 use crate::digest::{self, Digest};
 use crate::envelope::{CallEnvelope, EnvelopeRecord};
@@ -163,6 +164,20 @@ pub struct ApprovalState {
     pub decided_by: Option<String>,
     /// Unix time in milliseconds when a pending request expires, or a grant lapses.
     pub expires_at_ms: u64,
+    /// The last identical call that ran, as far as was known when this one was asked for: its answer may never have
+    /// reached its client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_before: Option<RanBefore>,
+}
+
+/// An identical call that used a grant of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RanBefore {
+    pub approval_id: String,
+    /// Unix time in milliseconds of its claim.
+    pub at_ms: u64,
+    /// `unknown` also while nobody has said what became of it.
+    pub outcome: Outcome,
 }
 
 /// Body of `POST /v1/approvals/{id}/claim`: one live call asks to use the grant. Idempotent per `hold_id`.
@@ -248,6 +263,14 @@ impl fmt::Display for ServiceKeyError {
 }
 
 impl std::error::Error for ServiceKeyError {}
+
+impl ServiceKey {
+    /// Whether `signature`, 64 bytes in hex, is this key's over `bytes`.
+    pub(crate) fn signed(&self, bytes: &[u8], signature: &str) -> bool {
+        let signature = digest::hex_decode(signature).ok().and_then(|signature| Signature::from_slice(&signature).ok());
+        signature.is_some_and(|signature| self.0.verify_strict(bytes, &signature).is_ok())
+    }
+}
 
 impl FromStr for ServiceKey {
     type Err = ServiceKeyError;
@@ -353,11 +376,9 @@ pub fn verify(
     usage: &dyn UsageView,
     now_ms: u64,
 ) -> Result<Permit, ClaimError> {
-    let signature = digest::hex_decode(&signed.signature)
-        .ok()
-        .and_then(|bytes| Signature::from_slice(&bytes).ok())
-        .ok_or(ClaimError::Signature)?;
-    key.0.verify_strict(&signed_bytes(&signed.claim), &signature).map_err(|_| ClaimError::Signature)?;
+    if !key.signed(&signed_bytes(&signed.claim), &signed.signature) {
+        return Err(ClaimError::Signature);
+    }
     let claim: Claim = serde_json::from_str(&signed.claim).map_err(|_| ClaimError::Shape)?;
     let bound: [(&str, &str, &'static str); 3] = [
         (&claim.approval_id, hold.approval_id, "approval"),

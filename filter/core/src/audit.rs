@@ -38,6 +38,8 @@ pub enum EntryKind {
     PolicyRegistered,
     /// A token was created or revoked.
     TokenChanged,
+    /// A server, tool or principal was stopped, or may go on; `status` says which.
+    FreezeChanged,
     /// Entries of a source are missing; `detail` says how many.
     Gap,
 }
@@ -57,6 +59,7 @@ impl EntryKind {
             Self::Outcome => "outcome",
             Self::PolicyRegistered => "policy_registered",
             Self::TokenChanged => "token_changed",
+            Self::FreezeChanged => "freeze_changed",
             Self::Gap => "gap",
         }
     }

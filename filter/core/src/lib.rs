@@ -18,6 +18,8 @@ pub mod yaml;
 pub mod policy;
 
 pub mod approval;
+pub mod freeze;
+
 pub mod audit;
 
 pub mod config;

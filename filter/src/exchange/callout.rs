@@ -5,6 +5,7 @@ use holdpoint_core::approval::{
 };
 use holdpoint_core::audit::EntryBatch;
 use holdpoint_core::digest::Digest;
+use holdpoint_core::freeze::PROBLEM_FROZEN;
 use serde::{Deserialize, Serialize};
 
 use holdpoint_core::config::{ApprovalSettings, FilterConfig};
@@ -117,6 +118,13 @@ impl Callout {
         Self::new(settings, "POST", format!("/v1/holds/{hold_id}/withdraw"), json(record))
     }
 
+    /// Asks what is frozen, unless nothing has changed since `version`.
+    pub fn freezes(settings: &ApprovalSettings, version: u64) -> Self {
+        let mut callout = Self::new(settings, "GET", "/v1/freezes".to_owned(), Vec::new());
+        callout.headers = vec![("if-none-match", format!("\"{version}\""))];
+        callout
+    }
+
     /// Hands audit entries over.
     pub fn record(settings: &ApprovalSettings, batch: &EntryBatch) -> Self {
         Self::new(settings, "POST", "/v1/audit/entries".to_owned(), json(batch))
@@ -162,7 +170,7 @@ impl ClaimAnswer {
     pub(super) fn read(answer: &CalloutAnswer) -> Self {
         match answer.status {
             Some(200..=201) => serde_json::from_slice(&answer.body).map_or(Self::Unusable, Self::Signed),
-            Some(404 | 409 | 410) if problem(409, answer).is_some() => Self::Gone,
+            Some(404 | 409 | 410) if problem(409, answer).is_some_and(|code| code != PROBLEM_FROZEN) => Self::Gone,
             Some(status) => problem(status, answer).map_or(Self::Unusable, Self::Refused),
             None => Self::Unusable,
         }

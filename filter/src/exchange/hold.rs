@@ -15,6 +15,7 @@ use holdpoint_core::approval::{
 };
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::{Decision, Permit, Verdict};
+use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::Era;
 use holdpoint_core::policy::NoUsage;
 
@@ -235,7 +236,11 @@ impl Hold {
                 | Step::Polling { .. }
                 | Step::Claiming { .. }
                 | Step::Retrying { .. },
-            ) => Refusal::Pending { approval_id: approval.id.clone(), reason: self.decision.reason().to_owned() },
+            ) => Refusal::Pending {
+                approval_id: approval.id.clone(),
+                reason: self.decision.reason().to_owned(),
+                ran_before: approval.ran_before.clone(),
+            },
             (None, _) => {
                 return self.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
             }
@@ -440,6 +445,9 @@ impl Exchange {
                 return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
             }
         };
+        if let Some(refusal) = frozen(&hold, around) {
+            return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
+        }
         let Some(approval) = hold.approval.clone() else { return self.reopen(hold, around) };
         if approval.call_digest != hold.judged.envelope.call_digest() {
             // The catalogue now reads this call as another one; what was approved is not what would run.
@@ -529,6 +537,9 @@ impl Exchange {
                 return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
             }
         };
+        if let Some(refusal) = frozen(&hold, around) {
+            return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
+        }
         let (Some(approval), Step::Claiming { nonce, .. }) = (&hold.approval, &hold.step) else {
             return refused_by_service(hold, "claim-without-request", around);
         };
@@ -623,8 +634,19 @@ fn on_client_gone(mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
     (Phase::Ended, commands)
 }
 
+/// An administrator has come to stop what this call would do.
+fn frozen(hold: &Hold, around: &Surroundings<'_>) -> Option<Refusal> {
+    let freeze = around.worker.freezes.stops(&hold.judged.envelope)?;
+    Some(Refusal::Frozen { reason: freeze.reason.clone() })
+}
+
 /// The service said no for a reason that waiting does not mend.
 fn refused_by_service(hold: Hold, code: &str, around: &mut Surroundings<'_>) -> Next {
+    if code == PROBLEM_FROZEN {
+        // The service knows of a freeze that this worker has not heard of yet.
+        let refusal = Refusal::Frozen { reason: "see the list of freezes".to_owned() };
+        return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
+    }
     let line = format!("hold {}: the approval service refuses: {code}", hold.seat.hold_id);
     let (phase, mut commands) =
         hold.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);

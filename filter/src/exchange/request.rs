@@ -6,6 +6,7 @@
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryKind};
 use holdpoint_core::decision::{Decision, Verdict};
 use holdpoint_core::envelope::{Call, CallEnvelope, RouteFacts};
+use holdpoint_core::freeze::Freeze;
 use holdpoint_core::identity::Principal;
 use holdpoint_core::json;
 use holdpoint_core::mcp::{self, MessageKind};
@@ -183,6 +184,9 @@ impl Exchange {
     /// Steps 6 and 7.
     fn decide(&mut self, judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
         let evaluated = self.config.policy.evaluate(&judged.envelope, &NoUsage);
+        if let Some(freeze) = around.worker.freezes.stops(&judged.envelope) {
+            return (Phase::Ended, frozen(&judged, evaluated.decision, &freeze.clone(), around));
+        }
         let (decision, plan) = enforce::plan(evaluated);
         let mut commands = vec![
             HostCommand::Count(Metric::Decision(decision.verdict), 1),
@@ -304,6 +308,23 @@ impl RequestHead {
 /// Answers with a refusal and shows it in the access log.
 pub(super) fn refuse(refusal: &Refusal, asked: &Asked) -> Vec<HostCommand> {
     vec![HostCommand::Reply(refusal.reply(asked))]
+}
+
+/// An administrator has stopped this, whatever the policy would say: recorded as the deny that it is.
+fn frozen(judged: &Judged, decision: Decision, freeze: &Freeze, around: &Surroundings<'_>) -> Vec<HostCommand> {
+    let rule = format!("freeze:{}", freeze.id);
+    let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+    entry.verdict = Some(Verdict::Deny);
+    entry.rule_ids.insert(0, rule.clone());
+    entry.detail = Some(bounded(&format!("stopped by {}: {}", freeze.by, freeze.reason)));
+    let mut commands = vec![
+        HostCommand::Count(Metric::Frozen, 1),
+        HostCommand::FilterState("holdpoint.verdict", Verdict::Deny.as_str().to_owned()),
+        HostCommand::FilterState("holdpoint.rule", rule),
+        HostCommand::Record(Box::new(entry)),
+    ];
+    commands.extend(refuse(&Refusal::Frozen { reason: freeze.reason.clone() }, &judged.asked));
+    commands
 }
 
 fn malformed(

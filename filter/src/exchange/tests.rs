@@ -257,6 +257,7 @@ fn state(open: &OpenApproval, status: ApprovalStatus) -> ApprovalState {
         reason: None,
         decided_by: None,
         expires_at_ms: u64::MAX,
+        ran_before: None,
     }
 }
 

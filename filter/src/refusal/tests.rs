@@ -43,7 +43,8 @@ fn every_refusal() -> Vec<Refusal> {
     let mut all = vec![
         denied(false),
         denied(true),
-        Refusal::Pending { approval_id: id(), reason: "why".to_owned() },
+        Refusal::Frozen { reason: "an incident".to_owned() },
+        Refusal::Pending { approval_id: id(), reason: "why".to_owned(), ran_before: None },
         Refusal::ApprovedButBusy { approval_id: id(), rule_id: "r".to_owned() },
         Refusal::Busy { rule_id: "r".to_owned() },
         Refusal::TooManyPending,

@@ -39,6 +39,14 @@ pub(super) fn to_json<T: Serialize>(value: &T, what: &'static str) -> Result<Str
     serde_json::to_string(value).map_err(|error| StoreError::Corrupt { what, problem: error.to_string() })
 }
 
+/// JSON out of a text column that may be null.
+pub(super) fn optional_json<T: DeserializeOwned>(
+    text: Option<&str>,
+    what: &'static str,
+) -> Result<Option<T>, StoreError> {
+    text.map(|text| from_json(text, what)).transpose()
+}
+
 /// JSON out of a text column.
 pub(super) fn from_json<T: DeserializeOwned>(text: &str, what: &'static str) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| StoreError::Corrupt { what, problem: error.to_string() })

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus};
+use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, RanBefore};
+use holdpoint_core::audit::Outcome;
 use holdpoint_core::digest::Digest;
+use holdpoint_core::freeze::{FREEZE_SCHEMA, Freeze, FreezeList};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
 use super::append::read_head;
-use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, word};
+use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, optional_json, word};
 use crate::store::row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review,
     SignIn, Token, Visitor,
@@ -19,7 +21,8 @@ type Answer<T> = Result<T, StoreError>;
 
 pub(super) async fn state(readers: &SqlitePool, id: &str) -> Answer<Option<ApprovalState>> {
     let row = sqlx::query(
-        "SELECT id, status, version, call_digest, reason, decided_by, expires_at_ms FROM approvals WHERE id = $1",
+        "SELECT id, status, version, call_digest, reason, decided_by, expires_at_ms, ran_before \
+         FROM approvals WHERE id = $1",
     )
     .bind(id)
     .fetch_optional(readers)
@@ -34,6 +37,7 @@ pub(super) async fn state(readers: &SqlitePool, id: &str) -> Answer<Option<Appro
             reason: row.try_get("reason")?,
             decided_by: row.try_get("decided_by")?,
             expires_at_ms: nat(row.try_get("expires_at_ms")?),
+            ran_before: optional_json(row.try_get("ran_before")?, "an earlier run")?,
         })
     })
     .transpose()
@@ -95,6 +99,7 @@ fn approval_of(row: &SqliteRow) -> Answer<Approval> {
         reason: row.try_get("reason")?,
         decided_by: row.try_get("decided_by")?,
         decided_at_ms: row.try_get::<Option<i64>, _>("decided_at_ms")?.map(nat),
+        ran_before: optional_json(row.try_get("ran_before")?, "an earlier run")?,
     })
 }
 
@@ -182,6 +187,27 @@ pub(super) async fn claim(readers: &SqlitePool, hold_id: &str) -> Answer<Option<
     .transpose()
 }
 
+pub(super) async fn last_run(readers: &SqlitePool, call_digest: Digest) -> Answer<Option<RanBefore>> {
+    let row = sqlx::query(
+        "SELECT claims.approval_id, claims.claimed_at_ms, claims.outcome FROM approvals \
+         JOIN claims ON claims.approval_id = approvals.id \
+         WHERE approvals.call_digest = $1 AND coalesce(claims.outcome, 'unknown') <> 'refused' \
+         ORDER BY claims.claimed_at_ms DESC, claims.approval_id DESC LIMIT 1",
+    )
+    .bind(call_digest.to_string())
+    .fetch_optional(readers)
+    .await?;
+    row.map(|row| {
+        let outcome: Option<&str> = row.try_get("outcome")?;
+        Ok(RanBefore {
+            approval_id: row.try_get("approval_id")?,
+            at_ms: nat(row.try_get("claimed_at_ms")?),
+            outcome: outcome.map_or(Ok(Outcome::Unknown), |text| word(text, "an outcome"))?,
+        })
+    })
+    .transpose()
+}
+
 pub(super) async fn policy(readers: &SqlitePool, snapshot_id: Digest) -> Answer<Option<PolicyRow>> {
     let row = sqlx::query("SELECT canonical, registered_at_ms FROM policies WHERE snapshot_id = $1")
         .bind(snapshot_id.to_string())
@@ -247,6 +273,30 @@ fn sign_in_of(row: &SqliteRow) -> Answer<SignIn> {
         },
         expires_at_ms: nat(row.try_get("expires_at_ms")?),
     })
+}
+
+/// Version and rows as of one moment.
+pub(super) async fn freezes(readers: &SqlitePool) -> Answer<FreezeList> {
+    let mut snapshot = readers.begin().await?;
+    let version = freeze_version(&mut *snapshot).await?;
+    let rows =
+        sqlx::query("SELECT * FROM freezes WHERE lifted_at_ms IS NULL ORDER BY id").fetch_all(&mut *snapshot).await?;
+    let freeze_of = |row: &SqliteRow| {
+        Ok(Freeze {
+            id: row.try_get("id")?,
+            scope: from_json(row.try_get("scope")?, "the scope of a freeze")?,
+            reason: row.try_get("reason")?,
+            by: row.try_get("by")?,
+            since_ms: nat(row.try_get("since_ms")?),
+        })
+    };
+    let freezes: Answer<Vec<Freeze>> = rows.iter().map(freeze_of).collect();
+    Ok(FreezeList { schema: FREEZE_SCHEMA.to_owned(), version, freezes: freezes? })
+}
+
+pub(super) async fn freeze_version(readers: impl SqliteExecutor<'_>) -> Answer<u64> {
+    let row = sqlx::query("SELECT version FROM freeze_head WHERE id = 1").fetch_one(readers).await?;
+    Ok(nat(row.try_get(0)?))
 }
 
 pub(super) async fn head(readers: &SqlitePool) -> Answer<Head> {

@@ -113,6 +113,21 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let end = sqlx::query("DELETE FROM sessions WHERE hash = $1");
             touch(connection, end.bind(&hash.as_bytes()[..]), Conflict::Missing).await
         }
+        Write::AddFreeze { freeze, at_ms } => {
+            let add = sqlx::query(
+                "INSERT INTO freezes (id, scope, reason, by, since_ms) VALUES ($1, $2, $3, $4, $5) \
+                 ON CONFLICT DO NOTHING",
+            );
+            let scope = to_json(&freeze.scope, "the scope of a freeze")?;
+            let add = add.bind(&freeze.id).bind(scope).bind(&freeze.reason).bind(&freeze.by);
+            touch(connection, add.bind(int(freeze.since_ms)), Conflict::Exists).await?;
+            next_freeze_version(connection, *at_ms).await
+        }
+        Write::LiftFreeze { id, at_ms } => {
+            let lift = sqlx::query("UPDATE freezes SET lifted_at_ms = $2 WHERE id = $1 AND lifted_at_ms IS NULL");
+            touch(connection, lift.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
+            next_freeze_version(connection, *at_ms).await
+        }
         Write::AdvanceSource { source, from, to } => {
             let advance = sqlx::query(
                 "INSERT INTO audit_sources (source, next_counter) VALUES ($1, $3) \
@@ -132,6 +147,12 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             Ok(())
         }
     }
+}
+
+/// Versions are times, so that a database restored from an older copy still outruns what filters have seen.
+async fn next_freeze_version(connection: &mut SqliteConnection, at_ms: u64) -> Result<(), CommitError> {
+    let next = sqlx::query("UPDATE freeze_head SET version = max(version + 1, $1) WHERE id = 1");
+    touch(connection, next.bind(int(at_ms)), Conflict::Missing).await
 }
 
 type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
@@ -168,7 +189,8 @@ async fn open_approval(
             .await?;
     let insert = sqlx::query(
         "INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked, \
-         opened_at_ms, expires_at_ms, uses_left) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+         opened_at_ms, expires_at_ms, uses_left, ran_before) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
          ON CONFLICT (call_digest, basis) WHERE status IN ('pending', 'approved') DO NOTHING",
     );
     let insert = insert.bind(&approval.id).bind(approval.status.as_str()).bind(int(approval.version));
@@ -177,6 +199,8 @@ async fn open_approval(
     let insert = insert.bind(&asked.principal.issuer).bind(&asked.principal.subject).bind(&asked.server);
     let insert = insert.bind(to_json(asked, "an approval")?).bind(int(approval.opened_at_ms));
     let insert = insert.bind(int(approval.expires_at_ms)).bind(i64::from(approval.uses_left));
+    let ran_before = approval.ran_before.as_ref().map(|ran| to_json(ran, "an earlier run")).transpose()?;
+    let insert = insert.bind(ran_before);
     touch(connection, insert, Conflict::Open).await?;
     // Counted before and judged after: whoever may join needs no room of its own.
     if nat(pending.try_get(0)?) >= pending_max {

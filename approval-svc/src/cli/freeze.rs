@@ -1,0 +1,91 @@
+//! `holdpoint freeze`: stops a server, a tool or a caller everywhere within seconds, and lets it go on.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use holdpoint_core::freeze::{Freeze, FreezeScope};
+use serde_json::json;
+
+use super::client::{Client, Server};
+use super::{Form, Output};
+use crate::freezes::{FreezeBody, FreezesView};
+use crate::text::{time, visible};
+
+#[derive(Debug, Subcommand)]
+pub enum FreezeCommand {
+    /// Stop something on every gateway, without a policy update
+    #[command(after_help = "Examples:
+  holdpoint freeze add --for-server github --reason 'incident 7'
+  holdpoint freeze add --for-tool delete_repo --for-principal agent-7 --reason 'runs wild'
+
+What is named together must hold together. Needs a token of the role admin.")]
+    Add {
+        /// The catalogue's name of a server
+        #[arg(long, value_name = "NAME")]
+        for_server: Option<String>,
+        /// Exact name of a tool
+        #[arg(long, value_name = "NAME")]
+        for_tool: Option<String>,
+        /// A subject or an agent id
+        #[arg(long, value_name = "NAME")]
+        for_principal: Option<String>,
+        /// What agents are told
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List what is stopped now
+    List {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let it go on
+    Lift {
+        /// Its id, as `freeze list` shows it
+        id: String,
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+pub async fn run(command: FreezeCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        FreezeCommand::Add { for_server, for_tool, for_principal, reason, server, output } => {
+            let scope = FreezeScope { server: for_server, tool: for_tool, principal: for_principal };
+            let freeze: Freeze = server.client()?.post("/v1/freezes", &FreezeBody { scope, reason }).await?;
+            print("stopped", &freeze, &output);
+        }
+        FreezeCommand::List { server, output } => {
+            let client: Client = server.client()?;
+            let view: FreezesView = client.get("/v1/freezes").await?;
+            match output.output {
+                Form::Text => view.freezes.iter().for_each(|freeze| println!("{}", line(freeze))),
+                Form::Json => println!("{}", json!({"version": view.version, "freezes": view.freezes})),
+            }
+        }
+        FreezeCommand::Lift { id, server, output } => {
+            let freeze: Freeze = server.client()?.post(&format!("/v1/freezes/{id}/lift"), &json!({})).await?;
+            print("lifted", &freeze, &output);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(done: &str, freeze: &Freeze, output: &Output) {
+    match output.output {
+        Form::Text => println!("{done}: {}", line(freeze)),
+        Form::Json => println!("{}", json!(freeze)),
+    }
+}
+
+fn line(freeze: &Freeze) -> String {
+    let Freeze { id, scope, reason, by, since_ms } = freeze;
+    format!("{id}  {}  since {} by {}: {}", visible(&scope.to_string()), time(*since_ms), visible(by), visible(reason))
+}

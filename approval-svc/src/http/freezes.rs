@@ -1,0 +1,61 @@
+//! Step 7 over HTTP: administrators stop and lift; filters fetch the signed list.
+
+use axum::Json;
+use axum::extract::{Extension, Path, State};
+use axum::http::header::{ETAG, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use holdpoint_core::freeze::Freeze;
+
+use super::approvals::etag;
+use super::body::Body;
+use super::prefer;
+use super::problem::Problem;
+use crate::freezes::{FreezeBody, FreezeError};
+use crate::router::App;
+use crate::tokens::Credential;
+
+/// `POST /v1/freezes`
+pub async fn add(
+    State(app): State<App>,
+    Extension(caller): Extension<Credential>,
+    Body(body): Body<FreezeBody>,
+) -> Result<Response, Problem> {
+    let freeze = app.freezes.add(&caller, body).await?;
+    Ok((StatusCode::CREATED, Json(freeze)).into_response())
+}
+
+/// `GET /v1/freezes`
+pub async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
+    let known = prefer::if_none_match(&headers)?;
+    if known.is_some() && known == Some(app.freezes.version().await?) {
+        return Ok(StatusCode::NOT_MODIFIED.into_response());
+    }
+    let view = app.freezes.view().await?;
+    let version: HeaderValue = etag(view.version);
+    Ok(([(ETAG, version)], Json(view)).into_response())
+}
+
+/// `POST /v1/freezes/{id}/lift`
+pub async fn lift(
+    State(app): State<App>,
+    Extension(caller): Extension<Credential>,
+    Path(id): Path<String>,
+) -> Result<Json<Freeze>, Problem> {
+    Ok(Json(app.freezes.lift(&caller, &id).await?))
+}
+
+impl From<FreezeError> for Problem {
+    fn from(error: FreezeError) -> Self {
+        let (status, code) = match error {
+            FreezeError::Store(error) => return error.into(),
+            FreezeError::Scope => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
+            FreezeError::ReasonMissing => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
+            FreezeError::TooMany => (StatusCode::CONFLICT, "too-many-freezes"),
+            FreezeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
+            FreezeError::Text(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
