@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+// First: its macros reach the files declared after it.
+#[macro_use]
+mod print;
+
 mod approvals;
 mod audit;
 mod client;
@@ -15,6 +19,10 @@ mod login;
 mod policy;
 mod serve;
 mod token;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 /// Holds risky MCP calls until a human decides, and keeps a record that shows every change.
 #[derive(Debug, Parser)]
@@ -25,7 +33,9 @@ mod token;
   holdpoint token create --data-dir data --role approver --subject alice --group sre
   holdpoint serve --data-dir data
   holdpoint login --data-dir data --subject alice --group sre
-  holdpoint approvals list --token-file alice.token"
+  holdpoint approvals watch --token-file alice.token
+
+Every command takes --help, with examples, and every command that prints takes --output json."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -81,9 +91,9 @@ struct DataDir {
 }
 
 /// How results are printed.
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 struct Output {
-    /// Form of the output
+    /// How to print: for people, or one JSON object a line
     #[arg(long, value_enum, default_value_t = Form::Text)]
     output: Form,
 }

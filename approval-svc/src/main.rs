@@ -24,6 +24,7 @@ mod metrics;
 mod settings;
 mod text;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,7 +34,8 @@ async fn main() -> ExitCode {
     match cli::run(cli::Cli::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("holdpoint: {error:#}");
+            // Whoever started us may have closed its end already.
+            let _ = writeln!(std::io::stderr(), "holdpoint: {error:#}");
             ExitCode::FAILURE
         }
     }

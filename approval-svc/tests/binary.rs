@@ -85,7 +85,7 @@ async fn open(http: &reqwest::Client, url: &str, enforcer: &str) -> Value {
                      {\"title\":\"a\u{202e}b\",\"n\":12345678901234567890123}},\"server\":\"github\",\"subject\":\"bob\",\
                      \"tenant\":null}";
     let body = json!({
-        "hold_id": "0".repeat(32), "gateway": "edge", "call_text": call_text,
+        "hold_id": uuid::Uuid::now_v7().simple().to_string(), "gateway": "edge", "call_text": call_text,
         "call_digest": Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes()),
         "principal": {"issuer": "https://idp", "subject": "bob", "actor_type": "agent"},
         "server": "github", "method": "tools/call", "target": "create_issue",
@@ -185,4 +185,65 @@ fn policy_check_tells_every_problem_or_the_snapshot_id() {
     assert!(good && text.contains("snapshot sha256:"), "{text}");
     let (good, text) = check("version: \"2026-01-27\"\nrulez: []\ndefault_decision: maybe\n");
     assert!(!good && text.contains("rulez") && text.contains("maybe"), "{text}");
+}
+
+/// What a command printed, line by line, each of which must be JSON.
+fn printed_json(args: &[&str]) -> Vec<Value> {
+    let output = Command::new(BINARY).args(args).args(["--output", "json"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.is_empty(), "`{}` printed nothing: {problem}", args.join(" "));
+    let read = |line: &str| {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("`{}` printed `{line}`: {error}", args.join(" ")))
+    };
+    text.lines().map(read).collect()
+}
+
+#[tokio::test]
+async fn every_command_prints_json_when_asked() {
+    let dir = Dir::new();
+    let at = dir.0.to_str().unwrap();
+    let service = Service::start(&dir.0);
+    let edge = token(&dir.0, "enforcer", "edge");
+    let alice = token(&dir.0, "approver", "alice");
+    let http = reqwest::Client::new();
+    let id = open(&http, &service.url, &edge).await["id"].as_str().unwrap().to_owned();
+    let approvals = |words: &[&str]| {
+        let to = ["--server", &service.url, "--token", &alice];
+        printed_json(&[&["approvals"], words, &to[..]].concat())
+    };
+    assert_eq!(approvals(&["list"])[0]["approvals"][0]["id"], id.as_str());
+    assert_eq!(approvals(&["show", &id])[0]["target"], "create_issue");
+    assert_eq!(approvals(&["approve", &id])[0]["status"], "approved");
+    assert_eq!(approvals(&["revoke", &id])[0]["status"], "revoked");
+    let second = open(&http, &service.url, &edge).await;
+    let second = second["id"].as_str().unwrap();
+    assert_eq!(approvals(&["deny", second, "--reason", "no"])[0]["status"], "denied");
+    let dir_word = ["--data-dir", at];
+    let local = |words: &[&str]| printed_json(&[words, &dir_word].concat());
+    let tokens = local(&["token", "list"]);
+    let token_id = tokens[0]["tokens"][0]["id"].as_str().unwrap();
+    assert_eq!(local(&["token", "revoke", token_id])[0]["revoked"], true);
+    assert!(local(&["keys", "show"])[0]["service_key"].is_string());
+    assert!(local(&["login", "--subject", "alice"])[0]["url"].is_string());
+    assert_eq!(local(&["audit", "verify"])[0]["findings"], json!([]));
+    assert!(local(&["audit", "tail", "-n", "5"]).iter().all(|line| line["entry"]["kind"].is_string()));
+    let policy = dir.0.join("policy.yaml");
+    std::fs::write(&policy, "version: \"2026-01-27\"\nrules: []\n").unwrap();
+    assert!(printed_json(&["policy", "check", policy.to_str().unwrap()])[0]["snapshot_id"].is_string());
+}
+
+#[test]
+fn reader_that_has_seen_enough_ends_a_command_without_a_panic() {
+    let dir = Dir::new();
+    token(&dir.0, "enforcer", "edge");
+    let at = dir.0.to_str().unwrap();
+    for args in [&["audit", "tail", "--data-dir", at][..], &["--help"], &["token", "list", "--data-dir", at]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(BINARY).args(args).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+        assert!(output.status.code().is_some_and(|code| code != 101), "{args:?}: {}", output.status);
+    }
 }

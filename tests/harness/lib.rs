@@ -27,6 +27,7 @@ pub mod service;
 pub mod upstream;
 
 pub mod approver;
+pub mod asker;
 pub mod client;
 pub mod impostor;
 pub mod stack;

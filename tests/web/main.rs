@@ -2,10 +2,8 @@
 //!
 //! `HOLDPOINT_SCREENSHOTS=DIR` also takes the pictures that `examples/quickstart/screenshots` shows.
 
-use anyhow::Context;
-use holdpoint_core::approval::CALL_DIGEST_TAG;
-use holdpoint_core::digest::Digest;
 use holdpoint_tests::approver::Person;
+use holdpoint_tests::asker::Asker;
 use holdpoint_tests::service::Service;
 use serde_json::{Value, json};
 
@@ -14,16 +12,11 @@ use browser::Browser;
 mod browser;
 mod pictures;
 
-/// Tag of the digest that names a policy.
-const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
-
 /// A service, a gateway's way in, and bob's browser.
 struct Desk {
     service: Service,
-    edge: String,
-    http: reqwest::Client,
+    asker: Asker,
     browser: Browser,
-    held: u32,
 }
 
 impl Desk {
@@ -35,13 +28,9 @@ impl Desk {
             return Ok(None);
         };
         let service = Service::start().await?;
-        let edge = service.token("enforcer", "edge", &[])?;
+        let asker = Asker::new(&service).await?;
         let browser = Browser::start(&program).await?;
-        let desk = Self { service, edge, http: reqwest::Client::new(), browser, held: 0 };
-        let url = desk.service.url(&format!("/v1/policies/{}", snapshot_id()));
-        let answer = desk.http.put(url).bearer_auth(&desk.edge).body("{}").send().await?;
-        assert!(answer.status().is_success(), "{}", answer.text().await?);
-        Ok(Some(desk))
+        Ok(Some(Self { service, asker, browser }))
     }
 
     /// A sign-in link, as an operator prints it.
@@ -59,41 +48,14 @@ impl Desk {
     }
 
     /// Holds a call of `tool` and tells the id of its approval.
-    async fn hold(&mut self, tool: &str, arguments: Value) -> anyhow::Result<String> {
-        self.held += 1;
-        let call = json!({
-            "agent": "agent-7", "issuer": "https://idp.example.com", "method": "tools/call", "params": {"arguments": arguments, "name": tool},
-            "server": "tracker", "subject": "carol", "tenant": null,
-        });
-        let call_text = call.to_string();
-        let body = json!({
-            "hold_id": format!("{:032x}", self.held), "gateway": "gateway-1", "call_text": call_text,
-            "call_digest": Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes()),
-            "principal": {"issuer": "https://idp.example.com", "subject": "carol", "agent_id": "agent-7",
-                          "actor_type": "agent", "groups": ["dev"]},
-            "server": "tracker", "method": "tools/call", "target": tool,
-            "envelope": {"topic": "job.mcp.tool", "labels": {"mcp.action": "write"},
-                         "meta": {"actor_id": "carol", "actor_type": "agent", "risk_tags": ["prod", "external"]}},
-            "reasons": [{"rule_id": "mcp-write-approval", "text": "Human approval required for write actions"},
-                        {"rule_id": "mcp-prod-constraints", "text": "Production writes must be bounded"}],
-            "requirement": {"all_of": [{"group": "sre", "min": 1}], "decide_within_ms": 900_000,
-                            "claim_within_ms": 300_000},
-            "constraints": {"max_runtime_ms": 30_000, "max_retries": 1},
-            "snapshot_id": snapshot_id(), "basis": snapshot_id(),
-        });
-        let opened = self.http.post(self.service.url("/v1/approvals")).bearer_auth(&self.edge).json(&body);
-        let state: Value = opened.send().await?.json().await?;
-        Ok(state["id"].as_str().with_context(|| state.to_string())?.to_owned())
+    async fn hold(&self, tool: &str, arguments: Value) -> anyhow::Result<String> {
+        self.asker.hold(tool, arguments).await
     }
 
     /// Fails when the browser found anything wrong with the pages so far.
     fn check_complaints(&self) {
         assert!(self.browser.complaints().is_empty(), "{:#?}", self.browser.complaints());
     }
-}
-
-fn snapshot_id() -> Digest {
-    Digest::tagged(SNAPSHOT_TAG, b"{}")
 }
 
 fn row(id: &str) -> String {

@@ -34,7 +34,23 @@ pub enum ApprovalsCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Watch what waits, live, and decide it by keyboard
+    #[command(after_help = "Examples:
+  holdpoint approvals watch
+  holdpoint approvals watch --output json | jq .approval.sentence
+
+On a terminal: j and k move, enter shows everything, a approves, d denies, q quits; `?` shows all keys. Nothing is
+approved before the whole call was shown. Elsewhere, one line for each thing that happens.")]
+    Watch {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        output: Output,
+    },
     /// Show everything about one: rule, constraints, and the call with all its arguments
+    #[command(after_help = "Examples:
+  holdpoint approvals show 4f1c
+  holdpoint approvals show 4f1c --output json | jq -r .call_text")]
     Show {
         /// Its id, or how it alone begins or ends
         id: String,
@@ -44,8 +60,9 @@ pub enum ApprovalsCommand {
         output: Output,
     },
     /// Approve a call
-    #[command(after_help = "Example:
-  holdpoint approvals show 4f1c && holdpoint approvals approve 4f1c
+    #[command(after_help = "Examples:
+  holdpoint approvals show 4f1c
+  holdpoint approvals approve 4f1c
 
 Give `--call-digest` as `show` printed it to approve exactly what you have seen.")]
     Approve {
@@ -63,6 +80,8 @@ Give `--call-digest` as `show` printed it to approve exactly what you have seen.
         output: Output,
     },
     /// Deny a call; the reason reaches the agent
+    #[command(after_help = "Example:
+  holdpoint approvals deny 4f1c --reason 'not during the freeze'")]
     Deny {
         /// Its id, or how it alone begins or ends
         id: String,
@@ -78,6 +97,8 @@ Give `--call-digest` as `show` printed it to approve exactly what you have seen.
         output: Output,
     },
     /// Take back an approval that has not been used
+    #[command(after_help = "Example:
+  holdpoint approvals revoke 4f1c --reason 'wrong project'")]
     Revoke {
         /// Its id, or how it alone begins or ends
         id: String,
@@ -94,6 +115,7 @@ Give `--call-digest` as `show` printed it to approve exactly what you have seen.
 pub async fn run(command: ApprovalsCommand) -> anyhow::Result<ExitCode> {
     match command {
         ApprovalsCommand::List { all, server, output } => list(&server.client()?, all, output.output).await?,
+        ApprovalsCommand::Watch { server, output } => super::watch::run(server.client()?, output.output).await?,
         ApprovalsCommand::Show { id, server, output } => {
             let view = view(&server.client()?, &id).await?;
             match output.output {

@@ -37,6 +37,9 @@ can rewrite both: keep checkpoints (GET /v1/log/checkpoint) elsewhere.")]
         output: Output,
     },
     /// Print the last entries
+    #[command(after_help = "Examples:
+  holdpoint audit tail --data-dir data -n 50
+  holdpoint audit tail --data-dir data --output json | jq .entry.kind")]
     Tail {
         #[command(flatten)]
         data_dir: DataDir,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use reqwest::{Method, Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -13,6 +13,8 @@ use serde_json::Value;
 use crate::text::visible;
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The service sends something every 15 seconds; a line that is quiet for longer is dead.
+const QUIET_MAX: Duration = Duration::from_secs(40);
 
 /// Which service, and as whom.
 #[derive(Debug, Args)]
@@ -29,8 +31,11 @@ pub struct Server {
 }
 
 /// A service that answers to a token.
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// For answers that never end.
+    stream: reqwest::Client,
     server: Url,
     token: String,
 }
@@ -46,9 +51,11 @@ impl Server {
                 "no token: set HOLDPOINT_TOKEN or `--token-file`; make one with `holdpoint token create --role approver`"
             ),
         };
-        let http = // A token must not go to a proxy that the environment names for other traffic.
-        reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
-        Ok(Client { http, server: self.server.clone(), token: token.trim().to_owned() })
+        // A token must not go to a proxy that the environment names for other traffic.
+        let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
+        let stream =
+            reqwest::Client::builder().connect_timeout(ANSWER_MAX).read_timeout(QUIET_MAX).no_proxy().build()?;
+        Ok(Client { http, stream, server: self.server.clone(), token: token.trim().to_owned() })
     }
 }
 
@@ -61,6 +68,26 @@ impl Client {
     /// Sends `body` to `path`.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
         self.call(Method::POST, path, Some(body)).await
+    }
+
+    /// Where the service is.
+    pub fn server(&self) -> &Url {
+        &self.server
+    }
+
+    /// Opens the stream of events, after the one with this number.
+    pub async fn events(&self, last_seen: Option<u64>) -> Result<Response, EventsError> {
+        let url = self.server.join("/v1/events").map_err(|error| EventsError::Refused(error.to_string()))?;
+        let mut request = self.stream.get(url).bearer_auth(&self.token);
+        if let Some(seq) = last_seen {
+            request = request.header("last-event-id", seq);
+        }
+        let response = request.send().await.map_err(|error| EventsError::Lost(root_cause(&error)))?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(EventsError::Refused(refusal(response).await)),
+            status => Err(EventsError::Lost(format!("the service answered {status}"))),
+        }
     }
 
     async fn call<T: DeserializeOwned>(
@@ -82,6 +109,24 @@ impl Client {
         }
         response.json().await.context("the answer is not from a holdpoint service of this version")
     }
+}
+
+/// Why there is no stream of events.
+#[derive(Debug)]
+pub enum EventsError {
+    /// Not now: worth trying again.
+    Lost(String),
+    /// Not with this token.
+    Refused(String),
+}
+
+/// The innermost cause: "connection refused" rather than that a request was not sent.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 /// What the service says is wrong, in its own sentence.

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use super::DataDir;
+use super::{DataDir, Form, Output};
 use crate::settings::Settings;
 
 /// Run the service until it is told to stop (SIGTERM or Ctrl-C).
@@ -29,6 +30,8 @@ pub struct ServeArgs {
     /// Pending approvals that one principal may have; more are refused
     #[arg(long, default_value_t = 100, value_name = "N")]
     pending_per_principal_max: u64,
+    #[command(flatten)]
+    output: Output,
 }
 
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -42,12 +45,16 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     log.init();
     let data_dir = settings.data_dir.clone();
     crate::serve::serve(settings, |address, key| {
-        // Nobody has to read it.
-        let _ = writeln!(
-            std::io::stdout(),
-            "holdpoint serves http://{address} · data in {} · service key {key}",
-            data_dir.display()
-        );
+        let line = match args.output.output {
+            Form::Text => {
+                format!("holdpoint serves http://{address} · data in {} · service key {key}", data_dir.display())
+            }
+            Form::Json => {
+                json!({ "url": format!("http://{address}"), "data_dir": data_dir, "service_key": key }).to_string()
+            }
+        };
+        // Nobody has to read it, and the service does not end because nobody does.
+        let _ = writeln!(std::io::stdout(), "{line}");
     })
     .await?;
     Ok(ExitCode::SUCCESS)

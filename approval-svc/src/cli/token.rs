@@ -39,6 +39,8 @@ pub enum TokenCommand {
         output: Output,
     },
     /// List tokens, without their secrets
+    #[command(after_help = "Example:
+  holdpoint token list --data-dir data")]
     List {
         #[command(flatten)]
         data_dir: DataDir,
@@ -46,11 +48,15 @@ pub enum TokenCommand {
         output: Output,
     },
     /// Make a token useless
+    #[command(after_help = "Example:
+  holdpoint token revoke --data-dir data 019ac3f2b1d87cc0a3e46f1c2ab90d55")]
     Revoke {
         #[command(flatten)]
         data_dir: DataDir,
         /// Its id, as `token list` shows it
         id: String,
+        #[command(flatten)]
+        output: Output,
     },
 }
 
@@ -104,8 +110,11 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                 }
             }
         }
-        TokenCommand::Revoke { data_dir, id } => match tokens::revoke(&open(&data_dir).await?, &id).await {
-            Ok(()) => println!("token {id} is revoked"),
+        TokenCommand::Revoke { data_dir, id, output } => match tokens::revoke(&open(&data_dir).await?, &id).await {
+            Ok(()) => match output.output {
+                Form::Text => println!("token {id} is revoked"),
+                Form::Json => println!("{}", json!({ "id": id, "revoked": true })),
+            },
             Err(CommitError::Conflict(Conflict::Missing)) => {
                 anyhow::bail!("no valid token has the id `{id}`: see `holdpoint token list`")
             }

@@ -1,0 +1,34 @@
+//! What every command has: examples under `--help`, and `--output json` where it prints.
+
+use clap::CommandFactory;
+
+use super::Cli;
+
+/// Every command that does something, with the words that lead to it.
+fn leaves(command: &clap::Command, path: &str, found: &mut Vec<(String, clap::Command)>) {
+    let path = format!("{path} {}", command.get_name());
+    if command.has_subcommands() {
+        for below in command.get_subcommands() {
+            leaves(below, &path, found);
+        }
+    } else {
+        found.push((path, command.clone()));
+    }
+}
+
+#[test]
+fn every_command_has_examples_and_prints_json_when_asked() {
+    let root = Cli::command();
+    root.clone().debug_assert();
+    let mut found = Vec::new();
+    leaves(&root, "", &mut found);
+    assert!(found.len() > 10, "{found:?}");
+    for (path, command) in found {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let words = path.trim();
+        assert!(help.contains("Example") && help.contains(&format!("  {words}")), "`{words} --help` has no example");
+        assert!(command.get_about().is_some(), "`{words}` does not say what it does");
+        let json = command.get_arguments().any(|argument| argument.get_id() == "output");
+        assert!(json, "`{words}` has no `--output`");
+    }
+}

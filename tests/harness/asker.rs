@@ -1,0 +1,100 @@
+//! A gateway's side of the service, without a gateway: calls that are held because this file says so. The near side of step 8.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, ensure};
+use holdpoint_core::approval::CALL_DIGEST_TAG;
+use holdpoint_core::digest::Digest;
+use serde_json::{Value, json};
+
+use crate::service::Service;
+
+/// Tag of the digest that names a policy.
+const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
+
+/// An enforcer that asks for approvals of calls of carol's agent.
+pub struct Asker {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+    held: AtomicU32,
+}
+
+impl Asker {
+    /// Registers a policy, so that calls can be held under it.
+    pub async fn new(service: &Service) -> anyhow::Result<Self> {
+        let token = service.token("enforcer", "edge", &[])?;
+        let asker = Self { http: reqwest::Client::new(), base: service.url(""), token, held: AtomicU32::new(0) };
+        let url = format!("{}/v1/policies/{}", asker.base, snapshot_id());
+        let answer = asker.http.put(url).bearer_auth(&asker.token).body("{}").send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        Ok(asker)
+    }
+
+    /// Holds a call of `tool` and tells the id of its approval.
+    pub async fn hold(&self, tool: &str, arguments: Value) -> anyhow::Result<String> {
+        self.hold_as(tool, arguments, |_| {}).await
+    }
+
+    /// The same with the request changed before it is sent.
+    pub async fn hold_as(
+        &self,
+        tool: &str,
+        arguments: Value,
+        change: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<String> {
+        let hold = self.held.fetch_add(1, Ordering::Relaxed) + 1;
+        let call = json!({
+            "agent": "agent-7", "issuer": "https://idp.example.com", "method": "tools/call",
+            "params": {"arguments": arguments, "name": tool}, "server": "tracker", "subject": "carol", "tenant": null,
+        });
+        let call_text = call.to_string();
+        let mut body = json!({
+            "hold_id": format!("{hold:032x}"), "gateway": "gateway-1", "call_text": call_text,
+            "call_digest": Digest::tagged(CALL_DIGEST_TAG, call_text.as_bytes()),
+            "principal": {"issuer": "https://idp.example.com", "subject": "carol", "agent_id": "agent-7",
+                          "actor_type": "agent", "groups": ["dev"]},
+            "server": "tracker", "method": "tools/call", "target": tool,
+            "envelope": {"topic": "job.mcp.tool", "labels": {"mcp.action": "write"},
+                         "meta": {"actor_id": "carol", "actor_type": "agent", "risk_tags": ["prod", "external"]}},
+            "reasons": [{"rule_id": "mcp-write-approval", "text": "Human approval required for write actions"},
+                        {"rule_id": "mcp-prod-constraints", "text": "Production writes must be bounded"}],
+            "requirement": {"all_of": [{"group": "sre", "min": 1}], "decide_within_ms": 900_000,
+                            "claim_within_ms": 300_000},
+            "constraints": {"max_runtime_ms": 30_000, "max_retries": 1},
+            "snapshot_id": snapshot_id(), "basis": snapshot_id(),
+        });
+        change(&mut body);
+        let opened = self.http.post(format!("{}/v1/approvals", self.base)).bearer_auth(&self.token).json(&body);
+        let state: Value = opened.send().await?.json().await?;
+        Ok(state["id"].as_str().with_context(|| state.to_string())?.to_owned())
+    }
+
+    /// Uses the grant of the call that was held as `hold`th, and reports how it ended.
+    pub async fn run(&self, id: &str, hold: u32, outcome: &str) -> anyhow::Result<()> {
+        let hold_id = format!("{hold:032x}");
+        let state = self.get(&format!("/v1/approvals/{id}")).await?;
+        let claim = json!({
+            "hold_id": hold_id, "nonce": format!("{:032x}", 7), "call_digest": state["call_digest"],
+            "basis": snapshot_id(), "snapshot_id": snapshot_id(),
+        });
+        let url = format!("{}/v1/approvals/{id}/claim", self.base);
+        let answer = self.http.post(url).bearer_auth(&self.token).json(&claim).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        let entry = json!({"schema": holdpoint_core::audit::AUDIT_SCHEMA, "kind": "outcome", "at_ms": 1,
+                           "approval_id": id, "hold_id": hold_id, "outcome": outcome});
+        let batch = json!({"source": format!("gateway-1/{hold}"), "first_counter": 0, "entries": [entry]});
+        let url = format!("{}/v1/audit/entries", self.base);
+        let answer = self.http.post(url).bearer_auth(&self.token).json(&batch).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        Ok(())
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        Ok(self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await?.json().await?)
+    }
+}
+
+fn snapshot_id() -> Digest {
+    Digest::tagged(SNAPSHOT_TAG, b"{}")
+}
