@@ -16,7 +16,7 @@ pub const ENTRIES_MAX: usize = 10_000;
 /// Most entries of one batch.
 pub const BATCH_ENTRIES_MAX: usize = 500;
 
-/// Most refusals (malformed or without a principal) written down per minute; the rest is one entry with a count, so
+/// Most entries of refusals and anonymous calls written down per minute; the rest is one entry with a count, so
 /// that a flood of rubbish cannot push out the record of judged calls.
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 60;
 
@@ -59,8 +59,16 @@ impl AuditBuffer {
         Self { source, waiting: VecDeque::new(), next_counter: 0, in_flight: 0, refusals: RefusalMinute::default() }
     }
 
-    /// Adds an entry; answers `false` when it was lost because the buffer is full.
+    /// Adds an entry; answers `false` when it was lost because the buffer is full. Calls of nobody in particular go
+    /// under the quota of refusals: anybody can send as many as they like.
     pub fn push(&mut self, entry: AuditEntry) -> bool {
+        match &entry.principal {
+            Some(principal) if principal.is_anonymous() => self.push_refusal(entry),
+            Some(_) | None => self.keep(entry),
+        }
+    }
+
+    fn keep(&mut self, entry: AuditEntry) -> bool {
         let counter = self.next_counter;
         self.next_counter = counter.saturating_add(1);
         let kept = self.waiting.len() < ENTRIES_MAX;
@@ -75,7 +83,7 @@ impl AuditBuffer {
         let flushed = self.flush_refusals(entry.at_ms);
         if self.refusals.written < REFUSALS_PER_MINUTE_MAX {
             self.refusals.written = self.refusals.written.saturating_add(1);
-            return self.push(entry) && flushed;
+            return self.keep(entry) && flushed;
         }
         self.refusals.folded = self.refusals.folded.saturating_add(1);
         self.refusals.last_folded = Some(entry);
@@ -92,8 +100,9 @@ impl AuditBuffer {
             None => true,
             Some(mut sample) => {
                 let detail = sample.detail.take().unwrap_or_default();
-                sample.detail = Some(format!("{} more refusals in this minute, the last one: {detail}", ended.folded));
-                self.push(sample)
+                sample.detail =
+                    Some(format!("{} more of this kind in this minute, the last one: {detail}", ended.folded));
+                self.keep(sample)
             }
         }
     }

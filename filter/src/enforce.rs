@@ -64,27 +64,36 @@ const APPROVED_HEADERS: &[&str] = &[
     "last-event-id",
 ];
 
+/// Which of a call's headers reach the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// Only `APPROVED_HEADERS`, MCP's own and `bound` pass (so no `accept-encoding` either: the answer of an approved
+    /// call must be readable to tell its outcome).
+    pub is_approved: bool,
+    pub bound: &'a BTreeSet<String>,
+    /// These never do, bound or not.
+    pub stripped: &'a BTreeSet<&'a str>,
+}
+
 /// The edits that make a request obey its constraints.
 ///
 /// `names` are the request's header names. Headers with which a client could steer Envoy's retries and timeouts are
-/// removed from every governed call. With `approved`, only `APPROVED_HEADERS`, MCP's own and `bound` pass (so no
-/// `accept-encoding` either: the answer of an approved call must be readable to tell its outcome).
+/// removed from every governed call.
 pub fn header_edits<'a>(
     names: impl Iterator<Item = &'a str>,
     constraints: &Constraints,
-    approved: bool,
-    bound: &BTreeSet<String>,
+    passage: &Passage<'_>,
 ) -> Vec<HeaderEdit> {
     let mut edits: Vec<HeaderEdit> = Vec::new();
     for name in names {
         let steers = STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        let passes = !approved
+        let passes = !passage.is_approved
             || name.starts_with(':')
             || name.starts_with("mcp-")
             || APPROVED_HEADERS.contains(&name)
-            || bound.contains(name);
+            || passage.bound.contains(name);
         let edit = HeaderEdit::Remove(name.to_owned());
-        if (steers || !passes) && !edits.contains(&edit) {
+        if (steers || !passes || passage.stripped.contains(name)) && !edits.contains(&edit) {
             edits.push(edit);
         }
     }
@@ -93,7 +102,7 @@ pub fn header_edits<'a>(
     }
     // An approval is for one forward, so an approved call is never forwarded again, whatever its limit: the header of
     // causes only adds to the route's own, and a route that retries on 5xx would run the call twice.
-    let max_retries = if approved { Some(0) } else { constraints.max_retries };
+    let max_retries = if passage.is_approved { Some(0) } else { constraints.max_retries };
     if let Some(max_retries) = max_retries {
         edits.push(HeaderEdit::Set(RETRIES_HEADER, max_retries.to_string()));
         if max_retries > 0 {

@@ -14,6 +14,7 @@ use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::decision::Permit;
 
 use crate::enforce::HeaderEdit;
+use crate::identity::PeerCertificate;
 use crate::metrics::Metric;
 use crate::refusal::LocalReply;
 use crate::usage::SharedData;
@@ -60,6 +61,8 @@ pub struct RequestHead {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
     /// Serialised `envoy.config.core.v3.Metadata` of the request.
     pub dynamic_metadata: Vec<u8>,
+    /// The client's certificate, if it showed one and [`Exchange::reads_certificate`].
+    pub certificate: Option<PeerCertificate>,
     pub route: RouteMetadata,
     /// Name of the cluster the route selects.
     pub cluster: Option<String>,
@@ -147,6 +150,11 @@ impl Exchange {
     /// An exchange that begins under `config`.
     pub fn new(plugin: Rc<str>, config: Rc<FilterConfig>) -> Self {
         Self { plugin, config, phase: Phase::AwaitingHead, asks: 0 }
+    }
+
+    /// Whether any source of identities looks at the client's certificate: reading it costs host calls.
+    pub fn reads_certificate(&self) -> bool {
+        self.config.identity.iter().any(|source| source.proof.reads_certificate())
     }
 
     /// Takes one event and says what to do. Never fails: what cannot go on is refused.

@@ -177,6 +177,11 @@ impl HttpContext for Http {
         let head = RequestHead {
             headers,
             dynamic_metadata: facts::dynamic_metadata(),
+            certificate: self
+                .exchange
+                .as_ref()
+                .filter(|exchange| exchange.borrow().reads_certificate())
+                .and_then(|_| facts::certificate()),
             route: facts::route(),
             cluster: facts::cluster(),
         };

@@ -269,9 +269,12 @@ pub fn malformed(found: &Malformed) -> LocalReply {
 }
 
 /// The answer to a caller without a verified identity. Authentication, unlike policy, is HTTP's own matter.
-pub fn unidentified(why: &str) -> LocalReply {
+/// `takes_tokens` says that a bearer token would help.
+pub fn unidentified(why: &str, takes_tokens: bool) -> LocalReply {
     let mut reply = json_rpc(401, "null", ("error", json!({"code": CODE_DENIED, "message": why})), "unidentified");
-    reply.headers.push(("www-authenticate", "Bearer".to_owned()));
+    if takes_tokens {
+        reply.headers.push(("www-authenticate", "Bearer".to_owned()));
+    }
     reply
 }
 

@@ -5,6 +5,7 @@ mod service;
 
 mod clients;
 mod held;
+mod identity;
 mod long_hold;
 mod policy_update;
 mod refused;

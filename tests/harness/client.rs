@@ -142,6 +142,20 @@ impl HttpCall {
         self.begin(port).await?.answer().await
     }
 
+    /// Sends it over TLS, as the client whose certificate `client` carries. Fails when the handshake does.
+    pub async fn send_tls(self, port: u16, client: &reqwest::Client) -> anyhow::Result<HttpAnswer> {
+        let started = Instant::now();
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            headers.append(HeaderName::from_bytes(name.as_bytes())?, HeaderValue::from_bytes(value)?);
+        }
+        let url = format!("https://127.0.0.1:{port}{}", self.path);
+        let method = self.method.parse()?;
+        let answer = client.request(method, url).headers(headers).body(self.body_bytes()).send().await?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Ok(HttpAnswer { status, headers, body: answer.bytes().await?, elapsed: started.elapsed() })
+    }
+
     /// Sends it and returns at once, so that a test can watch it wait, or walk away.
     pub async fn begin(self, port: u16) -> anyhow::Result<InFlight> {
         let started = Instant::now();

@@ -8,6 +8,7 @@ use holdpoint_core::yaml;
 use serde_json::{Value, json};
 
 use crate::repository;
+use crate::tls::TlsFiles;
 
 /// The name of the filter that checks the route after it.
 pub const ROUTE_GUARD: &str = "envoy.filters.http.rbac";
@@ -41,12 +42,7 @@ pub struct WrittenConfig {
 impl EnvoyConfig {
     /// The base configuration on ports that the system chooses, with two workers.
     pub fn base() -> anyhow::Result<Self> {
-        let text = repository::text("envoy/envoy.yaml")?;
-        let document = yaml::read(&text, &yaml::Limits::default()).map_err(|problems| {
-            let problems: Vec<String> = problems.iter().map(|problem| format!("envoy/envoy.yaml:{problem}")).collect();
-            anyhow!("{}", problems.join("\n"))
-        })?;
-        let document = yaml::to_json(&document);
+        let document = read("envoy/envoy.yaml")?;
         let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
         config.listen_on(0)?;
         config.admin_on(0)?;
@@ -129,6 +125,42 @@ impl EnvoyConfig {
             .context("the base has no jwt_authn filter")?;
         *at(jwt, "/typed_config/providers/idp/local_jwks/inline_string")? = json!(jwks);
         Ok(())
+    }
+
+    /// Lets clients speak TLS and show certificates, as `envoy/mtls.yaml` says.
+    pub fn mtls(&mut self, files: &TlsFiles) -> anyhow::Result<()> {
+        let added = read("envoy/mtls.yaml")?;
+        let chain = self.at("/static_resources/listeners/0/filter_chains/0")?;
+        chain["transport_socket"] = added["transport_socket"].clone();
+        let context = at(chain, "/transport_socket/typed_config/common_tls_context")?;
+        *at(context, "/tls_certificates/0/certificate_chain/filename")? = json!(files.certificate);
+        *at(context, "/tls_certificates/0/private_key/filename")? = json!(files.key);
+        *at(context, "/validation_context/trusted_ca/filename")? = json!(files.authority);
+        let filters = self.http_filters()?;
+        let before = filters.iter().position(|filter| filter["name"] == FILTER).context("the base has no filter")?;
+        filters.insert(before, added["http_filter"].clone());
+        Ok(())
+    }
+
+    /// The `DownstreamTlsContext` that `mtls` added, for a test that breaks it on purpose.
+    pub fn tls_context(&mut self) -> anyhow::Result<&mut Value> {
+        self.at("/static_resources/listeners/0/filter_chains/0/transport_socket/typed_config")
+    }
+
+    /// Takes an HTTP filter out by its name, for a test of what happens without it.
+    pub fn without_http_filter(&mut self, name: &str) -> anyhow::Result<()> {
+        self.http_filters()?.retain(|filter| filter["name"] != name);
+        Ok(())
+    }
+
+    /// The `requires` of the rule of `jwt_authn`, for a test that weakens it.
+    pub fn jwt_requirement(&mut self) -> anyhow::Result<&mut Value> {
+        let filters = self.http_filters()?;
+        let jwt = filters
+            .iter_mut()
+            .find(|filter| filter["name"] == "envoy.filters.http.jwt_authn")
+            .context("the base has no jwt_authn filter")?;
+        at(jwt, "/typed_config/rules/0/requires")
     }
 
     /// Sets the token with which Envoy speaks to the approval service.
@@ -235,6 +267,16 @@ impl EnvoyConfig {
     fn at(&mut self, pointer: &str) -> anyhow::Result<&mut Value> {
         at(&mut self.document, pointer)
     }
+}
+
+/// A YAML file of the repository, read by the filter's own reader.
+fn read(path: &str) -> anyhow::Result<Value> {
+    let text = repository::text(path)?;
+    let document = yaml::read(&text, &yaml::Limits::default()).map_err(|problems| {
+        let problems: Vec<String> = problems.iter().map(|problem| format!("{path}:{problem}")).collect();
+        anyhow!("{}", problems.join("\n"))
+    })?;
+    Ok(yaml::to_json(&document))
 }
 
 fn at<'a>(value: &'a mut Value, pointer: &str) -> anyhow::Result<&'a mut Value> {

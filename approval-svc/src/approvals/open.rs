@@ -221,7 +221,7 @@ fn check(asked: &OpenApproval) -> Result<(), OpenError> {
             return field(name, "must have 1 to 1000 characters");
         }
     }
-    if asked.principal.subject.is_empty() {
+    if asked.principal.subject.is_empty() || asked.principal.is_anonymous() {
         return field("principal", "needs a subject: anonymous calls are never held");
     }
     // An empty requirement would be met by nobody at all.

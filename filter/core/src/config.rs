@@ -9,8 +9,11 @@ use crate::approval::ServiceKey;
 use crate::policy::{self, PolicySnapshot};
 use crate::yaml::{self, Cursor, Fields, Place, Problem, Problems};
 
+mod identity;
 #[cfg(test)]
 mod tests;
+
+pub use identity::{IdentitySource, Proof};
 
 const SECTIONS: &[&str] = &["approval", "identity", "limits", "audit", "policy"];
 
@@ -18,7 +21,7 @@ const SECTIONS: &[&str] = &["approval", "identity", "limits", "audit", "policy"]
 #[derive(Debug)]
 pub struct FilterConfig {
     pub approval: ApprovalSettings,
-    /// In the order of the configuration; the first one decides.
+    /// In the order of the configuration; never empty. All but the last are optional.
     pub identity: Vec<IdentitySource>,
     pub limits: Limits,
     pub policy: PolicySnapshot,
@@ -43,13 +46,6 @@ pub struct ApprovalSettings {
     pub outage_ms_max: u64,
     /// How long a request stays open for an identical call after a 2026-07-28 client left.
     pub rejoin_ms: u64,
-}
-
-/// Where a principal's verified facts come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IdentitySource {
-    /// Claims that Envoy's `jwt_authn` verified and wrote under this `payload_in_metadata` key.
-    Jwt { metadata_key: String },
 }
 
 /// Bounds on what one request, and all of them together, may take.
@@ -107,7 +103,7 @@ impl FilterConfig {
     fn from_sections(root: &Cursor<'_>, problems: &mut Problems) -> Option<Self> {
         let sections = root.fields(SECTIONS, problems)?;
         let approval = sections.require("approval", problems).and_then(|section| approval(&section, problems));
-        let identity = sections.require("identity", problems).and_then(|section| identity(&section, problems));
+        let identity = sections.require("identity", problems).and_then(|section| identity::read(&section, problems));
         let limits = match sections.get("limits") {
             Some(section) => limits(&section, problems),
             None => Some(Limits::default()),
@@ -184,24 +180,6 @@ fn approval(section: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalSet
         outage_ms_max: outage_ms_max?,
         rejoin_ms: rejoin_ms?,
     })
-}
-
-fn identity(section: &Cursor<'_>, problems: &mut Problems) -> Option<Vec<IdentitySource>> {
-    let fields = section.fields(&["sources"], problems)?;
-    let sources = fields.require("sources", problems)?;
-    let list = sources.list(problems)?;
-    if list.len() != 1 {
-        sources.expected("exactly one source; this version reads one, such as `- jwt: {metadata_key: jwt}`", problems);
-        return None;
-    }
-    list.iter()
-        .map(|source| {
-            let fields = source.fields(&["jwt"], problems)?;
-            let jwt = fields.require("jwt", problems)?.fields(&["metadata_key"], problems)?;
-            let metadata_key = jwt.require("metadata_key", problems)?.string(problems)?.to_owned();
-            Some(IdentitySource::Jwt { metadata_key })
-        })
-        .collect()
 }
 
 fn limits(section: &Cursor<'_>, problems: &mut Problems) -> Option<Limits> {

@@ -11,6 +11,8 @@ pub enum ActorType {
     Human,
     Agent,
     Service,
+    /// Nobody has proven who calls; a route that says `anonymous: judged` lets such calls be judged.
+    Anonymous,
 }
 
 impl ActorType {
@@ -20,14 +22,19 @@ impl ActorType {
             Self::Human => "human",
             Self::Agent => "agent",
             Self::Service => "service",
+            Self::Anonymous => "anonymous",
         }
     }
 }
 
+/// Issuer of [`Principal::anonymous`]: nobody vouches for it.
+const ANONYMOUS_ISSUER: &str = "holdpoint.dev/anonymous";
+
 /// Whom a call acts for: (issuer, subject) from verified facts only, never from what the caller merely says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
-    /// Who vouches for the subject: the `iss` of a verified token.
+    /// Who vouches for the subject: the `iss` of a verified token, the trust domain of a certificate, or the peer that
+    /// may say for whom it acts.
     pub issuer: String,
     /// The human or workload the call acts for.
     pub subject: String,
@@ -44,6 +51,24 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Everybody who has proven nothing: one principal, in no group, without scopes.
+    pub fn anonymous() -> Self {
+        Self {
+            issuer: ANONYMOUS_ISSUER.to_owned(),
+            subject: "anonymous".to_owned(),
+            agent_id: None,
+            actor_type: ActorType::Anonymous,
+            tenant: None,
+            groups: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+        }
+    }
+
+    /// Whether nobody has proven who calls. Such a call never reaches an approval.
+    pub fn is_anonymous(&self) -> bool {
+        self.actor_type == ActorType::Anonymous
+    }
+
     /// Who it is, without the groups and scopes, of which there can be very many: what records carry.
     #[must_use]
     pub fn named(&self) -> Self {

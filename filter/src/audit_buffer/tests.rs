@@ -56,7 +56,7 @@ fn refusals_over_their_quota_become_one_entry_with_a_count() {
     let batch = buffer.next_batch().expect("a batch");
     assert_eq!(batch.entries.len(), REFUSALS_PER_MINUTE_MAX as usize + 1);
     let last = batch.entries.last().and_then(|entry| entry.detail.as_deref());
-    assert_eq!(last, Some("40 more refusals in this minute, the last one: rubbish"));
+    assert_eq!(last, Some("40 more of this kind in this minute, the last one: rubbish"));
 }
 
 #[test]
@@ -67,4 +67,17 @@ fn a_batch_the_service_will_never_take_is_lost_and_counted_and_holds_nothing_up(
     buffer.push(entry(2));
     assert_eq!(buffer.batch_answered(BatchAnswer::Rejected), 1);
     assert_eq!(buffer.next_batch().expect("the next one").first_counter, 1);
+}
+
+#[test]
+fn anonymous_calls_share_the_quota_of_refusals() {
+    let mut buffer = buffer();
+    for _ in 0..REFUSALS_PER_MINUTE_MAX + 5 {
+        let mut anonymous = entry(1_000_000);
+        anonymous.principal = Some(holdpoint_core::identity::Principal::anonymous());
+        assert!(buffer.push(anonymous));
+    }
+    assert_eq!(buffer.len(), REFUSALS_PER_MINUTE_MAX as usize);
+    assert!(buffer.flush_refusals(1_000_000 + MINUTE_MS));
+    assert_eq!(buffer.len(), REFUSALS_PER_MINUTE_MAX as usize + 1);
 }

@@ -3,7 +3,9 @@
 use super::*;
 
 fn check(names: &[&str], constraints: &Constraints, approved: bool, edits: &[HeaderEdit]) {
-    assert_eq!(header_edits(names.iter().copied(), constraints, approved, &["x-bound".to_owned()].into()), edits);
+    let (bound, stripped) = (["x-bound".to_owned()].into(), ["x-actor"].into());
+    let passage = Passage { is_approved: approved, bound: &bound, stripped: &stripped };
+    assert_eq!(header_edits(names.iter().copied(), constraints, &passage), edits);
 }
 
 fn remove(name: &str) -> HeaderEdit {
@@ -62,4 +64,9 @@ fn an_approved_call_carries_only_what_was_approved_and_is_never_forwarded_twice(
             HeaderEdit::Set("x-envoy-max-retries", "0".to_owned()),
         ],
     );
+}
+
+#[test]
+fn who_a_client_says_it_acts_for_never_reaches_the_server() {
+    check(&["x-actor", "x-team"], &Constraints::default(), false, &[remove("x-actor")]);
 }

@@ -254,7 +254,7 @@ impl Hold {
         let mut entry = judged.entry(EntryKind::Outcome, &decision, around.now_ms);
         entry.approval_id = Some(approval_id.to_owned());
         entry.hold_id = Some(seat.hold_id.clone());
-        let edits = judged.edits(permit.constraints(), true);
+        let edits = judged.edits(&seat.config, permit.constraints(), true);
         let leases = std::mem::take(&mut seat.leases);
         let running = Running::new(&seat.asked, permit.constraints(), leases, entry, around.now_ms);
         let mut commands = seat.leave_room(around);

@@ -3,8 +3,11 @@
 //! The principal is resolved before the body is buffered, so that nobody without an identity can make a worker keep
 //! bodies for him.
 
+use std::collections::BTreeSet;
+
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryKind};
-use holdpoint_core::decision::{Decision, Verdict};
+use holdpoint_core::config::{FilterConfig, Proof};
+use holdpoint_core::decision::{Constraints, Decision, Verdict};
 use holdpoint_core::envelope::{Call, CallEnvelope, RouteFacts};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::identity::Principal;
@@ -15,8 +18,8 @@ use holdpoint_core::policy::NoUsage;
 use super::hold::Hold;
 use super::response::Running;
 use super::{Exchange, Forward, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
-use crate::enforce::{self, Plan};
-use crate::identity;
+use crate::enforce::{self, Passage, Plan};
+use crate::identity::{self, CallerFacts, IdentityError};
 use crate::metrics::Metric;
 use crate::refusal::{self, Asked, LocalReply, Refusal};
 use crate::usage::{self, Leased};
@@ -31,6 +34,8 @@ pub struct RouteMetadata {
     pub server: Option<String>,
     /// The route is not governed.
     pub passthrough: bool,
+    /// The route says `anonymous: judged`: callers who prove nothing are judged as one anonymous principal.
+    pub judges_anonymous: bool,
 }
 
 /// A request whose headers are held until its body is judged.
@@ -46,9 +51,17 @@ impl Exchange {
         if head.route.passthrough {
             return (Phase::Passing, vec![HostCommand::Count(Metric::Passthrough, 1), HostCommand::Continue]);
         }
-        let principal = match identity::resolve(&self.config.identity, &head.dynamic_metadata) {
+        let caller = CallerFacts {
+            headers: &head.headers,
+            dynamic_metadata: &head.dynamic_metadata,
+            certificate: head.certificate.as_ref(),
+        };
+        let principal = match identity::resolve(&self.config.identity, &caller) {
             Ok(principal) => principal,
+            // Only who sent nothing is anonymous: what is there and cannot be used is refused below.
+            Err(IdentityError::Absent(_)) if head.route.judges_anonymous => Principal::anonymous(),
             Err(error) => {
+                let takes_tokens = self.config.identity.iter().any(|source| matches!(source.proof, Proof::Jwt { .. }));
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
                 entry.server = head.route.server;
                 entry.detail = Some(error.to_string());
@@ -58,7 +71,7 @@ impl Exchange {
                         HostCommand::Count(Metric::Unidentified, 1),
                         HostCommand::FilterState("holdpoint.verdict", "unidentified".to_owned()),
                         HostCommand::RecordRefusal(Box::new(entry)),
-                        HostCommand::Reply(refusal::unidentified(&error.to_string())),
+                        HostCommand::Reply(refusal::unidentified(&error.to_string(), takes_tokens)),
                     ],
                 );
             }
@@ -218,7 +231,7 @@ impl Exchange {
                     }
                     Leased::All(leases) => {
                         let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
-                        let edits = judged.edits(permit.constraints(), false);
+                        let edits = judged.edits(&self.config, permit.constraints(), false);
                         let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms);
                         commands.extend(running.renewal());
                         commands.push(HostCommand::Forward(Forward { permit, edits }));
@@ -230,6 +243,15 @@ impl Exchange {
             Plan::Hold if judged.has_trailers => {
                 let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                 let why = "a call that needs an approval must not carry trailers";
+                entry.detail = Some(why.to_owned());
+                commands.push(HostCommand::Record(Box::new(entry)));
+                commands.extend(refuse(&Refusal::Unsupported(why.to_owned()), &judged.asked));
+                Phase::Ended
+            }
+            // People decide about people: for whom would an approver approve?
+            Plan::Hold if judged.envelope.principal().is_anonymous() => {
+                let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+                let why = "this call needs an approval, and a caller without an identity cannot have one: authenticate";
                 entry.detail = Some(why.to_owned());
                 commands.push(HostCommand::Record(Box::new(entry)));
                 commands.extend(refuse(&Refusal::Unsupported(why.to_owned()), &judged.asked));
@@ -282,12 +304,24 @@ impl Judged {
     /// The header edits under which this call is forwarded.
     pub(super) fn edits(
         &self,
-        constraints: &holdpoint_core::decision::Constraints,
-        approved: bool,
+        config: &FilterConfig,
+        constraints: &Constraints,
+        is_approved: bool,
     ) -> Vec<enforce::HeaderEdit> {
         let names = self.envelope.call().headers.iter().map(|(name, _)| name.as_str());
-        enforce::header_edits(names, constraints, approved, self.envelope.bound_headers())
+        let passage =
+            Passage { is_approved, bound: self.envelope.bound_headers(), stripped: &identity_headers(config) };
+        enforce::header_edits(names, constraints, &passage)
     }
+}
+
+/// Headers that say for whom a trusted client acts: to the server they would look like the gateway's own word.
+fn identity_headers(config: &FilterConfig) -> BTreeSet<&str> {
+    let named = config.identity.iter().filter_map(|source| match &source.proof {
+        Proof::Header { name, .. } => Some(name.as_str()),
+        Proof::Jwt { .. } | Proof::MtlsUriSan => None,
+    });
+    named.collect()
 }
 
 impl RequestHead {

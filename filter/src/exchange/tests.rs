@@ -236,7 +236,8 @@ fn head(subject: &str, more: &[(&str, &str)]) -> RequestHead {
             "envoy.filters.http.jwt_authn",
             &json!({"jwt": {"iss": "https://idp", "sub": subject}}),
         ),
-        route: RouteMetadata { server: Some("tracker".to_owned()), passthrough: false },
+        certificate: None,
+        route: RouteMetadata { server: Some("tracker".to_owned()), ..RouteMetadata::default() },
         cluster: Some("up".to_owned()),
     }
 }

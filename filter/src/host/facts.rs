@@ -3,7 +3,7 @@
 use super::abi::{self, HostError};
 use crate::enforce::HeaderEdit;
 use crate::exchange::{ResponseHead, RouteMetadata};
-use crate::identity::metadata;
+use crate::identity::{PeerCertificate, metadata};
 
 /// Namespace of the route's metadata that Holdpoint reads.
 const ROUTE_NAMESPACE: &str = "holdpoint";
@@ -23,6 +23,16 @@ pub(super) fn dynamic_metadata() -> Vec<u8> {
     abi::property(&["metadata"]).unwrap_or_default()
 }
 
+/// The certificate that the client showed in its TLS handshake; `None` when it showed none.
+pub(super) fn certificate() -> Option<PeerCertificate> {
+    let flag = |name| abi::property(&["connection", name]).is_some_and(|bytes| bytes == [1]);
+    flag("mtls").then(|| PeerCertificate {
+        is_validated: flag("peer_certificate_valid"),
+        uri_san: abi::property(&["connection", "uri_san_peer_certificate"]).filter(|uri| !uri.is_empty()),
+        uri_sans: abi::property(&["filter_state", "holdpoint.peer_uri_sans"]),
+    })
+}
+
 /// What the route says in the namespace `holdpoint`. Unreadable metadata reads as none: the route is then governed and
 /// names no server.
 pub(super) fn route() -> RouteMetadata {
@@ -34,6 +44,7 @@ pub(super) fn route() -> RouteMetadata {
         server: values.get("server").and_then(|server| server.as_str()).map(str::to_owned),
         // Only the boolean counts: the string "false" must not switch governance off.
         passthrough: values.get("passthrough").and_then(serde_json::Value::as_bool) == Some(true),
+        judges_anonymous: values.get("anonymous").and_then(|anonymous| anonymous.as_str()) == Some("judged"),
     }
 }
 

@@ -59,3 +59,50 @@ fn a_wrong_key_says_how_to_get_the_right_one() {
     let found = problems(&GOOD.replace("d75a98", "zz"));
     assert!(found.iter().any(|line| line.contains("holdpoint keys show")), "{found:?}");
 }
+
+/// The problems of a configuration with these identity sources.
+fn source_problems(sources: &str) -> Vec<String> {
+    problems(&GOOD.replace("[{jwt: {metadata_key: jwt}}]", sources))
+}
+
+#[test]
+fn identity_sources_are_read_in_their_order() {
+    let sources = "[{jwt: {metadata_key: jwt}, optional: true}, {header: x-actor, from_peers: [\"spiffe://mesh/gw\"], \
+                   optional: true}, {mtls: uri_san}]";
+    let text = GOOD.replace("[{jwt: {metadata_key: jwt}}]", sources);
+    let config = FilterConfig::read(text.as_bytes()).expect("a good configuration");
+    let optional: Vec<bool> = config.identity.iter().map(|source| source.is_optional).collect();
+    assert_eq!(optional, [true, true, false]);
+    assert_eq!(config.identity[2].proof, Proof::MtlsUriSan);
+}
+
+#[test]
+fn an_order_in_which_a_source_would_never_be_asked_is_refused() {
+    for (sources, why) in [
+        ("[{jwt: {metadata_key: jwt}}, {mtls: uri_san}]", "optional: true"),
+        ("[{mtls: uri_san, optional: true}, {header: x-a, from_peers: [\"spiffe://m/g\"]}]", "put it before `mtls`"),
+        ("[{mtls: uri_san, optional: true}, {mtls: uri_san}]", "twice"),
+        ("[{mtls: uri_san, optional: true}]", "anonymous: judged"),
+    ] {
+        let found = source_problems(sources);
+        assert!(found.iter().any(|line| line.contains(why)), "{sources}: {found:?}");
+    }
+}
+
+#[test]
+fn a_source_that_could_be_forged_is_refused() {
+    for (sources, why) in [
+        ("[{header: x-actor}]", "`from_peers` is missing"),
+        ("[{header: x-actor, from_peers: []}]", "empty list"),
+        ("[{header: x-actor, from_peers: [\"spiffe://mesh/*\"]}]", "whole URI SAN"),
+        ("[{header: x-forwarded-client-cert, from_peers: [\"spiffe://m/g\"]}]", "mtls: uri_san"),
+        ("[{header: authorization, from_peers: [\"spiffe://m/g\"]}]", "header of your own"),
+        ("[{header: X-Actor, from_peers: [\"spiffe://m/g\"]}]", "header of your own"),
+        ("[{jwt: {metadata_key: jwt}, mtls: uri_san}]", "exactly one"),
+        ("[{mtls: cn}]", "uri_san"),
+        ("[]", "1 to 8 sources"),
+    ] {
+        let found = source_problems(sources);
+        assert!(found.iter().any(|line| line.contains(why)), "{sources}: {found:?}");
+    }
+}

@@ -29,6 +29,30 @@ fn nobody_without_a_verified_identity_gets_a_body_buffered() {
     assert!(!did.forwards());
 }
 
+/// Sends a call without any identity over a route that judges such calls.
+fn post_anonymously(bench: &mut Bench, tool: &str, more: &[(&str, &str)]) -> Did {
+    let mut exchange = bench.exchange();
+    let mut head = head("nobody", more);
+    head.dynamic_metadata = Vec::new();
+    head.route.judges_anonymous = true;
+    let did = bench.give(&mut exchange, HostEvent::RequestHead(head));
+    if !did.pauses() {
+        return did;
+    }
+    bench.give(&mut exchange, HostEvent::RequestComplete { body: call(tool).into_bytes(), has_trailers: false })
+}
+
+#[test]
+fn an_anonymous_call_is_judged_where_the_route_says_so_and_never_held() {
+    let mut bench = Bench::new();
+    assert!(post_anonymously(&mut bench, "list_issues", &[]).forwards());
+    let did = post_anonymously(&mut bench, "create_issue", &[]);
+    assert!(did.tool_error().contains("authenticate"), "{}", did.tool_error());
+    assert!(!did.0.iter().any(|command| matches!(command, HostCommand::Ask(_))), "nobody is asked");
+    let did = post_anonymously(&mut bench, "list_issues", &[("authorization", "Bearer not-verified")]);
+    assert_eq!(did.reply().status, 401, "who sends a bad proof is not anonymous");
+}
+
 #[test]
 fn what_two_parsers_could_read_differently_is_refused() {
     let mut bench = Bench::new();

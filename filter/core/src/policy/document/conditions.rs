@@ -39,8 +39,12 @@ const MCP_FIELDS: [&str; 10] = [
     "deny_actions",
 ];
 const MCP_LABELS: [&str; 6] = ["mcp.server", "mcp.method", "mcp.tool", "mcp.prompt", "mcp.resource", "mcp.action"];
-const ACTOR_TYPES: [(&str, ActorType); 3] =
-    [("human", ActorType::Human), ("agent", ActorType::Agent), ("service", ActorType::Service)];
+const ACTOR_TYPES: [(&str, ActorType); 4] = [
+    ("human", ActorType::Human),
+    ("agent", ActorType::Agent),
+    ("service", ActorType::Service),
+    ("anonymous", ActorType::Anonymous),
+];
 
 /// Reads a condition of a rule that decides `verdict`.
 pub(super) fn read(cursor: &Cursor<'_>, verdict: Option<Verdict>, problems: &mut Problems) -> Option<Match> {
