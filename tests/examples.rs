@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use holdpoint_core::decision::{Decision, Verdict};
-use holdpoint_core::envelope::{Call, RouteFacts};
+use holdpoint_core::envelope::{Annotations, Call, RouteFacts};
 use holdpoint_core::identity::{ActorType, Principal};
 use holdpoint_core::policy::{self, NoUsage, PolicySnapshot};
 use holdpoint_core::{json, mcp, yaml};
@@ -95,7 +95,7 @@ fn decide(snapshot: &PolicySnapshot, case: &Value) -> Decision {
         path: "/mcp".to_owned(),
         ..RouteFacts::default()
     };
-    let call = Call { message, principal, route, headers: Vec::new() };
+    let call = Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default() };
     match snapshot.seal(call) {
         Ok(envelope) => {
             let evaluated = snapshot.evaluate(&envelope, &NoUsage);

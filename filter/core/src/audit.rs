@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Verdict;
+use crate::decision::{AuditLevel, Observed, Verdict};
 use crate::digest::Digest;
 use crate::identity::Principal;
 
@@ -124,6 +124,12 @@ pub struct AuditEntry {
     pub snapshot_id: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<Digest>,
+    /// What rules in `mode: observe` would have done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+    /// The most that the policy lets the record keep of arguments and result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditLevel>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,6 +175,8 @@ impl AuditEntry {
             rule_ids: Vec::new(),
             snapshot_id: None,
             basis: None,
+            observed: None,
+            audit: None,
             approval_id: None,
             hold_id: None,
             status: None,

@@ -141,6 +141,42 @@ pub struct Reason {
     pub remediation: Option<String>,
 }
 
+/// How much of its arguments and its result the record may keep of a call. Ordered by what it reveals: of several rules
+/// the least counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditLevel {
+    /// Nothing, not even a digest: short arguments could be guessed from one.
+    Metadata,
+    /// Digests.
+    Digest,
+    /// The values, without what is secret.
+    Redacted,
+    /// The values.
+    Full,
+}
+
+impl AuditLevel {
+    /// The word used in policies and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Digest => "digest",
+            Self::Redacted => "redacted",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What rules in `mode: observe` would have made of a call, had they been enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The verdict of all rules, the observed ones among them.
+    pub verdict: Verdict,
+    /// The observed rules that had a say, sorted.
+    pub rule_ids: Vec<String>,
+}
+
 /// One decision, as plain data: it says what was decided and proves nothing. Only a [`Permit`] lets a call through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
@@ -154,6 +190,12 @@ pub struct Decision {
     /// The refusal must look as if the target did not exist.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub conceal: bool,
+    /// Present when a rule in `mode: observe` had a say. Never changes anything else of the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+    /// The most that the record may keep of the call; absent when no rule says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditLevel>,
     /// The policy and catalogue that decided.
     pub snapshot_id: Digest,
     /// Only the rules, catalogue entries and constraints that took part: an unrelated edit keeps it.

@@ -3,6 +3,7 @@
 //! Facts that a caller can influence never replace what the catalogue says: they become further readings, and the
 //! decision is the strictest over all of them.
 
+mod annotations;
 mod call_text;
 mod client_tags;
 mod prospects;
@@ -22,13 +23,14 @@ use crate::digest::Digest;
 use crate::identity::{ActorType, Principal};
 use crate::mcp::McpMessage;
 
+pub use annotations::Annotations;
 pub use client_tags::ClientTagsError;
 pub use prospects::Offered;
 pub use seal::SealError;
 pub use topic::Topic;
 
 pub(crate) use prospects::prospects;
-pub(crate) use readings::{LabelFact, Reading};
+pub(crate) use readings::{LabelFact, Reading, SECRETS_TAG};
 
 /// Where a message is going, as Envoy says after the last header change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Call {
     pub route: RouteFacts,
     /// Names in lower case. Only those that the catalogue binds are looked at.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// What the server last said of the tool that is called; nothing where no list has been seen.
+    pub annotations: Annotations,
 }
 
 impl fmt::Debug for Call {
@@ -60,6 +64,7 @@ impl fmt::Debug for Call {
             .field("principal", &self.principal)
             .field("route", &self.route)
             .field("headers", &self.headers.len())
+            .field("annotations", &self.annotations)
             .finish()
     }
 }

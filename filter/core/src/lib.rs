@@ -11,6 +11,7 @@ pub mod mcp;
 pub mod identity;
 
 pub mod envelope;
+pub mod secrets;
 
 pub mod decision;
 pub mod yaml;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryKind};
 use holdpoint_core::config::{FilterConfig, Proof};
-use holdpoint_core::decision::{Constraints, Decision, Verdict};
-use holdpoint_core::envelope::{Call, CallEnvelope, RouteFacts};
+use holdpoint_core::decision::{AuditLevel, Constraints, Decision, Verdict};
+use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::identity::Principal;
 use holdpoint_core::json;
@@ -173,7 +173,8 @@ impl Exchange {
                 }
             }
         }
-        let call = Call { message, principal, route, headers };
+        // No list of this server has been read here yet; an absent hint tightens nothing.
+        let call = Call { message, principal, route, headers, annotations: Annotations::default() };
         let envelope = match self.config.policy.seal(call) {
             Ok(envelope) => envelope,
             Err((call, error)) => {
@@ -292,11 +293,14 @@ impl Judged {
         entry.server = Some(self.envelope.server().to_owned());
         entry.method = Some(self.envelope.method().to_owned());
         entry.target = self.envelope.target().map(bounded);
-        entry.call_digest = Some(self.envelope.call_digest());
+        // A digest of few possible arguments tells them, so it is arguments to whoever may keep none.
+        entry.call_digest = (decision.audit != Some(AuditLevel::Metadata)).then(|| self.envelope.call_digest());
         entry.verdict = Some(decision.verdict);
         entry.rule_ids = decision.reasons.iter().take(RULES_NAMED_MAX).map(|reason| reason.rule_id.clone()).collect();
         entry.snapshot_id = Some(decision.snapshot_id);
         entry.basis = Some(decision.basis);
+        entry.observed.clone_from(&decision.observed);
+        entry.audit = decision.audit;
         entry.trace_id.clone_from(&self.trace_id);
         entry
     }

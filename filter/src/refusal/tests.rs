@@ -33,6 +33,8 @@ fn denied(conceal: bool) -> Refusal {
         approval: None,
         reasons: vec![Reason { rule_id: "r".to_owned(), text: "No.".to_owned(), remediation: None }],
         conceal,
+        observed: None,
+        audit: None,
         snapshot_id: Digest::of(b"s"),
         basis: Digest::of(b"b"),
     }))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::annotations::{self, Annotations};
 use super::client_tags::ClientTags;
 use super::topic::action_of;
 use crate::digest::Digest;
@@ -20,7 +21,12 @@ pub(crate) struct Reading {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) risk_tags: BTreeSet<String>,
     pub(crate) requires: BTreeSet<String>,
+    /// The call carries what looks like a secret.
+    pub(crate) has_secrets: bool,
 }
+
+/// The risk tag of a call that carries a secret.
+pub(crate) const SECRETS_TAG: &str = "secrets";
 
 impl Reading {
     /// The label of that name.
@@ -65,16 +71,41 @@ impl Reading {
 
     /// The same facts, and beside them what the client says of its call.
     pub(super) fn tagged(&self, tags: &ClientTags) -> Self {
-        let mut reading = self.clone();
+        let mut reading = self.told_apart("with the client's own tags");
         reading.risk_tags.extend(tags.risk_tags.iter().cloned());
-        reading.told_apart_by = match self.told_apart_by.as_str() {
-            "" => "with the client's own tags".to_owned(),
-            already => format!("{already}, with the client's own tags"),
-        };
         match tags.action {
             Some(action) => reading.with_action(Some(action)),
             None => reading,
         }
+    }
+
+    /// The same facts, and beside them what the server says of its tool.
+    pub(super) fn annotated(&self, annotations: &Annotations) -> Self {
+        let mut reading = self.told_apart("with what the server says of its tool");
+        let tags = [
+            (annotations.destructive, annotations::DESTRUCTIVE_TAG),
+            (annotations.open_world, annotations::OPEN_WORLD_TAG),
+        ];
+        let said = tags.into_iter().filter(|(said, _)| *said == Some(true));
+        reading.risk_tags.extend(said.map(|(_, tag)| tag.to_owned()));
+        let action = reading.action.max(annotations.writes().then_some(ActionClass::Write));
+        reading.with_action(action)
+    }
+
+    /// The same facts of a call that carries a secret.
+    pub(super) fn with_secrets(&self) -> Self {
+        let mut reading = self.told_apart("with a secret in the call");
+        reading.risk_tags.insert(SECRETS_TAG.to_owned());
+        reading.has_secrets = true;
+        reading
+    }
+
+    fn told_apart(&self, by: &str) -> Self {
+        let told_apart_by = match self.told_apart_by.as_str() {
+            "" => by.to_owned(),
+            already => format!("{already}, {by}"),
+        };
+        Self { told_apart_by, ..self.clone() }
     }
 }
 
@@ -105,6 +136,7 @@ pub(super) fn plain(server: &CatalogueServer, method: &str) -> Reading {
         labels: server.labels.clone(),
         risk_tags: server.risk_tags.clone(),
         requires: server.requires.clone(),
+        has_secrets: false,
     };
     reading.with_label("mcp.server", &server.name).with_label("mcp.method", method)
 }

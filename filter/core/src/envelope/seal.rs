@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::client_tags::{self, ClientTagsError};
+use super::client_tags::{self, ClientTags, ClientTagsError};
 use super::readings::{self, Reading};
 use super::{Call, CallEnvelope, Meta, Topic, call_text};
 use crate::approval::CALL_DIGEST_TAG;
 use crate::digest::Digest;
-use crate::mcp::{CompletionRef, Target};
+use crate::mcp::{CompletionRef, McpMessage, Target};
 use crate::policy::{Fact, PolicySnapshot, ServerError};
+use crate::secrets;
 
 /// One call may name many resources at once; each is judged by every rule.
 const READINGS_MAX: usize = 256;
@@ -61,7 +62,7 @@ impl PolicySnapshot {
                 labels: labels(&facts.base),
                 server: facts.server,
                 topic: Topic::of(call.message.method()),
-                readings: facts.base.into_iter().chain(facts.tagged).collect(),
+                readings: facts.base.into_iter().chain(facts.beside).collect(),
                 catalogue_parts: facts.catalogue_parts,
                 bound_headers: facts.bound_headers,
                 call_digest: Digest::tagged(CALL_DIGEST_TAG, facts.call_text.as_bytes()),
@@ -79,17 +80,15 @@ impl PolicySnapshot {
         let tags = client_tags::read(&call.message).map_err(SealError::ClientTags)?;
         let base =
             readings::base(&call.message, server).map_err(|dot| SealError::DotSegment { argument: dot.argument })?;
-        let tagged: Vec<Reading> = match &tags {
-            Some(tags) => base.readings.iter().map(|reading| reading.tagged(tags)).collect(),
-            None => Vec::new(),
-        };
-        if base.readings.len().saturating_add(tagged.len()) > READINGS_MAX {
+        let beside =
+            beside(&base.readings, call, tags.as_ref(), self.asks_for_secrets && carries_secret(&call.message));
+        if base.readings.len().saturating_add(beside.len()) > READINGS_MAX {
             return Err(SealError::TooManyReadings);
         }
         Ok(Facts {
             server: server.name.clone(),
             base: base.readings,
-            tagged,
+            beside,
             catalogue_parts: base.catalogue_parts,
             bound_headers: server.bind_headers.clone(),
             call_text: call_text::write(call, &server.name, &server.bind_headers),
@@ -100,10 +99,38 @@ impl PolicySnapshot {
 struct Facts {
     server: String,
     base: Vec<Reading>,
-    tagged: Vec<Reading>,
+    beside: Vec<Reading>,
     catalogue_parts: BTreeSet<Digest>,
     bound_headers: BTreeSet<String>,
     call_text: String,
+}
+
+/// The readings beside the base: each kind of fact that nobody vouches for by itself, and then all of them together,
+/// because a rule may ask for two.
+fn beside(base: &[Reading], call: &Call, tags: Option<&ClientTags>, has_secrets: bool) -> Vec<Reading> {
+    let is_tool = matches!(call.message.target(), Target::Tool(_));
+    let annotations = Some(&call.annotations).filter(|said| is_tool && said.say_something());
+    let mut beside = Vec::new();
+    for reading in base {
+        let tagged = tags.map(|tags| reading.tagged(tags));
+        let annotated = annotations.map(|annotations| reading.annotated(annotations));
+        let secret = has_secrets.then(|| reading.with_secrets());
+        let alone = beside.len();
+        beside.extend([tagged, annotated, secret].into_iter().flatten());
+        if beside.len().saturating_sub(alone) > 1 {
+            let all = tags.map_or_else(|| reading.clone(), |tags| reading.tagged(tags));
+            let all = annotations.map_or_else(|| all.clone(), |annotations| all.annotated(annotations));
+            beside.push(if has_secrets { all.with_secrets() } else { all });
+        }
+    }
+    beside
+}
+
+/// Looks through everything of `params` that a server acts on. `_meta` and `requestState` carry tokens by design.
+fn carries_secret(message: &McpMessage) -> bool {
+    let params = message.params().into_iter().flat_map(|params| params.members());
+    let acted_on = params.filter(|(name, _)| !matches!(name.as_ref(), "_meta" | "requestState"));
+    acted_on.into_iter().any(|(_, value)| secrets::find_in(value).is_some())
 }
 
 /// What all base readings agree on.

@@ -44,6 +44,11 @@ pub(super) fn rule(rule: &Rule) -> String {
         writer = writer.fragment("approval", requirement(approval));
     }
     let writer = some(writer, "conceal", rule.conceal, || "true".to_owned());
+    let writer = some(writer, "mode", rule.is_observed, || literal("observe"));
+    let writer = match rule.audit {
+        Some(level) => writer.string("audit", level.as_str()),
+        None => writer,
+    };
     some(writer, "constraints", !rule.budgets.is_empty(), || {
         let numbers = [
             ("max_runtime_ms", rule.budgets.max_runtime_ms),
@@ -142,6 +147,9 @@ fn matches(condition: &Match) -> String {
     let mcp = selection(ObjectWriter::new(), "allow", &condition.mcp_allow);
     let mcp = selection(mcp, "deny", &condition.mcp_deny).finish();
     writer = some(writer, "mcp", mcp != "{}", || mcp);
+    if let Some(wanted) = condition.secrets_present {
+        writer = writer.fragment("secrets_present", wanted.to_string());
+    }
     writer = some(writer, "arguments", !condition.arguments.is_empty(), || {
         let each = condition.arguments.iter().fold(ObjectWriter::new(), |writer, (pointer, test)| {
             writer.fragment(pointer.as_str().to_owned(), value_test(test))

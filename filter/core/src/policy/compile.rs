@@ -2,9 +2,10 @@
 
 use super::canonical;
 use super::catalogue::Catalogue;
-use super::document::{PolicyDocument, Rule};
+use super::document::{Match, PolicyDocument, Rule};
 use crate::decision::Verdict;
 use crate::digest::Digest;
+use crate::envelope::SECRETS_TAG;
 use crate::yaml::{Place, Problem, Problems};
 
 const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
@@ -20,6 +21,10 @@ pub struct PolicySnapshot {
     /// In the order of their ids, so that nothing depends on the order of the text.
     pub(super) rules: Vec<SnapshotRule>,
     pub(super) default_decision: Verdict,
+    /// Whether any rule is in `mode: observe`.
+    pub(super) observes: bool,
+    /// Whether any rule asks for secrets, so that texts without such a rule are not searched for them.
+    pub(crate) asks_for_secrets: bool,
 }
 
 /// A rule with what its evaluation needs beside it.
@@ -52,6 +57,7 @@ impl PolicySnapshot {
     pub fn concurrency_rules(&self) -> impl Iterator<Item = &str> {
         self.rules
             .iter()
+            .filter(|compiled| !compiled.rule.is_observed)
             .filter(|compiled| compiled.rule.budgets.max_concurrent_jobs.is_some())
             .map(|compiled| compiled.rule.id.as_str())
     }
@@ -84,8 +90,17 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         id: Digest::tagged(SNAPSHOT_TAG, canonical.as_bytes()),
         canonical,
         catalogue: Catalogue::compile(document),
+        observes: rules.iter().any(|compiled| compiled.rule.is_observed),
+        asks_for_secrets: rules.iter().any(|compiled| asks_for_secrets(&compiled.rule.matches)),
         rules,
         default_decision: document.default_decision,
     };
     problems.or(Some(snapshot))
+}
+
+/// Whether a secret in the call could change how the condition comes out.
+fn asks_for_secrets(condition: &Match) -> bool {
+    condition.secrets_present.is_some()
+        || condition.risk_tags.contains(SECRETS_TAG)
+        || condition.not.as_deref().is_some_and(asks_for_secrets)
 }

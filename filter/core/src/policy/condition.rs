@@ -132,6 +132,15 @@ pub(super) fn holds<T: Tracer>(condition: &Match, facts: &Facts<'_>, mode: Mode,
     selected(&mut parts, "allow", &condition.mcp_allow, reading, mode);
     selected(&mut parts, "deny", &condition.mcp_deny, reading, mode);
 
+    parts.part(
+        condition.secrets_present.is_some(),
+        || (condition.secrets_present == Some(reading.has_secrets)).into(),
+        || {
+            let wanted = condition.secrets_present.map(|wanted| wanted.to_string()).into_iter().collect();
+            described("secrets_present", "is", wanted, vec![reading.has_secrets.to_string()])
+        },
+    );
+
     for (pointer, test) in &condition.arguments {
         if T::WRITES || parts.truth != Truth::False {
             let truth = arguments::holds(pointer, test, facts.arguments, mode, parts.tracer);

@@ -17,7 +17,7 @@ use super::glob::Glob;
 use super::number::Number;
 use super::pointer::Pointer;
 use super::template::Template;
-use crate::decision::{ApprovalRequirement, Verdict};
+use crate::decision::{ApprovalRequirement, AuditLevel, Verdict};
 use crate::identity::ActorType;
 use crate::yaml::Place;
 
@@ -123,6 +123,10 @@ pub struct Rule {
     pub approval: Option<ApprovalRequirement>,
     /// Never with `Deny`.
     pub budgets: Budgets,
+    /// `mode: observe`: what the rule would do is recorded and not done.
+    pub is_observed: bool,
+    /// The most that the record may keep of a call that the rule matches.
+    pub audit: Option<AuditLevel>,
 }
 
 /// `constraints.budgets` of a rule.
@@ -163,6 +167,8 @@ pub struct Match {
     pub mcp_allow: Selection,
     /// The value is there and none of.
     pub mcp_deny: Selection,
+    /// Whether the call carries a secret.
+    pub secrets_present: Option<bool>,
     pub arguments: BTreeMap<Pointer, ValueTest>,
     /// Must not hold.
     pub not: Option<Box<Match>>,

@@ -11,7 +11,8 @@ use super::document::Rule;
 use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
 use crate::decision::{
-    ApprovalRequirement, ApproverGroup, ConcurrencyLimit, Constraints, Decision, Evaluated, Permit, Reason, Verdict,
+    ApprovalRequirement, ApproverGroup, AuditLevel, ConcurrencyLimit, Constraints, Decision, Evaluated, Observed,
+    Permit, Reason, Verdict,
 };
 use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, Topic};
@@ -42,6 +43,10 @@ struct Judgement {
     decider: Decider,
     /// Indexes of all rules that had a say.
     rules: BTreeSet<usize>,
+    /// The verdict and the observed rules that had a say, if the policy observes any.
+    observed: Option<(Verdict, BTreeSet<usize>)>,
+    /// The least that any rule says which matches, or may match.
+    audit: Option<AuditLevel>,
 }
 
 /// What the rules asked so far do to one reading: the first of each kind by id, and all that had a say.
@@ -74,10 +79,10 @@ impl Tally {
         self.rules.insert(index);
     }
 
-    fn judgement(self, topic: Topic, open_by_default: bool) -> Judgement {
+    fn verdict(&self, topic: Topic, open_by_default: bool) -> (Verdict, Decider) {
         let by_default = if topic.is_plumbing() { Decider::Plumbing } else { Decider::Default };
         let granted = self.granted_plainly.or(self.granted_bounded);
-        let (verdict, decider) = match (self.denied, self.asked, granted, self.perhaps_asked) {
+        match (self.denied, self.asked, granted, self.perhaps_asked) {
             (Some(rule), _, _, _) => (Verdict::Deny, Decider::Rule(rule)),
             (None, Some(rule), _, _) => (Verdict::RequireApproval, Decider::Rule(rule)),
             (None, None, Some(_), Some(rule)) => (Verdict::RequireApproval, Decider::Rule(rule)),
@@ -85,8 +90,7 @@ impl Tally {
             (None, None, None, Some(rule)) if open_by_default => (Verdict::RequireApproval, Decider::Rule(rule)),
             (None, None, None, None) if open_by_default => (Verdict::Allow, by_default),
             (None, None, None, Some(_) | None) => (Verdict::Deny, Decider::Default),
-        };
-        Judgement { verdict, decider, rules: self.rules }
+        }
     }
 }
 
@@ -157,6 +161,8 @@ impl PolicySnapshot {
             approval: (verdict == Verdict::RequireApproval).then(|| requirement(&rules)),
             reasons: self.reasons(envelope, decided, &taken),
             conceal,
+            observed: self.observed(&judgements),
+            audit: judgements.iter().filter_map(|(_, judgement)| judgement.audit).min(),
             snapshot_id: self.id(),
             basis: self.basis(envelope, &rules, by_default),
         }
@@ -171,6 +177,10 @@ impl PolicySnapshot {
             arguments: Arguments::Sent(envelope.message().arguments()),
         };
         let mut tally = Tally::default();
+        // As if every rule were enforced.
+        let mut all = self.observes.then(Tally::default);
+        let mut observed = BTreeSet::new();
+        let mut audit: Option<AuditLevel> = None;
         for (index, SnapshotRule { rule, .. }) in self.rules.iter().enumerate() {
             if !is_asked(rule, topic) {
                 tracer.rule(rule, Truth::False, Effect::PassedOver);
@@ -180,11 +190,35 @@ impl PolicySnapshot {
             let matched = condition::holds(&rule.matches, &facts, mode, tracer);
             let effect = effect(rule, matched, topic);
             tracer.rule(rule, matched, effect);
-            tally.take(index, rule, effect);
+            if let Some(all) = &mut all {
+                all.take(index, rule, effect);
+            }
+            if rule.is_observed {
+                let had_a_say = !matches!(effect, Effect::Nothing | Effect::PassedOver);
+                observed.extend(had_a_say.then_some(index));
+            } else {
+                tally.take(index, rule, effect);
+                audit = match (audit, rule.audit.filter(|_| matched != Truth::False)) {
+                    (Some(one), Some(two)) => Some(one.min(two)),
+                    (one, two) => one.or(two),
+                };
+            }
         }
-        let judgement = tally.judgement(topic, self.is_open_by_default(topic));
-        tracer.reading(reading, judgement.verdict, self.decider_id(judgement.decider));
-        judgement
+        let is_open = self.is_open_by_default(topic);
+        let (verdict, decider) = tally.verdict(topic, is_open);
+        tracer.reading(reading, verdict, self.decider_id(decider));
+        let observed = all.map(|all| (all.verdict(topic, is_open).0, observed));
+        Judgement { verdict, decider, rules: tally.rules, observed, audit }
+    }
+
+    /// What the observed rules would have made of the call, when any of them had a say.
+    fn observed(&self, judgements: &[(&Reading, Judgement)]) -> Option<Observed> {
+        let all = judgements.iter().filter_map(|(_, judgement)| judgement.observed.as_ref());
+        let verdict = all.clone().map(|(verdict, _)| *verdict).max()?;
+        let indexes: BTreeSet<usize> = all.flat_map(|(_, rules)| rules.iter().copied()).collect();
+        let ids = indexes.iter().filter_map(|index| self.rules.get(*index)).map(|observed| observed.rule.id.clone());
+        let rule_ids: Vec<String> = ids.collect();
+        (!rule_ids.is_empty()).then_some(Observed { verdict, rule_ids })
     }
 
     /// Whether a call of this topic that no rule matches is allowed.
@@ -251,6 +285,8 @@ impl PolicySnapshot {
             approval: None,
             reasons: vec![reason],
             conceal: false,
+            observed: None,
+            audit: None,
             snapshot_id: self.id(),
             basis: Digest::tagged(BASIS_TAG, b"stale"),
         };

@@ -101,7 +101,7 @@ fn gates_every_admin_call(rule: &Rule) -> bool {
         Verdict::RequireApproval | Verdict::Deny => true,
         Verdict::Allow => false,
     };
-    gates && is_only_about_actions(&rule.matches) && reaches_admin(&rule.matches)
+    gates && !rule.is_observed && is_only_about_actions(&rule.matches) && reaches_admin(&rule.matches)
 }
 
 fn is_only_about_actions(condition: &Match) -> bool {
@@ -118,6 +118,7 @@ fn is_only_about_actions(condition: &Match) -> bool {
         actor_types,
         mcp_allow,
         mcp_deny,
+        secrets_present,
         arguments,
         not,
     } = condition;
@@ -128,6 +129,7 @@ fn is_only_about_actions(condition: &Match) -> bool {
         && capabilities.is_empty()
         && topics.is_empty()
         && actor_types.is_empty()
+        && secrets_present.is_none()
         && arguments.is_empty()
         && not.is_none()
         && no_patterns(mcp_allow)

@@ -40,7 +40,9 @@ impl PolicySnapshot {
         };
         let facts = Facts { topic, reading, principal, arguments };
         let mut is_open = self.is_open_by_default(topic);
-        for SnapshotRule { rule, .. } in self.rules.iter().filter(|compiled| is_asked(&compiled.rule, topic)) {
+        let enforced =
+            self.rules.iter().filter(|compiled| !compiled.rule.is_observed && is_asked(&compiled.rule, topic));
+        for SnapshotRule { rule, .. } in enforced {
             // The caller would have denials miss and all else match.
             let wished = if rule.verdict == Verdict::Deny { Truth::False } else { Truth::True };
             let mode = Mode::of_rule(rule.verdict == Verdict::Allow).towards(wished);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decision::{Decision, Verdict};
-use crate::envelope::{Call, CallEnvelope, RouteFacts};
+use crate::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use crate::identity::{ActorType, Principal};
 use crate::{json, mcp};
 
@@ -81,7 +81,7 @@ pub(crate) fn call(server: &str, method: &str, params: &str) -> Call {
         path: "/mcp?x=1".to_owned(),
         cluster: None,
     };
-    Call { message, principal: principal(), route, headers: Vec::new() }
+    Call { message, principal: principal(), route, headers: Vec::new(), annotations: Annotations::default() }
 }
 
 /// A call of `tool` on github with these arguments.

@@ -28,6 +28,8 @@ pub struct ReadingTrace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<ActionClass>,
     pub risk_tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub secrets_present: bool,
     pub verdict: Verdict,
     /// A rule id, `default_decision` or `plumbing`.
     pub decided_by: String,
@@ -43,6 +45,9 @@ pub struct RuleTrace {
     pub decides: Verdict,
     pub matched: Truth,
     pub effect: Effect,
+    /// The rule is in `mode: observe`: the effect is recorded and not made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub observed: bool,
     /// One entry per part of `match` that is written, in no particular order; empty for `match: {}`.
     pub conditions: Vec<ConditionTrace>,
 }
@@ -180,7 +185,14 @@ impl Tracer for Recorder {
 
     fn rule(&mut self, rule: &Rule, matched: Truth, effect: Effect) {
         let conditions = std::mem::take(&mut self.conditions);
-        self.rules.push(RuleTrace { rule_id: rule.id.clone(), decides: rule.verdict, matched, effect, conditions });
+        self.rules.push(RuleTrace {
+            rule_id: rule.id.clone(),
+            decides: rule.verdict,
+            matched,
+            effect,
+            observed: rule.is_observed,
+            conditions,
+        });
     }
 
     fn reading(&mut self, reading: &Reading, verdict: Verdict, decided_by: &str) {
@@ -188,6 +200,7 @@ impl Tracer for Recorder {
             told_apart_by: reading.told_apart_by.clone(),
             action: reading.action,
             risk_tags: reading.risk_tags.iter().cloned().collect(),
+            secrets_present: reading.has_secrets,
             verdict,
             decided_by: decided_by.to_owned(),
             rules: std::mem::take(&mut self.rules),

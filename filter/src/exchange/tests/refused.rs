@@ -1,5 +1,7 @@
 //! Calls that never run, and how the client hears of it.
 
+use holdpoint_core::decision::{AuditLevel, Verdict};
+
 use super::*;
 
 #[test]
@@ -143,4 +145,26 @@ fn a_call_that_needs_an_approval_must_not_carry_trailers() {
     let body = call("create_issue").into_bytes();
     let did = bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: true });
     assert!(did.tool_error().contains("trailers"));
+}
+
+#[test]
+fn what_observed_rules_would_have_done_is_recorded_and_a_metadata_level_keeps_no_digest() {
+    let mut bench = Bench::new();
+    bench.put_in_force(config_with(
+        r#"
+  version: "2026-01-27"
+  servers: {tracker: {match: {route_metadata: tracker}, tools: {delete_project: {action: admin}}}}
+  rules:
+  - {id: some-day, match: {mcp: {allow_actions: admin}}, decision: require_approval, mode: observe}
+  - {id: no-admin, match: {mcp: {allow_actions: admin}}, decision: deny, audit: metadata, reason: never}
+  - {id: tools, match: {mcp: {allow_servers: tracker}}, decision: allow, audit: full}
+"#,
+    ));
+    let mut exchange = bench.exchange();
+    let did = bench.post(&mut exchange, &call("delete_project"));
+    let entry = did.entries()[0];
+    let observed = entry.observed.clone().unwrap();
+    assert_eq!((observed.verdict, observed.rule_ids), (Verdict::Deny, vec!["some-day".to_owned()]));
+    assert_eq!(entry.rule_ids, ["no-admin", "tools"]);
+    assert_eq!((entry.audit, entry.call_digest), (Some(AuditLevel::Metadata), None));
 }

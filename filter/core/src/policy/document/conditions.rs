@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::ACTIONS;
-use super::read::{globs, refuse_unsupported, set};
+use super::read::{globs, set};
 use super::{ActionClass, Match, Selection, arguments};
 use crate::decision::Verdict;
 use crate::identity::ActorType;
@@ -49,7 +49,6 @@ const ACTOR_TYPES: [(&str, ActorType); 4] = [
 /// Reads a condition of a rule that decides `verdict`.
 pub(super) fn read(cursor: &Cursor<'_>, verdict: Option<Verdict>, problems: &mut Problems) -> Option<Match> {
     let fields = cursor.fields(&MATCH_FIELDS, problems)?;
-    refuse_unsupported(&fields, &["secrets_present"], problems);
     let (mcp_allow, mcp_deny) = match fields.get("mcp") {
         Some(mcp) => selections(&mcp, verdict, problems),
         None => (Selection::default(), Selection::default()),
@@ -77,6 +76,7 @@ pub(super) fn read(cursor: &Cursor<'_>, verdict: Option<Verdict>, problems: &mut
         }),
         mcp_allow,
         mcp_deny,
+        secrets_present: fields.get("secrets_present").and_then(|field| field.boolean(problems)),
         arguments: fields.get("arguments").map_or_else(BTreeMap::new, |field| arguments::read(&field, problems)),
         not,
     })

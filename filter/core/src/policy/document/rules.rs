@@ -4,11 +4,20 @@ use std::collections::BTreeMap;
 
 use super::read::refuse_unsupported;
 use super::{Budgets, RESERVED_RULE_IDS, Rule, conditions};
-use crate::decision::{ApprovalRequirement, ApproverGroup, Verdict};
+use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, Verdict};
 use crate::yaml::{Cursor, Place, Problems};
 
 const RULE_FIELDS: [&str; 10] =
     ["id", "match", "decision", "reason", "remediation", "conceal", "approval", "constraints", "mode", "audit"];
+
+const MODES: [(&str, bool); 2] = [("enforce", false), ("observe", true)];
+
+const AUDIT_LEVELS: [(&str, AuditLevel); 4] = [
+    ("metadata", AuditLevel::Metadata),
+    ("digest", AuditLevel::Digest),
+    ("redacted", AuditLevel::Redacted),
+    ("full", AuditLevel::Full),
+];
 
 /// Proper words first, then the aliases of the guide's product.
 const DECISIONS: [(&str, Decides); 10] = [
@@ -63,7 +72,6 @@ pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> Vec<Rule> {
 
 fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
     let fields = cursor.fields(&RULE_FIELDS, problems)?;
-    refuse_unsupported(&fields, &["mode", "audit"], problems);
     let id = fields.require("id", problems).and_then(|id| {
         let text = id.string(problems)?;
         if RESERVED_RULE_IDS.contains(&text) {
@@ -110,6 +118,8 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
     if fields.get("constraints").is_none() && decides.is_some_and(|decides| decides.constrained) {
         cursor.problem("`decision: allow_with_constraints` needs `constraints`", problems);
     }
+    let is_observed = fields.get("mode").and_then(|mode| mode.one_of("mode", &MODES, problems));
+    let audit = fields.get("audit").and_then(|audit| audit.one_of("audit level", &AUDIT_LEVELS, problems));
     let verdict = verdict?;
     Some(Rule {
         at: cursor.place(),
@@ -121,6 +131,8 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
         conceal: conceal.unwrap_or(false),
         approval: (verdict == Verdict::RequireApproval).then(|| approval.unwrap_or_default()),
         budgets: budgets.unwrap_or_default(),
+        is_observed: is_observed.unwrap_or(false),
+        audit,
     })
 }
 

@@ -1,7 +1,7 @@
 //! What the guide's file and small policies decide.
 
 use super::*;
-use crate::decision::{ApproverGroup, ConcurrencyLimit};
+use crate::decision::{ApproverGroup, AuditLevel, ConcurrencyLimit, Observed};
 
 #[test]
 fn a_production_write_waits_for_a_person_and_is_then_bounded() {
@@ -175,4 +175,95 @@ fn the_basis_follows_what_took_part_and_nothing_else() {
         assert_ne!(related, guide());
         assert_ne!(basis(&related), before, "{related}");
     }
+}
+
+#[test]
+fn a_rule_in_mode_observe_is_recorded_and_not_enforced() {
+    let policy = with_rules(
+        "- {id: a, match: {}, decision: allow}\n\
+         - {id: b, match: {mcp: {allow_actions: read}}, decision: deny, mode: observe, reason: soon}\n\
+         - {id: c, match: {mcp: {allow_tools: odd}}, decision: require_approval, mode: observe, constraints: {budgets: {max_concurrent_jobs: 1}}}",
+    );
+    let decision = decide(&policy, tool("list_issues", "{}"));
+    assert_eq!((decision.verdict, rule_ids(&decision)), (Verdict::Allow, vec!["a"]));
+    let observed = Observed { verdict: Verdict::Deny, rule_ids: vec!["b".to_owned()] };
+    assert_eq!(decision.observed, Some(observed));
+    let decision = decide(&policy, tool("odd", "{}"));
+    let observed = Observed { verdict: Verdict::Deny, rule_ids: vec!["b".to_owned(), "c".to_owned()] };
+    assert_eq!((decision.verdict, decision.observed), (Verdict::Allow, Some(observed)));
+    assert_eq!(policy.concurrency_rules().count(), 0);
+    assert_eq!(decide(&policy, tool("create_issue", "{}")).observed, None);
+}
+
+#[test]
+fn of_several_audit_levels_the_least_revealing_counts() {
+    let policy = with_rules(
+        "- {id: a, match: {}, decision: allow, audit: full}\n\
+         - {id: b, match: {mcp: {allow_actions: write}}, decision: allow, audit: digest}\n\
+         - {id: c, match: {arguments: {/n: {gt: 5}}}, decision: allow, audit: metadata}",
+    );
+    let level = |name: &str, arguments: &str| decide(&policy, tool(name, arguments)).audit;
+    assert_eq!(level("list_x", "{}"), Some(AuditLevel::Full));
+    assert_eq!(level("create_issue", "{}"), Some(AuditLevel::Digest));
+    assert_eq!(level("create_issue", r#"{"n":6}"#), Some(AuditLevel::Metadata));
+    assert_eq!(level("create_issue", r#"{"n":"6"}"#), Some(AuditLevel::Metadata), "what may match counts");
+    assert_eq!(decide(&snapshot(&guide()), tool("list_x", "{}")).audit, None);
+}
+
+#[test]
+fn a_secret_in_the_call_is_seen_whatever_its_spelling() {
+    let policy = with_rules(
+        "- {id: a, match: {secrets_present: false}, decision: allow}\n\
+         - {id: b, match: {risk_tags: [secrets]}, decision: deny, reason: \"no secrets\"}",
+    );
+    for (arguments, expected) in [
+        (r#"{"text":"hello"}"#, Verdict::Allow),
+        (r#"{"text":"ghp_0123456789abcdefghijABCDEFGHIJ012345"}"#, Verdict::Deny),
+        (r#"{"text":"gh\u0070_0123456789abcdefghijABCDEFGHIJ012345"}"#, Verdict::Deny),
+        (r#"{"text":"first\nghp_0123456789abcdefghijABCDEFGHIJ012345\nlast"}"#, Verdict::Deny),
+        (r#"{"deep":[{"x":{"ghp_0123456789abcdefghijABCDEFGHIJ012345":1}}]}"#, Verdict::Deny),
+        (r#"{"p\u0061ssword":"Tr0ub4dor3xK9mQz7"}"#, Verdict::Deny),
+    ] {
+        assert_eq!(decide(&policy, tool("list_x", arguments)).verdict, expected, "{arguments}");
+    }
+    let read = r#"{"uri":"repo://acme/ghp_0123456789abcdefghijABCDEFGHIJ012345"}"#;
+    assert_eq!(decide(&policy, call("github", "resources/read", read)).verdict, Verdict::Deny);
+    let meta = r#"{"name":"list_x","_meta":{"x":"ghp_0123456789abcdefghijABCDEFGHIJ012345"}}"#;
+    assert_eq!(decide(&policy, call("github", "tools/call", meta)).verdict, Verdict::Allow);
+}
+
+#[test]
+fn annotations_of_a_tool_bind_and_never_loosen() {
+    let policy = with_rules(
+        "- {id: reads, match: {labels: {mcp.action: read}}, decision: allow}\n\
+         - {id: writes, match: {labels: {mcp.action: write}}, decision: require_approval}\n\
+         - {id: no-destruction, match: {risk_tags: [destructive]}, decision: deny}",
+    );
+    let hinted = |name: &str, read_only, destructive| {
+        let mut call = tool(name, "{}");
+        call.annotations = Annotations { read_only, destructive, open_world: None };
+        decide(&policy, call).verdict
+    };
+    assert_eq!(hinted("list_x", None, None), Verdict::Allow);
+    assert_eq!(hinted("list_x", Some(true), None), Verdict::Allow);
+    assert_eq!(hinted("list_x", Some(false), None), Verdict::RequireApproval, "the tool says that it writes");
+    assert_eq!(hinted("list_x", None, Some(true)), Verdict::Deny);
+    assert_eq!(hinted("create_issue", Some(true), Some(false)), Verdict::RequireApproval, "saying `read` helps nobody");
+}
+
+#[test]
+fn facts_that_only_tighten_are_also_judged_together() {
+    let policy = with_rules(
+        "- {id: a, match: {}, decision: allow}\n\
+         - {id: b, match: {secrets_present: true, labels: {mcp.action: write}}, decision: deny}",
+    );
+    let call = |tags: &str, text: &str| {
+        let params =
+            format!(r#"{{"name":"list_x","arguments":{{"t":"{text}"}},"_meta":{{"holdpoint.dev/tags":{tags}}}}}"#);
+        decide(&policy, call("github", "tools/call", &params)).verdict
+    };
+    let token = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    assert_eq!(call("[]", token), Verdict::Allow);
+    assert_eq!(call(r#"{"action":"write"}"#, "harmless"), Verdict::Allow);
+    assert_eq!(call(r#"{"action":"write"}"#, token), Verdict::Deny);
 }

@@ -50,8 +50,11 @@ fn the_canonical_form_reads_back_with_every_part_of_the_grammar() {
     arguments:
       /a: {equals: 5, one_of: ["x", 1.50, true, null], glob: "a*", prefix: p, not: {lt: 1}}
       "/b/*/c~1d": {every: true, lte: 1e3, gt: -1, gte: 0, exists: true, length_lte: 9}
+    secrets_present: true
     not: {labels: {env: dev}}
   decision: require_approval
+  mode: observe
+  audit: redacted
   remediation: "say \"please\""
   constraints: {budgets: {max_runtime_ms: 1, max_retries: 0, max_concurrent_jobs: 2}}
 - {id: hidden, match: {}, decision: deny, conceal: true}"#,
@@ -107,9 +110,9 @@ fn what_has_no_meaning_is_an_error_and_never_dropped() {
     let rule = |rest: &str| format!("version: \"2026-01-27\"\nrules: [{{id: r, {rest}}}]");
     let server = |rest: &str| format!("version: \"2026-01-27\"\nservers: {{s: {{{rest}}}}}\nrules: []");
     for (text, expected) in [
-        (rule("match: {}, decision: allow, mode: observe"), "`mode` is not supported by this version"),
-        (rule("match: {}, decision: allow, audit: full"), "`audit` is not supported by this version"),
-        (rule("match: {secrets_present: true}, decision: deny"), "`secrets_present` is not supported by this version"),
+        (rule("match: {}, decision: allow, mode: observ"), "unknown mode `observ` (did you mean `observe`?)"),
+        (rule("match: {}, decision: allow, audit: all"), "unknown audit level `all` (known: metadata, digest"),
+        (rule("match: {secrets_present: \"yes\"}, decision: deny"), "expected `true` or `false`"),
         (rule("decision: allow"), "field `match` is missing"),
         (rule("match: {}"), "field `decision` is missing"),
         (rule("match: {risk_tags: []}, decision: allow"), "an empty list never matches"),

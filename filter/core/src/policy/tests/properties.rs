@@ -35,6 +35,9 @@ pub(super) fn condition() -> impl Strategy<Value = String> {
         Just("{arguments: {\"/to/*\": {not: {length_lte: 3}}}}".to_owned()),
         Just("{topics: \"job.mcp.*\"}".to_owned()),
         Just("{topics: job.mcp.resource}".to_owned()),
+        Just("{secrets_present: true}".to_owned()),
+        Just("{secrets_present: false}".to_owned()),
+        Just("{risk_tags: [secrets, destructive]}".to_owned()),
     ];
     (simple, 0..4_u32).prop_map(|(simple, negations)| match negations {
         1 if simple != "{}" => format!("{{not: {simple}}}"),
@@ -52,6 +55,9 @@ fn decision_words() -> impl Strategy<Value = String> {
             "require_approval, approval: {{approvers: {{all_of: [{{group: sre, min: {min}}}]}}, decide_within_ms: {min}000}}"
         )),
         Just("deny".to_owned()),
+        Just("deny, mode: observe".to_owned()),
+        Just("allow, mode: observe, audit: full".to_owned()),
+        Just("require_approval, audit: metadata".to_owned()),
         (1..9_u32).prop_map(|n| format!("allow, constraints: {{budgets: {{max_runtime_ms: {n}, max_retries: {n}}}}}")),
     ]
 }
@@ -71,7 +77,7 @@ pub(super) fn rules() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-pub(super) const ARGUMENTS: [&str; 12] = [
+pub(super) const ARGUMENTS: [&str; 13] = [
     "{}",
     r#"{"owner":"acme","repo":"site","n":50}"#,
     r#"{"owner":"acme","repo":"site","n":7,"to":["x@acme"]}"#,
@@ -84,6 +90,7 @@ pub(super) const ARGUMENTS: [&str; 12] = [
     r#"{"n":9,"to":["a@acme","b@evil"]}"#,
     r#"{"to":"a@acme"}"#,
     r#"{"owner":"","repo":"","n":[11]}"#,
+    r#"{"owner":"acme","repo":"site","to":["ghp_0123456789abcdefghijABCDEFGHIJ012345"]}"#,
 ];
 
 pub(super) fn params() -> impl Strategy<Value = String> {
@@ -133,6 +140,7 @@ fn no_looser(one: &Decision, two: &Decision) -> bool {
         && bound(one.constraints.max_runtime_ms, two.constraints.max_runtime_ms)
         && bound(one.constraints.max_retries.map(u64::from), two.constraints.max_retries.map(u64::from))
         && one.constraints.concurrency.is_subset(&two.constraints.concurrency)
+        && one.audit.is_none_or(|one| two.audit.is_some_and(|two| two <= one))
 }
 
 proptest! {
@@ -179,6 +187,73 @@ proptest! {
         let tagged = format!(r#"{params},"_meta":{{"holdpoint.dev/tags":{tags}}}"#);
         let (before, after) = (on(&policy, &params), on(&policy, &tagged));
         prop_assert!(no_looser(&before, &after), "{:?} {:?}", before, after);
+    }
+
+    #[test]
+    fn what_a_server_says_of_its_tool_never_loosens(
+        rules in rules(),
+        params in params(),
+        hints in any::<[Option<bool>; 3]>(),
+        tags in client_tags(),
+    ) {
+        let policy = policy_of(&rules);
+        let [read_only, destructive, open_world] = hints;
+        for params in [params.clone(), format!(r#"{params},"_meta":{{"holdpoint.dev/tags":{tags}}}"#)] {
+            let plain = call("github", "tools/call", &format!("{{{params}}}"));
+            let mut hinted = plain.clone();
+            hinted.annotations = Annotations { read_only, destructive, open_world };
+            let (before, after) = (decide(&policy, plain), decide(&policy, hinted));
+            prop_assert!(no_looser(&before, &after), "{:?} {:?}", before, after);
+        }
+    }
+
+    #[test]
+    fn a_secret_in_an_argument_never_loosens(rules in rules(), params in params(), escaped in any::<bool>()) {
+        let policy = policy_of(&rules);
+        let token = if escaped { r"gh\u0070_0123456789abcdefghijABCDEFGHIJ012345" } else { "ghp_0123456789abcdefghijABCDEFGHIJ012345" };
+        // The same call with a text that no rule asks about, once harmless and once not.
+        let with = |text: &str| on(&policy, &params.replacen('{', &format!(r#"{{"other":"{text}","#), 1).replace(",}", "}"));
+        let (before, after) = (with("harmless"), with(token));
+        prop_assert!(no_looser(&before, &after), "{:?} {:?}", before, after);
+    }
+
+    #[test]
+    fn a_rule_in_mode_observe_changes_nothing_but_what_is_observed(
+        rules in rules(),
+        condition in condition(),
+        words in decision_words(),
+        params in params(),
+    ) {
+        prop_assume!(!words.contains("mode"));
+        let mut more = rules.clone();
+        more.push(rule("added", &condition, &format!("{words}, mode: observe")));
+        let (before, after) = (on(&policy_of(&rules), &params), on(&policy_of(&more), &params));
+        let mut enforced = rules.clone();
+        enforced.push(rule("added", &condition, &words));
+        let if_enforced = on(&policy_of(&enforced), &params);
+        if let Some(observed) = &after.observed {
+            let of_others = rules.concat().contains("mode: observe");
+            prop_assert!(of_others || observed.verdict == if_enforced.verdict, "{:?} {:?}", after, if_enforced);
+        }
+        let same = Decision { observed: before.observed.clone(), snapshot_id: before.snapshot_id, ..after };
+        prop_assert_eq!(same, before);
+    }
+
+    #[test]
+    fn judging_never_fails_whatever_the_bytes(rules in rules(), body in proptest::collection::vec(any::<u8>(), 0..80), text in "[\\\\\"{}\\[\\]:,0-9a-z._/ -]{0,60}") {
+        let policy = policy_of(&rules);
+        let framed = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"list_x","arguments":{{{text}}}}}}}"#);
+        for body in [body, framed.into_bytes()] {
+            let headers = vec![(b"content-type".to_vec(), b"application/json".to_vec())];
+            let head = mcp::Head { method: b"POST", path: b"/mcp", headers: &headers };
+            if let Ok(message) = mcp::read(&head, body, &json::Limits::default())
+                && let Ok(envelope) = policy.seal(Call { message, ..tool("x", "{}") })
+            {
+                let evaluated = policy.evaluate(&envelope, &NoUsage);
+                prop_assert_eq!(evaluated.permit.is_some(), evaluated.decision.verdict == Verdict::Allow);
+                prop_assert_eq!(policy.trace(&envelope, &NoUsage).decision, evaluated.decision);
+            }
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ proptest! {
         prop_assert_eq!(all.len(), policy.rule_count() * trace.readings.len());
         let had_a_say: BTreeSet<&str> = all
             .iter()
-            .filter(|rule| !matches!(rule.effect, Effect::Nothing | Effect::PassedOver))
+            .filter(|rule| !rule.observed && !matches!(rule.effect, Effect::Nothing | Effect::PassedOver))
             .map(|rule| rule.rule_id.as_str())
             .collect();
         let reasons: BTreeSet<&str> = rule_ids(&decision).into_iter().filter(|id| !RESERVED_RULE_IDS.contains(id)).collect();
