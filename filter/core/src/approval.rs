@@ -398,5 +398,5 @@ pub fn verify(
     }
     let decision = rejudge(claim.basis, envelope, snapshot, usage)?;
     let constraints = claim.constraints.united(&decision.constraints);
-    Ok(Permit::new(claim.call_digest, decision.snapshot_id, constraints))
+    Ok(Permit::new(Some(claim.call_digest), decision.snapshot_id, constraints))
 }

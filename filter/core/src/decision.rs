@@ -227,19 +227,19 @@ pub struct Evaluated {
 /// deserialized or built elsewhere.
 #[derive(Debug)]
 pub struct Permit {
-    call_digest: Digest,
+    approved_call: Option<Digest>,
     snapshot_id: Digest,
     constraints: Constraints,
 }
 
 impl Permit {
-    pub(crate) fn new(call_digest: Digest, snapshot_id: Digest, constraints: Constraints) -> Self {
-        Self { call_digest, snapshot_id, constraints }
+    pub(crate) fn new(approved_call: Option<Digest>, snapshot_id: Digest, constraints: Constraints) -> Self {
+        Self { approved_call, snapshot_id, constraints }
     }
 
-    /// The call that was judged; a forward of any other is refused.
-    pub fn call_digest(&self) -> Digest {
-        self.call_digest
+    /// Digest of the call that people approved; `None` where the policy alone allowed it.
+    pub fn approved_call(&self) -> Option<Digest> {
+        self.approved_call
     }
 
     /// The snapshot that allowed it.

@@ -1,4 +1,4 @@
-//! Step 5: seals one governed message into the facts that rules see, and fixes the digest that names the call.
+//! Step 5: seals one governed message into the facts that rules see, and into what the digest names.
 //!
 //! Facts that a caller can influence never replace what the catalogue says: they become further readings, and the
 //! decision is the strictest over all of them.
@@ -16,9 +16,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
+use crate::approval::CALL_DIGEST_TAG;
 use crate::digest::Digest;
 use crate::identity::{ActorType, Principal};
 use crate::mcp::McpMessage;
@@ -82,8 +84,8 @@ pub struct CallEnvelope {
     /// What the catalogue said, part by part.
     catalogue_parts: BTreeSet<Digest>,
     bound_headers: BTreeSet<String>,
-    call_text: String,
-    call_digest: Digest,
+    /// Text and digest of the call, made when first asked for.
+    named: OnceLock<(String, Digest)>,
     snapshot_id: Digest,
 }
 
@@ -159,12 +161,22 @@ impl CallEnvelope {
 
     /// The lookup key of approvals: the tagged digest of [`CallEnvelope::call_text`].
     pub fn call_digest(&self) -> Digest {
-        self.call_digest
+        self.named().1
     }
 
     /// Canonical JSON of what was judged: equal for equal calls, different for any other.
     pub fn call_text(&self) -> &str {
-        &self.call_text
+        &self.named().0
+    }
+
+    /// What was sealed cannot change, so it does not matter when this is made. Most calls are allowed and never need it,
+    /// and on a large body it costs more than judging.
+    fn named(&self) -> &(String, Digest) {
+        self.named.get_or_init(|| {
+            let text = call_text::write(&self.call, &self.server, &self.bound_headers);
+            let digest = Digest::tagged(CALL_DIGEST_TAG, text.as_bytes());
+            (text, digest)
+        })
     }
 
     /// The snapshot it was sealed under.
@@ -199,7 +211,6 @@ impl fmt::Debug for CallEnvelope {
             .field("labels", &self.labels)
             .field("meta", &self.meta)
             .field("call", &self.call)
-            .field("call_digest", &self.call_digest)
             .finish_non_exhaustive()
     }
 }

@@ -190,18 +190,20 @@ impl Exchange {
                 return (Phase::Ended, commands);
             }
         };
-        let asked = asked.with_call_digest(envelope.call_digest().to_string());
         let judged = Judged { envelope, asked, trace_id, body_bytes, has_trailers };
         self.decide(judged, around)
     }
 
     /// Steps 6 and 7.
-    fn decide(&mut self, judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
+    fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
         let evaluated = self.config.policy.evaluate(&judged.envelope, &NoUsage);
         if let Some(freeze) = around.worker.freezes.stops(&judged.envelope) {
             return (Phase::Ended, frozen(&judged, evaluated.decision, &freeze.clone(), around));
         }
         let (decision, plan) = enforce::plan(evaluated);
+        if decision.verdict != Verdict::Allow {
+            judged.asked = judged.asked.with_call_digest(judged.envelope.call_digest().to_string());
+        }
         let mut commands = vec![
             HostCommand::Count(Metric::Decision(decision.verdict), 1),
             HostCommand::FilterState("holdpoint.verdict", decision.verdict.as_str().to_owned()),
@@ -293,8 +295,7 @@ impl Judged {
         entry.server = Some(self.envelope.server().to_owned());
         entry.method = Some(self.envelope.method().to_owned());
         entry.target = self.envelope.target().map(bounded);
-        // A digest of few possible arguments tells them, so it is arguments to whoever may keep none.
-        entry.call_digest = (decision.audit != Some(AuditLevel::Metadata)).then(|| self.envelope.call_digest());
+        entry.call_digest = records_digest(decision).then(|| self.envelope.call_digest());
         entry.verdict = Some(decision.verdict);
         entry.rule_ids = decision.reasons.iter().take(RULES_NAMED_MAX).map(|reason| reason.rule_id.clone()).collect();
         entry.snapshot_id = Some(decision.snapshot_id);
@@ -340,6 +341,17 @@ impl RequestHead {
         let id = text.split('-').nth(1)?;
         let is_trace_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_trace_id.then(|| id.to_owned())
+    }
+}
+
+/// Whether the record names the call by its digest. By default that of a call that runs at once does not: nobody looks
+/// it up, and on a large body the digest costs several times what judging does. A rule's `audit: digest` asks for it.
+fn records_digest(decision: &Decision) -> bool {
+    match decision.audit {
+        // A digest of few possible arguments tells them, so it is arguments to whoever may keep none.
+        Some(AuditLevel::Metadata) => false,
+        Some(AuditLevel::Digest | AuditLevel::Redacted | AuditLevel::Full) => true,
+        None => decision.verdict != Verdict::Allow,
     }
 }
 
@@ -400,7 +412,7 @@ fn line(judged: &Judged, decision: &Decision) -> String {
         "method": judged.envelope.method(),
         "target": judged.envelope.target(),
         "subject": judged.envelope.principal().subject,
-        "call": judged.envelope.call_digest().short(),
+        "call": (decision.verdict != Verdict::Allow).then(|| judged.envelope.call_digest().short()),
         "snapshot": decision.snapshot_id.short(),
         "trace_id": judged.trace_id,
     })

@@ -1,12 +1,12 @@
-//! Step 5: makes the envelope: recognises the server, asks the catalogue, fixes the digest.
+//! Step 5: makes the envelope: recognises the server, asks the catalogue.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::OnceLock;
 
 use super::client_tags::{self, ClientTags, ClientTagsError};
 use super::readings::{self, Reading};
-use super::{Call, CallEnvelope, Meta, Topic, call_text};
-use crate::approval::CALL_DIGEST_TAG;
+use super::{Call, CallEnvelope, Meta, Topic};
 use crate::digest::Digest;
 use crate::mcp::{CompletionRef, McpMessage, Target};
 use crate::policy::{Fact, PolicySnapshot, ServerError};
@@ -65,8 +65,7 @@ impl PolicySnapshot {
                 readings: facts.base.into_iter().chain(facts.beside).collect(),
                 catalogue_parts: facts.catalogue_parts,
                 bound_headers: facts.bound_headers,
-                call_digest: Digest::tagged(CALL_DIGEST_TAG, facts.call_text.as_bytes()),
-                call_text: facts.call_text,
+                named: OnceLock::new(),
                 snapshot_id: self.id(),
                 call,
             }),
@@ -91,7 +90,6 @@ impl PolicySnapshot {
             beside,
             catalogue_parts: base.catalogue_parts,
             bound_headers: server.bind_headers.clone(),
-            call_text: call_text::write(call, &server.name, &server.bind_headers),
         })
     }
 }
@@ -102,7 +100,6 @@ struct Facts {
     beside: Vec<Reading>,
     catalogue_parts: BTreeSet<Digest>,
     bound_headers: BTreeSet<String>,
-    call_text: String,
 }
 
 /// The readings beside the base: each kind of fact that nobody vouches for by itself, and then all of them together,

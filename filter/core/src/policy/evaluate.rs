@@ -122,7 +122,7 @@ impl PolicySnapshot {
         }
         let decision = self.decide(envelope, &mut Untraced);
         let permit = match decision.verdict {
-            Verdict::Allow => Some(Permit::new(envelope.call_digest(), self.id(), decision.constraints.clone())),
+            Verdict::Allow => Some(Permit::new(None, self.id(), decision.constraints.clone())),
             Verdict::RequireApproval | Verdict::Deny => None,
         };
         Evaluated { decision, permit }

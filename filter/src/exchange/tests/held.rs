@@ -27,7 +27,7 @@ fn an_approved_call_runs_once_the_signed_claim_is_verified_and_under_its_constra
     let request: ClaimRequest = did.asked_record();
     let did = bench.answer(&mut exchange, &did, 200, &signed_with(&service_key(), &claim(&open, &request)));
     let forward = did.forward();
-    assert_eq!(forward.permit.call_digest(), open.call_digest);
+    assert_eq!(forward.permit.approved_call(), Some(open.call_digest));
     assert_eq!(forward.permit.constraints().max_runtime_ms, Some(5_000));
     assert!(forward.edits.contains(&HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "5000".to_owned())));
 
