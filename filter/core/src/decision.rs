@@ -252,3 +252,39 @@ impl Permit {
         &self.constraints
     }
 }
+
+/// The permits of everything that one HTTP request holds: one message, or each message of a batch. Never empty.
+///
+/// A batch is forwarded whole or not at all, so one permit too few is none.
+#[derive(Debug)]
+pub struct PermitSet {
+    permits: Vec<Permit>,
+    constraints: Constraints,
+}
+
+impl PermitSet {
+    /// The set for a body of `judged` messages, named by their call digests in order. `None` unless `permits` holds
+    /// exactly one for each of them, in the same order.
+    pub fn of_all(permits: Vec<Permit>, judged: &[Digest]) -> Option<Self> {
+        let fits = !permits.is_empty() && permits.iter().map(Permit::call_digest).eq(judged.iter().copied());
+        let united = |sum: Constraints, permit: &Permit| sum.united(permit.constraints());
+        fits.then(|| Self { constraints: permits.iter().fold(Constraints::default(), united), permits })
+    }
+
+    /// Under which constraints all of it runs.
+    pub fn constraints(&self) -> &Constraints {
+        &self.constraints
+    }
+
+    /// The permits, at least one.
+    pub fn permits(&self) -> &[Permit] {
+        &self.permits
+    }
+}
+
+impl From<Permit> for PermitSet {
+    /// The set for one message.
+    fn from(permit: Permit) -> Self {
+        Self { constraints: permit.constraints().clone(), permits: vec![permit] }
+    }
+}

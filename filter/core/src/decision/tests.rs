@@ -23,3 +23,21 @@ fn constraints_read_as_words() {
     assert_eq!(all.to_string(), "at most 30000 ms, 1 retry, 1 at a time (rule `a`)");
     assert_eq!(Constraints::default().to_string(), "no constraints");
 }
+
+#[test]
+fn a_batch_needs_the_permit_of_each_of_its_messages_in_order() {
+    let named = |name: &str| Digest::of(name.as_bytes());
+    let permit = |name: &str, runtime_ms: u64| {
+        let constraints = Constraints { max_runtime_ms: Some(runtime_ms), ..Constraints::default() };
+        Permit::new(named(name), named("snapshot"), constraints)
+    };
+    let judged = [named("a"), named("b")];
+    let all = PermitSet::of_all(vec![permit("a", 9), permit("b", 5)], &judged).expect("one for each");
+    assert_eq!((all.permits().len(), all.constraints().max_runtime_ms), (2, Some(5)));
+    for permits in
+        [vec![], vec![permit("a", 9)], vec![permit("b", 5), permit("a", 9)], vec![permit("a", 1), permit("a", 1)]]
+    {
+        assert!(PermitSet::of_all(permits, &judged).is_none());
+    }
+    assert!(PermitSet::of_all(Vec::new(), &[]).is_none());
+}

@@ -14,14 +14,20 @@ pub enum Topic {
     Task,
     List,
     Lifecycle,
-    /// A client's answer to what its server asked.
+    /// A server asks its client's model to write, or that is answered.
+    Sampling,
+    /// A server asks its client's user, or that is answered.
+    Elicitation,
+    /// A server asks for its client's directories, or that is answered.
+    Roots,
+    /// A client's answer to nobody knows what.
     Response,
     /// A method this version does not know.
     Unknown,
 }
 
 impl Topic {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Tool,
         Self::Resource,
         Self::Prompt,
@@ -30,6 +36,9 @@ impl Topic {
         Self::Task,
         Self::List,
         Self::Lifecycle,
+        Self::Sampling,
+        Self::Elicitation,
+        Self::Roots,
         Self::Response,
         Self::Unknown,
     ];
@@ -45,6 +54,9 @@ impl Topic {
             Self::Task => "job.mcp.task",
             Self::List => "job.mcp.list",
             Self::Lifecycle => "job.mcp.lifecycle",
+            Self::Sampling => "job.mcp.sampling",
+            Self::Elicitation => "job.mcp.elicitation",
+            Self::Roots => "job.mcp.roots",
             Self::Response => "job.mcp.response",
             Self::Unknown => "job.mcp.unknown",
         }
@@ -54,7 +66,7 @@ impl Topic {
     pub fn of(method: &Method) -> Self {
         match method {
             Method::ToolsCall => Self::Tool,
-            Method::ResourcesRead => Self::Resource,
+            Method::ResourcesRead | Method::ResourcesDirectoryRead | Method::SkillsGet => Self::Resource,
             Method::PromptsGet => Self::Prompt,
             Method::CompletionComplete => Self::Completion,
             Method::ResourcesSubscribe | Method::ResourcesUnsubscribe | Method::SubscriptionsListen => {
@@ -63,6 +75,9 @@ impl Topic {
             Method::TasksGet | Method::TasksResult | Method::TasksList | Method::TasksUpdate | Method::TasksCancel => {
                 Self::Task
             }
+            Method::SamplingCreateMessage => Self::Sampling,
+            Method::ElicitationCreate => Self::Elicitation,
+            Method::RootsList => Self::Roots,
             Method::Response => Self::Response,
             // Notifications are plumbing even where this version does not know their name: nothing answers them.
             other if other.is_notification() => Self::Lifecycle,
@@ -84,6 +99,9 @@ impl Topic {
             | Self::Completion
             | Self::Subscription
             | Self::Task
+            | Self::Sampling
+            | Self::Elicitation
+            | Self::Roots
             | Self::Response
             | Self::Unknown => false,
         }
@@ -103,7 +121,10 @@ pub(super) fn action_of(method: &Method) -> Option<ActionClass> {
         | Method::ToolsList
         | Method::ResourcesList
         | Method::ResourcesTemplatesList
-        | Method::PromptsList => Some(ActionClass::Read),
+        | Method::PromptsList
+        | Method::SkillsList
+        | Method::ResourcesDirectoryRead
+        | Method::SkillsGet => Some(ActionClass::Read),
         Method::TasksUpdate | Method::TasksCancel => Some(ActionClass::Write),
         Method::ToolsCall
         | Method::ResourcesRead
@@ -117,6 +138,11 @@ pub(super) fn action_of(method: &Method) -> Option<ActionClass> {
         | Method::NotificationsProgress
         | Method::NotificationsRootsListChanged
         | Method::NotificationsTasksStatus
+        | Method::StreamOpen
+        | Method::SessionEnd
+        | Method::SamplingCreateMessage
+        | Method::ElicitationCreate
+        | Method::RootsList
         | Method::Response
         | Method::Unknown(_) => None,
     }

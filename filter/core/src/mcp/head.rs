@@ -1,6 +1,7 @@
-//! Step 3: the HTTP side of one POST: what it says about its body, and the headers that repeat parts of the body.
+//! Step 3: the HTTP side of one request: what it says about its body, and the headers that repeat parts of the body.
 
 use super::malformed::{Malformed, MalformedKind};
+use super::method::Method;
 use super::target::Target;
 use crate::json::text;
 
@@ -26,6 +27,7 @@ pub(super) struct Routing<'a> {
 
 const PARAM_PREFIX: &[u8] = b"mcp-param-";
 const SESSION_ID_CHARS_MAX: usize = 1024;
+const EVENT_ID_CHARS_MAX: usize = 1024;
 
 impl<'a> Head<'a> {
     /// Checks what must hold before the body can be read as JSON at all.
@@ -61,6 +63,26 @@ impl<'a> Head<'a> {
             name: self.single(&["mcp-name"], kind)?,
             mcp_session_id,
             params: self.param_headers()?,
+        })
+    }
+
+    /// The event after which a broken stream is to go on.
+    pub(super) fn last_event_id(&self) -> Result<Option<&'a str>, Malformed> {
+        let id = self.single(&["last-event-id"], MalformedKind::Header)?;
+        if id.is_none_or(|id| (1..=EVENT_ID_CHARS_MAX).contains(&id.len())) {
+            return Ok(id);
+        }
+        let detail = format!("last-event-id must be 1 to {EVENT_ID_CHARS_MAX} printable characters");
+        Err(Malformed::new(MalformedKind::Header, detail))
+    }
+
+    /// Whether some `accept` header takes an event stream.
+    pub(super) fn accepts_events(&self) -> bool {
+        let accepts = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"accept"));
+        let mut ranges = accepts.flat_map(|(_, value)| value.split(|byte| *byte == b','));
+        ranges.any(|range| {
+            let essence = range.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            essence.eq_ignore_ascii_case(b"text/event-stream")
         })
     }
 
@@ -109,9 +131,9 @@ impl<'a> Head<'a> {
 impl Routing<'_> {
     /// Refuses headers that disagree with the body. `required` says that the era wants them there; where it does not,
     /// only an honest client's equal ones pass.
-    pub(super) fn agree(&self, method: Option<&str>, target: &Target, required: bool) -> Result<(), Malformed> {
+    pub(super) fn agree(&self, method: Option<&Method>, target: &Target, required: bool) -> Result<(), Malformed> {
         let mismatch = |detail: &str| Err(Malformed::new(MalformedKind::Header, detail));
-        match (self.method, method) {
+        match (self.method, method.map(Method::as_str)) {
             (Some(header), Some(body)) if header == body => {}
             (Some(_), _) => {
                 return mismatch("header `mcp-method` differs from the body's `method`; make them equal");
@@ -121,11 +143,13 @@ impl Routing<'_> {
             }
             (None, _) => {}
         }
-        match (self.name, target.in_name_header()) {
-            (Some(header), Some(body)) if names(header, body) => {}
+        match (self.name, method.and_then(|method| target.in_name_header(method))) {
+            (Some(header), Some((body, _))) if stands_for(header, body) => {}
             (Some(_), Some(_)) => mismatch("header `mcp-name` differs from what the body names; make them equal")?,
             (Some(_), None) => mismatch("header `mcp-name` is there, but the body names nothing for it; leave it out")?,
-            (None, Some(_)) if required => mismatch("header `mcp-name` is missing; repeat what the body names in it")?,
+            (None, Some((_, true))) if required => {
+                mismatch("header `mcp-name` is missing; repeat what the body names in it")?
+            }
             (None, _) => {}
         }
         Ok(())
@@ -134,7 +158,7 @@ impl Routing<'_> {
 
 /// Whether the header value, plain or as `=?base64?…?=`, stands for `body`. The body's text is encoded and compared, so
 /// that sloppy base64, which decoders read differently, never matches.
-fn names(header: &str, body: &str) -> bool {
+pub(super) fn stands_for(header: &str, body: &str) -> bool {
     match header.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
         Some(encoded) => encoded == base64(body.as_bytes()),
         None => header == body,

@@ -7,8 +7,9 @@ use super::head::{Head, Routing};
 use super::malformed::{Malformed, MalformedKind};
 use super::method::Method;
 use super::near_key;
+use super::param_headers;
 use super::target::Target;
-use crate::json::{Document, Kind, NodeId, Value};
+use crate::json::{self, Document, Kind, NodeId, Value};
 
 /// What one JSON-RPC message asks. Made by [`super::read`] only, so its facts hold: one reading, headers equal to body.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub enum MessageKind {
     Notification,
     /// Answers a request of the server.
     Response,
+    /// No JSON-RPC message: the HTTP method says it all ([`Method::StreamOpen`], [`Method::SessionEnd`]).
+    Bodiless,
 }
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -73,7 +76,8 @@ impl McpMessage {
         self.id().map(|id| id.raw())
     }
 
-    /// `params`; an object wherever the method is known.
+    /// `params`; an object wherever the method is known. Of a response [`McpMessage::answering`] a known request, its
+    /// result or error.
     pub fn params(&self) -> Option<Value<'_>> {
         self.place(self.parts.params)
     }
@@ -132,6 +136,18 @@ impl McpMessage {
         &self.parts.param_headers
     }
 
+    /// The same response, now that it is known what its server asked. What it says is judged where the parameters of a
+    /// request are. Anything but a response stays as it is.
+    #[must_use]
+    pub fn answering(mut self, asked: Method) -> Self {
+        if self.parts.kind == MessageKind::Response {
+            let root = self.document.root();
+            let answer = root.get("result").or(root.get("error")).map(|answer| answer.id());
+            (self.parts.method, self.parts.params) = (asked, answer);
+        }
+        self
+    }
+
     pub fn document(&self) -> &Document {
         &self.document
     }
@@ -166,6 +182,29 @@ impl fmt::Debug for McpMessage {
 /// Reads `document` as one message under `head`.
 pub(super) fn read(head: &Head<'_>, document: Document) -> Result<McpMessage, Malformed> {
     let parts = parts(head, document.root())?;
+    Ok(McpMessage { document, parts })
+}
+
+/// Reads a request without a body: what it asks is in its method and its headers.
+pub(super) fn bodiless(head: &Head<'_>, method: Method) -> Result<McpMessage, Malformed> {
+    let routing = head.routing()?;
+    let era = match routing.version {
+        Some(version) => Era::from_wire(version).ok_or_else(unknown_version)?,
+        None => Era::V2025_03_26,
+    };
+    let document = Document::read(b"{}".to_vec(), &json::Limits::default()).map_err(|error| Malformed::json(&error))?;
+    let parts = Parts {
+        era,
+        kind: MessageKind::Bodiless,
+        method,
+        target: Target::None,
+        id: None,
+        params: None,
+        arguments: None,
+        meta: None,
+        mcp_session_id: routing.mcp_session_id.map(str::to_owned),
+        param_headers: Vec::new(),
+    };
     Ok(McpMessage { document, parts })
 }
 
@@ -384,8 +423,11 @@ fn target(claims: &Claims<'_>, routing: &Routing<'_>, era: Era) -> Result<Target
     {
         check_id(id, "params.requestId")?;
     }
-    let method = (claims.kind != MessageKind::Response).then(|| claims.method.as_str());
+    let method = (claims.kind != MessageKind::Response).then_some(claims.method);
     routing.agree(method, &target, era.is_modern() && claims.kind == MessageKind::Request)?;
+    if era.is_modern() && *claims.method == Method::ToolsCall {
+        param_headers::agree(&routing.params, claims.params.and_then(|params| params.get("arguments")))?;
+    }
     Ok(target)
 }
 

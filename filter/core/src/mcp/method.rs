@@ -5,6 +5,8 @@
 pub enum Method {
     ToolsCall,
     ResourcesRead,
+    /// The skills extension: the children of a directory resource.
+    ResourcesDirectoryRead,
     ResourcesSubscribe,
     ResourcesUnsubscribe,
     PromptsGet,
@@ -19,6 +21,10 @@ pub enum Method {
     ResourcesList,
     ResourcesTemplatesList,
     PromptsList,
+    /// The skills extension.
+    SkillsList,
+    /// The skills extension: one skill by its URI. What it says are instructions to the model.
+    SkillsGet,
     Initialize,
     ServerDiscover,
     Ping,
@@ -28,6 +34,16 @@ pub enum Method {
     NotificationsProgress,
     NotificationsRootsListChanged,
     NotificationsTasksStatus,
+    /// Not a message: a GET that opens, or resumes, the stream on which a server speaks by itself.
+    StreamOpen,
+    /// Not a message: a DELETE that ends a session.
+    SessionEnd,
+    /// What a server asks of its client: that its model writes something.
+    SamplingCreateMessage,
+    /// What a server asks of its client: that its user says something or opens a page.
+    ElicitationCreate,
+    /// What a server asks of its client: which directories it works on.
+    RootsList,
     /// The message has no method: it answers a request of the server.
     Response,
     /// A method outside this list, verbatim.
@@ -47,9 +63,10 @@ pub enum MethodClass {
     Unknown,
 }
 
-static KNOWN: [Method; 25] = [
+static KNOWN: [Method; 28] = [
     Method::ToolsCall,
     Method::ResourcesRead,
+    Method::ResourcesDirectoryRead,
     Method::ResourcesSubscribe,
     Method::ResourcesUnsubscribe,
     Method::PromptsGet,
@@ -64,6 +81,8 @@ static KNOWN: [Method; 25] = [
     Method::ResourcesList,
     Method::ResourcesTemplatesList,
     Method::PromptsList,
+    Method::SkillsList,
+    Method::SkillsGet,
     Method::Initialize,
     Method::ServerDiscover,
     Method::Ping,
@@ -75,18 +94,29 @@ static KNOWN: [Method; 25] = [
     Method::NotificationsTasksStatus,
 ];
 
+/// What a server may ask of its client: up to 2025-11-25 as requests of its own, later inside an answer.
+static SERVER_ASKS: [Method; 4] =
+    [Method::SamplingCreateMessage, Method::ElicitationCreate, Method::RootsList, Method::Ping];
+
 impl Method {
-    /// The method of a name on the wire. Case matters.
+    /// The method of a name that a client sends. Case matters. What only servers ask is unknown here.
     pub fn from_wire(name: &str) -> Self {
         let known = KNOWN.iter().find(|method| method.as_str() == name);
         known.cloned().unwrap_or_else(|| Self::Unknown(name.to_owned()))
     }
 
-    /// The name on the wire; `(response)` for a message without method.
+    /// The method of a name that a server asks its client by.
+    pub fn asked_by_server(name: &str) -> Self {
+        let known = SERVER_ASKS.iter().find(|method| method.as_str() == name);
+        known.cloned().unwrap_or_else(|| Self::Unknown(name.to_owned()))
+    }
+
+    /// The name on the wire; a word in parentheses for what has none.
     pub fn as_str(&self) -> &str {
         match self {
             Self::ToolsCall => "tools/call",
             Self::ResourcesRead => "resources/read",
+            Self::ResourcesDirectoryRead => "resources/directory/read",
             Self::ResourcesSubscribe => "resources/subscribe",
             Self::ResourcesUnsubscribe => "resources/unsubscribe",
             Self::PromptsGet => "prompts/get",
@@ -101,6 +131,8 @@ impl Method {
             Self::ResourcesList => "resources/list",
             Self::ResourcesTemplatesList => "resources/templates/list",
             Self::PromptsList => "prompts/list",
+            Self::SkillsList => "skills/list",
+            Self::SkillsGet => "skills/get",
             Self::Initialize => "initialize",
             Self::ServerDiscover => "server/discover",
             Self::Ping => "ping",
@@ -110,6 +142,11 @@ impl Method {
             Self::NotificationsProgress => "notifications/progress",
             Self::NotificationsRootsListChanged => "notifications/roots/list_changed",
             Self::NotificationsTasksStatus => "notifications/tasks/status",
+            Self::StreamOpen => "(stream)",
+            Self::SessionEnd => "(end of session)",
+            Self::SamplingCreateMessage => "sampling/createMessage",
+            Self::ElicitationCreate => "elicitation/create",
+            Self::RootsList => "roots/list",
             Self::Response => "(response)",
             Self::Unknown(name) => name,
         }
@@ -120,9 +157,11 @@ impl Method {
         match self {
             Self::ToolsCall
             | Self::ResourcesRead
+            | Self::ResourcesDirectoryRead
             | Self::ResourcesSubscribe
             | Self::ResourcesUnsubscribe
             | Self::PromptsGet
+            | Self::SkillsGet
             | Self::CompletionComplete
             | Self::SubscriptionsListen
             | Self::TasksGet
@@ -130,10 +169,15 @@ impl Method {
             | Self::TasksList
             | Self::TasksUpdate
             | Self::TasksCancel
+            | Self::SamplingCreateMessage
+            | Self::ElicitationCreate
+            | Self::RootsList
             | Self::Response => MethodClass::Governed,
-            Self::ToolsList | Self::ResourcesList | Self::ResourcesTemplatesList | Self::PromptsList => {
-                MethodClass::List
-            }
+            Self::ToolsList
+            | Self::ResourcesList
+            | Self::ResourcesTemplatesList
+            | Self::PromptsList
+            | Self::SkillsList => MethodClass::List,
             Self::Initialize
             | Self::ServerDiscover
             | Self::Ping
@@ -142,7 +186,9 @@ impl Method {
             | Self::NotificationsCancelled
             | Self::NotificationsProgress
             | Self::NotificationsRootsListChanged
-            | Self::NotificationsTasksStatus => MethodClass::Lifecycle,
+            | Self::NotificationsTasksStatus
+            | Self::StreamOpen
+            | Self::SessionEnd => MethodClass::Lifecycle,
             Self::Unknown(_) => MethodClass::Unknown,
         }
     }
@@ -158,9 +204,11 @@ impl Method {
             Self::Unknown(name) => name.starts_with("notifications/"),
             Self::ToolsCall
             | Self::ResourcesRead
+            | Self::ResourcesDirectoryRead
             | Self::ResourcesSubscribe
             | Self::ResourcesUnsubscribe
             | Self::PromptsGet
+            | Self::SkillsGet
             | Self::CompletionComplete
             | Self::SubscriptionsListen
             | Self::TasksGet
@@ -172,10 +220,16 @@ impl Method {
             | Self::ResourcesList
             | Self::ResourcesTemplatesList
             | Self::PromptsList
+            | Self::SkillsList
             | Self::Initialize
             | Self::ServerDiscover
             | Self::Ping
             | Self::LoggingSetLevel
+            | Self::StreamOpen
+            | Self::SessionEnd
+            | Self::SamplingCreateMessage
+            | Self::ElicitationCreate
+            | Self::RootsList
             | Self::Response => false,
         }
     }

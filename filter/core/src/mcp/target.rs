@@ -52,10 +52,14 @@ impl Target {
         }
     }
 
-    /// What the `mcp-name` header repeats.
-    pub(super) fn in_name_header(&self) -> Option<&str> {
+    /// What the `mcp-name` header repeats, and whether 2026-07-28 demands it. Where it does not, some clients send it all
+    /// the same.
+    pub(super) fn in_name_header(&self, method: &Method) -> Option<(&str, bool)> {
         match self {
-            Self::Tool(name) | Self::Resource(name) | Self::Prompt(name) | Self::Task(name) => Some(name),
+            Self::Tool(name) | Self::Prompt(name) => Some((name, true)),
+            Self::Resource(uri) => Some((uri, *method == Method::ResourcesRead)),
+            Self::Task(id) => Some((id, *method != Method::TasksResult)),
+            Self::Subscription { uris, .. } if *method != Method::SubscriptionsListen => Some((uris.first()?, false)),
             Self::None | Self::Completion(_) | Self::Subscription { .. } => None,
         }
     }
@@ -74,6 +78,11 @@ impl Target {
                 check_continuation(params)?;
                 Ok(Self::Resource(uri(member("uri"), "uri")?))
             }
+            Method::ResourcesDirectoryRead => {
+                optional(member("cursor"), "cursor", Kind::String)?;
+                Ok(Self::Resource(uri(member("uri"), "uri")?))
+            }
+            Method::SkillsGet => Ok(Self::Resource(uri(member("uri"), "uri")?)),
             Method::ResourcesSubscribe | Method::ResourcesUnsubscribe => {
                 Ok(Self::Subscription { uris: vec![uri(member("uri"), "uri")?], task_ids: Vec::new() })
             }
@@ -96,7 +105,8 @@ impl Target {
             | Method::ToolsList
             | Method::ResourcesList
             | Method::ResourcesTemplatesList
-            | Method::PromptsList => {
+            | Method::PromptsList
+            | Method::SkillsList => {
                 optional(member("cursor"), "cursor", Kind::String)?;
                 Ok(Self::None)
             }
@@ -112,6 +122,11 @@ impl Target {
             | Method::NotificationsProgress
             | Method::NotificationsRootsListChanged
             | Method::NotificationsTasksStatus
+            | Method::StreamOpen
+            | Method::SessionEnd
+            | Method::SamplingCreateMessage
+            | Method::ElicitationCreate
+            | Method::RootsList
             | Method::Response
             | Method::Unknown(_) => Ok(Self::None),
         }

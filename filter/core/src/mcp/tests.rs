@@ -3,6 +3,10 @@
 use super::*;
 use crate::json::{Limits, Value};
 
+mod batch;
+mod bodiless;
+mod own_round;
+
 type Headers<'a> = &'a [(&'a str, &'a str)];
 
 const MODERN: Headers<'static> =
@@ -64,8 +68,9 @@ fn modern_tool_call_carries_its_capabilities_and_bound_headers() {
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","requestState":"s","inputResponses":{"k":{}},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{"elicitation":{"form":{},"url":{}},"extensions":{"io.modelcontextprotocol/tasks":{}}}}}}"#;
     let mut headers = MODERN.to_vec();
     headers.extend([("Mcp-Param-Region", " eu "), ("mcp-param-a", "=?base64?4pyT?="), ("mcp-session-id", "stale")]);
+    let body = &body.replace(r#""name":"t","#, r#""name":"t","arguments":{"where":{"region":"eu"},"tick":"✓"},"#);
     let message = accepted(&headers, body);
-    assert_eq!((message.era(), message.arguments().is_none()), (Era::V2026_07_28, true));
+    assert_eq!((message.era(), message.arguments().is_some()), (Era::V2026_07_28, true));
     assert!(message.declares_url_elicitation() && message.declares_tasks());
     assert_eq!(message.request_state().unwrap().raw(), "\"s\"");
     assert_eq!(message.input_responses().unwrap().raw(), r#"{"k":{}}"#);
