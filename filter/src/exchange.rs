@@ -11,16 +11,19 @@
 use std::rc::Rc;
 
 use holdpoint_core::audit::AuditEntry;
-use holdpoint_core::decision::Permit;
+use holdpoint_core::decision::PermitSet;
+use holdpoint_core::digest::Digest;
 
 use crate::enforce::HeaderEdit;
 use crate::identity::PeerCertificate;
 use crate::metrics::Metric;
 use crate::refusal::LocalReply;
+use crate::session::{self, SessionOwner};
 use crate::usage::SharedData;
 use crate::worker::Worker;
 use holdpoint_core::config::FilterConfig;
 
+mod batch;
 mod callout;
 mod hold;
 mod request;
@@ -75,6 +78,8 @@ pub struct ResponseHead {
     pub is_event_stream: bool,
     /// Envoy's router gave up waiting for the server.
     pub is_timeout: bool,
+    /// SHA-256 of the `mcp-session-id` that the server gives.
+    pub mcp_session: Option<Digest>,
 }
 
 /// What Envoy is to do.
@@ -114,8 +119,11 @@ pub enum LogLevel {
 /// Lets a request go to the server, exactly as it was judged.
 #[derive(Debug)]
 pub struct Forward {
-    pub permit: Permit,
+    /// One permit for each message in the request.
+    pub permit: PermitSet,
     pub edits: Vec<HeaderEdit>,
+    /// What was judged, where that is not the body as it came: without what was for Holdpoint alone.
+    pub body: Option<Vec<u8>>,
 }
 
 /// One HTTP request and its response.
@@ -127,6 +135,8 @@ pub struct Exchange {
     phase: Phase,
     /// Number of the last callout asked; answers to earlier ones are stale.
     asks: u32,
+    /// Whose session it is that the server may be about to open.
+    opens_session: Option<SessionOwner>,
 }
 
 enum Phase {
@@ -149,7 +159,7 @@ pub struct Surroundings<'a> {
 impl Exchange {
     /// An exchange that begins under `config`.
     pub fn new(plugin: Rc<str>, config: Rc<FilterConfig>) -> Self {
-        Self { plugin, config, phase: Phase::AwaitingHead, asks: 0 }
+        Self { plugin, config, phase: Phase::AwaitingHead, asks: 0, opens_session: None }
     }
 
     /// Whether any source of identities looks at the client's certificate: reading it costs host calls.
@@ -160,6 +170,9 @@ impl Exchange {
     /// Takes one event and says what to do. Never fails: what cannot go on is refused.
     pub fn handle(&mut self, event: HostEvent, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let phase = std::mem::replace(&mut self.phase, Phase::Ended);
+        if let (Phase::Running(_), HostEvent::ResponseHead(head)) = (&phase, &event) {
+            self.note_session(head, around);
+        }
         let (phase, commands) = match (phase, event) {
             (Phase::AwaitingHead, HostEvent::RequestHead(head)) => self.on_head(head, around),
             (Phase::AwaitingBody(waiting), HostEvent::RequestPart { buffered_bytes }) => {
@@ -197,6 +210,13 @@ impl Exchange {
         };
         self.phase = phase;
         commands
+    }
+
+    /// Remembers whose session it is that an `initialize` has just opened.
+    fn note_session(&mut self, head: &ResponseHead, around: &mut Surroundings<'_>) {
+        if let (Some(owner), Some(session)) = (self.opens_session.take(), head.mcp_session) {
+            session::bind(around.shared, &owner, session, around.now_ms);
+        }
     }
 
     /// The next callout's number; a lower one that answers late is stale.

@@ -16,6 +16,7 @@ use crate::exchange::{
 };
 use crate::metrics::Metric;
 use crate::refusal;
+use crate::session;
 use crate::usage;
 use crate::worker::Worker;
 use holdpoint_core::config::FilterConfig;
@@ -84,6 +85,7 @@ impl RootContext for Root {
                     return false;
                 }
                 usage::prepare(&mut shared::EnvoySharedData, config.policy.concurrency_rules());
+                session::prepare(&mut shared::EnvoySharedData);
                 let is_new_worker =
                     with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config))).is_none();
                 if is_new_worker {
@@ -363,6 +365,17 @@ fn release(forward: &Forward, place: Place) -> Action {
         if let Err(error) = facts::edit(edit) {
             log::error!("holdpoint: header edit failed (status {}): refused", error.0);
             reply(&refusal::broken("its headers cannot be changed"));
+            return Action::Pause;
+        }
+    }
+    if let Some(body) = &forward.body {
+        // Envoy does not mend the length by itself; a wrong one would desynchronise the connection to the server.
+        let length = body.len().to_string();
+        let replaced = abi::replace_header(abi::Headers::Request, "content-length", length.as_bytes())
+            .and_then(|()| abi::replace_body(abi::Body::Request, body));
+        if let Err(error) = replaced {
+            log::error!("holdpoint: the body could not be replaced (status {}): refused", error.0);
+            reply(&refusal::broken("its body cannot be changed"));
             return Action::Pause;
         }
     }

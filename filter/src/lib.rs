@@ -8,6 +8,7 @@ pub mod enforce;
 pub mod exchange;
 pub mod identity;
 pub mod refusal;
+pub mod session;
 pub mod usage;
 
 pub mod audit_buffer;

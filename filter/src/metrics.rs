@@ -27,6 +27,8 @@ pub enum Metric {
     AuditLost,
     /// Calls let through on a route that says `passthrough`.
     Passthrough,
+    /// Those among them whose headers look like MCP: a server that nobody governs.
+    PassthroughMcp,
 }
 
 /// How a hold ended.
@@ -62,6 +64,7 @@ impl Metric {
             Self::ServiceUnavailable => "holdpoint.service_unavailable_total",
             Self::AuditLost => "holdpoint.audit_lost_total",
             Self::Passthrough => "holdpoint.passthrough_total",
+            Self::PassthroughMcp => "holdpoint.passthrough_mcp_total",
         }
     }
 

@@ -20,6 +20,8 @@ pub const CODE_PENDING: i32 = -31_002;
 pub const CODE_UNAVAILABLE: i32 = -31_003;
 /// JSON-RPC code of a limit that is reached for now.
 pub const CODE_LIMITED: i32 = -31_004;
+/// What servers answer with the status 404 of a dead session.
+const CODE_NO_SESSION: i32 = -32_001;
 /// JSON-RPC's own "invalid params", which MCP answers for an unknown tool, resource or prompt.
 const CODE_INVALID_PARAMS: i32 = -32_602;
 
@@ -45,6 +47,10 @@ pub struct Asked {
     is_modern: bool,
     target: Option<String>,
     call_digest: Option<String>,
+    /// A GET or DELETE: nothing but an HTTP status tells its client no.
+    is_bodiless: bool,
+    /// The messages of a batch, each by itself; empty for one that came alone.
+    batch: Vec<Asked>,
 }
 
 impl Asked {
@@ -53,12 +59,27 @@ impl Asked {
         Self {
             id: match message.kind() {
                 MessageKind::Request => message.id_raw().map(str::to_owned),
-                MessageKind::Notification | MessageKind::Response => None,
+                MessageKind::Notification | MessageKind::Response | MessageKind::Bodiless => None,
             },
             is_tool_call: *message.method() == Method::ToolsCall,
             is_modern: message.era() == Era::V2026_07_28,
             target: message.target().name().map(str::to_owned),
             call_digest: None,
+            is_bodiless: message.kind() == MessageKind::Bodiless,
+            batch: Vec::new(),
+        }
+    }
+
+    /// All messages of one batch, which get the same answer.
+    pub fn all_of(batch: Vec<Self>) -> Self {
+        Self {
+            id: None,
+            is_tool_call: false,
+            is_modern: false,
+            target: None,
+            call_digest: None,
+            is_bodiless: false,
+            batch,
         }
     }
 
@@ -88,6 +109,8 @@ pub enum Refusal {
     TooManyPending,
     /// The service cannot be reached, or answered what cannot be trusted.
     Unavailable,
+    /// Its session is not one that its sender was given, whether or not there is one.
+    NoSuchSession,
     /// The call does not fit the catalogue, or asks for what this version does not govern.
     Unsupported(String),
     /// The call ran longer than the policy allows; it was ended and may have had effects.
@@ -160,6 +183,7 @@ impl Refusal {
                 "Not run: the approval service is unavailable, and this call must not run without it. Try again later."
                     .to_owned()
             }
+            Self::NoSuchSession => "There is no such session: initialize again.".to_owned(),
             Self::Unsupported(why) => format!("Not run: {}.", bare(why)),
             Self::OutOfTime { max_runtime_ms } => format!(
                 "Ended after {max_runtime_ms} ms, the longest this call may run. Do not assume that it had no effect: \
@@ -189,6 +213,7 @@ impl Refusal {
             Self::Busy { .. } => (CODE_LIMITED, "busy", true),
             Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
+            Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
             Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
             Self::OutOfTime { .. } => (CODE_LIMITED, "out_of_time", false),
         }
@@ -204,6 +229,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::TooManyPending
             | Self::Unavailable
+            | Self::NoSuchSession
             | Self::Unsupported(_)
             | Self::OutOfTime { .. } => None,
         }
@@ -211,7 +237,21 @@ impl Refusal {
 
     /// The answer to `asked`.
     pub fn reply(&self, asked: &Asked) -> LocalReply {
+        // Not a policy answer: clients know the status 404 alone, and initialize again.
+        if matches!(self, Self::NoSuchSession) {
+            let id = asked.id.as_deref().unwrap_or("null");
+            let error = json!({"code": CODE_NO_SESSION, "message": self.sentence()});
+            return json_rpc(404, id, ("error", error), "no_such_session");
+        }
+        if !asked.batch.is_empty() {
+            return batch(asked.batch.iter().map(|one| self.reply(one)).collect());
+        }
         let (code, word, may_repeat) = self.class();
+        if asked.is_bodiless {
+            // To every client this means "no stream here", and it goes on by POST.
+            let error = json!({"code": code, "message": self.sentence()});
+            return not_by_this_method(json_rpc(405, "null", ("error", error), word));
+        }
         let Some(id) = &asked.id else {
             // A notification has no answer; 202 tells the client no more than that it arrived.
             return LocalReply { status: 202, headers: Vec::new(), body: String::new(), details: word };
@@ -261,11 +301,27 @@ fn unknown_target(id: &str, asked: &Asked) -> LocalReply {
     json_rpc(200, id, ("error", json!({"code": CODE_INVALID_PARAMS, "message": message})), "denied")
 }
 
+/// The answer to a batch: those of its messages that get one, in their order.
+pub fn batch(replies: Vec<LocalReply>) -> LocalReply {
+    let details = replies.first().map_or("denied", |first| first.details);
+    let bodies: Vec<&str> = replies.iter().map(|reply| reply.body.as_str()).filter(|body| !body.is_empty()).collect();
+    if bodies.is_empty() {
+        return LocalReply { status: 202, headers: Vec::new(), body: String::new(), details };
+    }
+    LocalReply {
+        status: 200,
+        headers: vec![("content-type", "application/json".to_owned())],
+        body: format!("[{}]", bodies.join(",")),
+        details,
+    }
+}
+
 /// The answer to what could not be read as MCP, with the status and code of its era.
 pub fn malformed(found: &Malformed) -> LocalReply {
     let id = found.id.as_deref().unwrap_or("null");
     let error = json!({"code": found.code, "message": found.detail});
-    json_rpc(found.status, id, ("error", error), "malformed")
+    let reply = json_rpc(found.status, id, ("error", error), "malformed");
+    if found.status == 405 { not_by_this_method(reply) } else { reply }
 }
 
 /// The answer to a caller without a verified identity. Authentication, unlike policy, is HTTP's own matter.
@@ -278,11 +334,14 @@ pub fn unidentified(why: &str, takes_tokens: bool) -> LocalReply {
     reply
 }
 
-/// The answer to a method that no governed route serves: only POST carries messages that can be judged.
+/// The answer to an HTTP method that carries nothing of MCP.
 pub fn method_not_allowed() -> LocalReply {
-    let message = "this route takes MCP messages by POST only; it offers no GET stream and no DELETE";
-    let mut reply =
-        json_rpc(405, "null", ("error", json!({"code": CODE_DENIED, "message": message})), "method_not_allowed");
+    let message = "this route takes MCP by POST, GET and DELETE";
+    let error = json!({"code": CODE_DENIED, "message": message});
+    not_by_this_method(json_rpc(405, "null", ("error", error), "method_not_allowed"))
+}
+
+fn not_by_this_method(mut reply: LocalReply) -> LocalReply {
     reply.headers.push(("allow", "POST".to_owned()));
     reply
 }

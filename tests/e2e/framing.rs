@@ -67,13 +67,14 @@ async fn header_bytes_that_are_not_text_do_not_hurt_the_vm() -> anyhow::Result<(
 }
 
 #[tokio::test]
-async fn methods_other_than_post_reach_no_server() -> anyhow::Result<()> {
+async fn messages_by_another_method_than_post_reach_no_server() -> anyhow::Result<()> {
     let stack = Stack::builder().start().await?;
     let token = stack.agent("agent-7")?;
     for method in ["GET", "DELETE", "PUT", "OPTIONS"] {
         let mut call = HttpCall::post(ALLOWED).bearer(&token);
         call.method = method.to_owned();
-        assert_eq!(call.send(stack.port()).await?.status, 405, "{method}");
+        let status = call.send(stack.port()).await?.status;
+        assert!(status.is_client_error(), "{method}: {status}");
     }
     assert_eq!(stack.upstream.count(), 0);
     Ok(())

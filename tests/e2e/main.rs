@@ -11,5 +11,8 @@ mod policy_update;
 mod refused;
 mod service_faults;
 
+mod batch;
 mod framing;
 mod record;
+mod routes;
+mod sessions;

@@ -59,7 +59,7 @@ async fn body_that_two_parsers_could_read_differently_never_reaches_the_server()
         br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","n\u0061me":"delete_project"}}"#,
         br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"Name":"delete_project","name":"list_issues"}}"#,
         br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}} trailing"#,
-        br#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}}]"#,
+        br#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}},[]]"#,
         b"\xef\xbb\xbf{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}",
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"list_issues\xff\"}}",
         b"",

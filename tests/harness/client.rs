@@ -81,6 +81,18 @@ impl HttpCall {
         .header("accept", "application/json, text/event-stream")
     }
 
+    /// A request by HTTP alone to `/mcp`: a GET that asks for a stream, a DELETE that ends a session.
+    pub fn bodiless(method: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            path: "/mcp".to_owned(),
+            headers: Vec::new(),
+            body: HttpBody::Whole(Vec::new()),
+            http2: false,
+        }
+        .header("accept", "text/event-stream")
+    }
+
     /// The same with one more header.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {

@@ -176,9 +176,16 @@ impl EnvoyConfig {
         Ok(())
     }
 
-    /// The one route of the base, for a test that needs another `metadata` or `timeout`.
+    /// The route by which messages come, for a test that needs another `metadata` or `timeout`.
     pub fn route(&mut self) -> anyhow::Result<&mut Value> {
-        at(self.connection_manager()?, "/route_config/virtual_hosts/0/routes/0")
+        let routes = self.routes()?.iter_mut();
+        routes.last().context("the base has no route")
+    }
+
+    /// All routes: the one of streams before the one of messages.
+    pub fn routes(&mut self) -> anyhow::Result<&mut Vec<Value>> {
+        let routes = at(self.connection_manager()?, "/route_config/virtual_hosts/0/routes")?;
+        routes.as_array_mut().context("the base's routes are not a list")
     }
 
     /// The `typed_config` of the HTTP connection manager.
@@ -260,7 +267,8 @@ impl EnvoyConfig {
         .context("the approval cluster has no `http_filters`")
     }
 
-    fn http_filters(&mut self) -> anyhow::Result<&mut Vec<Value>> {
+    /// The HTTP filters in their order.
+    pub fn http_filters(&mut self) -> anyhow::Result<&mut Vec<Value>> {
         at(self.connection_manager()?, "/http_filters")?.as_array_mut().context("`http_filters` is not a list")
     }
 

@@ -61,6 +61,8 @@ pub enum Answer {
     Json { status: u16, body: String },
     /// A stream of events, each written after its pause.
     Sse { events: Vec<(Duration, String)> },
+    /// The same with further headers.
+    With { headers: Vec<(&'static str, String)>, answer: Box<Answer> },
     /// The connection is closed (HTTP/1) or the stream reset (HTTP/2) without an answer.
     Drop,
 }
@@ -72,6 +74,12 @@ impl Answer {
         let id = message.json()["id"].clone();
         let body = json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string();
         Self::Json { status: 200, body }
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        Self::With { headers: vec![(name, value.to_owned())], answer: Box::new(self) }
     }
 }
 
@@ -181,7 +189,19 @@ async fn serve(
     };
     tokio::time::sleep(pause).await;
     lock(&records).at_once -= 1;
+    written(answer)
+}
+
+fn written(answer: Answer) -> Result<Response<BoxBody<Bytes, Infallible>>, std::io::Error> {
     match answer {
+        Answer::With { headers, answer } => {
+            let mut answered = written(*answer)?;
+            for (name, value) in headers {
+                let value = hyper::header::HeaderValue::from_str(&value).map_err(std::io::Error::other)?;
+                answered.headers_mut().append(name, value);
+            }
+            Ok(answered)
+        }
         Answer::Json { status, body } => Ok(answered(status, "application/json", Full::from(body).boxed())),
         Answer::Sse { events } => Ok(answered(200, "text/event-stream", stream(events))),
         Answer::Drop => Err(std::io::Error::other("told to drop the connection")),

@@ -51,8 +51,11 @@ pub fn read_posted(head: &Head<'_>, body: Vec<u8>, limits: &json::Limits) -> Res
     message::read(head, document).map(|message| Posted::One(Box::new(message)))
 }
 
-/// Reads a GET or a DELETE, whose head says all there is to say.
-pub fn read_bodiless(head: &Head<'_>) -> Result<McpMessage, Malformed> {
+/// Reads a GET or a DELETE, whose head says all there is to say; one `with_body` is refused.
+pub fn read_bodiless(head: &Head<'_>, with_body: bool) -> Result<McpMessage, Malformed> {
+    if with_body {
+        return Err(Malformed::new(MalformedKind::Envelope, "a GET or DELETE of MCP has no body and no trailers"));
+    }
     bodiless::read(head)
 }
 

@@ -22,7 +22,7 @@ use holdpoint_core::policy::NoUsage;
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::request::{Judged, refuse};
 use super::response::Running;
-use super::{Exchange, Forward, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
+use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
 use crate::metrics::{HoldEnd, Metric};
 use crate::refusal::{Asked, Refusal};
 use crate::usage::{self, Lease, Leased};
@@ -254,13 +254,12 @@ impl Hold {
         let mut entry = judged.entry(EntryKind::Outcome, &decision, around.now_ms);
         entry.approval_id = Some(approval_id.to_owned());
         entry.hold_id = Some(seat.hold_id.clone());
-        let edits = judged.edits(&seat.config, permit.constraints(), true);
         let leases = std::mem::take(&mut seat.leases);
         let running = Running::new(&seat.asked, permit.constraints(), leases, entry, around.now_ms);
         let mut commands = seat.leave_room(around);
         commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::Released), 1));
         commands.extend(running.renewal());
-        commands.push(HostCommand::Forward(Forward { permit, edits }));
+        commands.push(HostCommand::Forward(judged.forward(&seat.config, permit, true)));
         (Phase::Running(Box::new(running)), commands)
     }
 }

@@ -7,25 +7,33 @@ use std::collections::BTreeSet;
 
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryKind};
 use holdpoint_core::config::{FilterConfig, Proof};
-use holdpoint_core::decision::{AuditLevel, Constraints, Decision, Verdict};
+use holdpoint_core::decision::{AuditLevel, Constraints, Decision, PermitSet, Verdict};
+use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::identity::Principal;
 use holdpoint_core::json;
-use holdpoint_core::mcp::{self, MessageKind};
+use holdpoint_core::mcp::{self, Malformed, McpMessage, MessageKind, Method, OwnRound, Posted};
 use holdpoint_core::policy::NoUsage;
 
 use super::hold::Hold;
 use super::response::Running;
 use super::{Exchange, Forward, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
-use crate::enforce::{self, Passage, Plan};
+use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::identity::{self, CallerFacts, IdentityError};
 use crate::metrics::Metric;
 use crate::refusal::{self, Asked, LocalReply, Refusal};
+use crate::session::{self, SessionOwner};
 use crate::usage::{self, Leased};
 
 /// Most rules that one entry names; the digest of the basis stands for all of them.
 const RULES_NAMED_MAX: usize = 32;
+
+/// Headers that repeat a message, which a GET or a DELETE has none of; some clients send those of their last message.
+const STALE_HEADERS: &[&str] = &["mcp-method", "mcp-name"];
+
+/// Ends Envoy's wait for the end of an answer; 0 is no end. A stream is open for as long as its session.
+const TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-timeout-ms";
 
 /// What the route's metadata in namespace `holdpoint` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +57,12 @@ pub(super) struct AwaitingBody {
 impl Exchange {
     pub(super) fn on_head(&mut self, head: RequestHead, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
         if head.route.passthrough {
-            return (Phase::Passing, vec![HostCommand::Count(Metric::Passthrough, 1), HostCommand::Continue]);
+            let mut commands = vec![HostCommand::Count(Metric::Passthrough, 1)];
+            if head.looks_like_mcp() {
+                commands.push(HostCommand::Count(Metric::PassthroughMcp, 1));
+            }
+            commands.push(HostCommand::Continue);
+            return (Phase::Passing, commands);
         }
         let caller = CallerFacts {
             headers: &head.headers,
@@ -76,7 +89,7 @@ impl Exchange {
                 );
             }
         };
-        if head.value(":method") != Some(b"POST") {
+        if !matches!(head.value(":method"), Some(b"POST" | b"GET" | b"DELETE")) {
             return (Phase::Ended, vec![HostCommand::Reply(refusal::method_not_allowed())]);
         }
         let waiting = AwaitingBody { head, principal, began_at_ms: around.now_ms, saw_body: false };
@@ -133,48 +146,102 @@ impl Exchange {
             return self.too_large(&waiting, around);
         }
         let AwaitingBody { head, principal, .. } = waiting;
-        let limits = json::Limits { depth_max: self.config.limits.depth_max, ..json::Limits::default() };
-        let read = mcp::read(
-            &mcp::Head {
-                method: head.value(":method").unwrap_or_default(),
-                path: head.value(":path").unwrap_or_default(),
-                headers: &head.headers,
-            },
-            body,
-            &limits,
-        );
-        let message = match read {
-            Ok(message) => message,
+        let posted = match self.read(&head, body, has_trailers) {
+            Ok(posted) => posted,
             Err(found) => return malformed(&principal, &head, &found.detail, refusal::malformed(&found), around),
         };
-        let Ok(path) = std::str::from_utf8(head.value(":path").unwrap_or_default()) else {
-            let reply = refusal::broken("the path is not UTF-8");
-            return malformed(&principal, &head, "the path is not UTF-8", reply, around);
+        let delivery = match Delivery::of(head, principal, body_bytes, has_trailers) {
+            Ok(delivery) => delivery,
+            Err((head, principal, why)) => {
+                return malformed(&principal, &head, why, refusal::broken(why), around);
+            }
         };
-        let route = RouteFacts {
-            metadata_server: head.route.server.clone(),
-            host: head.value(":authority").and_then(|host| std::str::from_utf8(host).ok()).map(str::to_owned),
-            path: path.to_owned(),
-            cluster: head.cluster.clone(),
+        match posted {
+            Posted::One(message) => self.on_message(*message, &delivery, around),
+            Posted::Batch(messages) => self.on_batch(messages, &delivery, around),
+        }
+    }
+
+    /// Step 3.
+    fn read(&self, head: &RequestHead, body: Vec<u8>, has_trailers: bool) -> Result<Posted, Malformed> {
+        let limits = json::Limits { depth_max: self.config.limits.depth_max, ..json::Limits::default() };
+        let head = mcp::Head {
+            method: head.value(":method").unwrap_or_default(),
+            path: head.value(":path").unwrap_or_default(),
+            headers: &head.headers,
         };
+        if head.method == b"POST" {
+            return mcp::read_posted(&head, body, &limits);
+        }
+        mcp::read_bodiless(&head, !body.is_empty() || has_trailers).map(|message| Posted::One(Box::new(message)))
+    }
+
+    fn on_message(
+        &mut self,
+        message: McpMessage,
+        delivery: &Delivery,
+        around: &mut Surroundings<'_>,
+    ) -> (Phase, Vec<HostCommand>) {
+        let (message, body) = match self.without_own_round(message, delivery) {
+            Ok(parts) => parts,
+            Err((asked, why)) => return (Phase::Ended, refuse(&Refusal::Unsupported(why), &asked)),
+        };
+        let asked = Asked::of(&message);
+        match self.seal(message, delivery, around) {
+            Ok(judged) => self.decide(Judged { body, ..judged }, around),
+            Err(Unsealed { mut commands, refusal }) => {
+                commands.extend(refuse(&refusal, &asked));
+                (Phase::Ended, commands)
+            }
+        }
+    }
+
+    /// Takes out of a message what it carries of rounds that Holdpoint itself had with this client, and reads the rest
+    /// anew: only what the server gets is judged. Answers the body to forward where it is not the one that came.
+    fn without_own_round(
+        &self,
+        message: McpMessage,
+        delivery: &Delivery,
+    ) -> Result<(McpMessage, Option<Vec<u8>>), (Asked, String)> {
+        let own = match OwnRound::of(&message) {
+            Ok(None) => return Ok((message, None)),
+            Ok(Some(own)) => own,
+            Err(found) => return Err((Asked::of(&message), found.detail)),
+        };
+        if delivery.has_trailers {
+            return Err((Asked::of(&message), "a later round of a call must not carry trailers".to_owned()));
+        }
+        let headers: Vec<(Vec<u8>, Vec<u8>)> =
+            delivery.headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone())).collect();
+        let head = mcp::Head { method: b"POST", path: delivery.route.path.as_bytes(), headers: &headers };
+        let limits = json::Limits { depth_max: self.config.limits.depth_max, ..json::Limits::default() };
+        match mcp::read(&head, own.body.clone(), &limits) {
+            Ok(rest) => Ok((rest, Some(own.body))),
+            Err(found) => Err((Asked::of(&message), found.detail)),
+        }
+    }
+
+    /// Step 5, and whether the session is its sender's own.
+    pub(super) fn seal(
+        &self,
+        message: McpMessage,
+        delivery: &Delivery,
+        around: &mut Surroundings<'_>,
+    ) -> Result<Judged, Unsealed> {
         let asked = Asked::of(&message);
         if message.kind() == MessageKind::Response {
             // Servers are given no stream on which they could have asked, so nothing can be answered to them.
             let why = "answers to server-initiated requests are not supported on a governed route";
-            return (Phase::Ended, refuse(&Refusal::Unsupported(why.to_owned()), &asked));
+            return Err(Unsealed { commands: Vec::new(), refusal: Refusal::Unsupported(why.to_owned()) });
         }
-        let trace_id = head.trace_id();
-        let mut headers = Vec::with_capacity(head.headers.len());
-        for (name, value) in head.headers {
-            match String::from_utf8(name) {
-                Ok(name) => headers.push((name, value)),
-                Err(_) => {
-                    return (Phase::Ended, vec![HostCommand::Reply(refusal::broken("a header name is not text"))]);
-                }
-            }
-        }
-        // No list of this server has been read here yet; an absent hint tightens nothing.
-        let call = Call { message, principal, route, headers, annotations: Annotations::default() };
+        let call = Call {
+            message,
+            principal: delivery.principal.clone(),
+            route: delivery.route.clone(),
+            headers: delivery.headers.clone(),
+            // No list of this server has been read here yet; an absent hint tightens nothing.
+            annotations: Annotations::default(),
+        };
         let envelope = match self.config.policy.seal(call) {
             Ok(envelope) => envelope,
             Err((call, error)) => {
@@ -182,16 +249,35 @@ impl Exchange {
                 entry.method = Some(call.message.method().as_str().to_owned());
                 entry.principal = Some(call.principal.named());
                 entry.detail = Some(bounded(&error.to_string()));
-                let mut commands = vec![
+                let commands = vec![
                     HostCommand::RecordRefusal(Box::new(entry)),
                     HostCommand::Log(LogLevel::Warn, format!("refused: {error}")),
                 ];
-                commands.extend(refuse(&Refusal::Unsupported(error.to_string()), &asked));
-                return (Phase::Ended, commands);
+                return Err(Unsealed { commands, refusal: Refusal::Unsupported(error.to_string()) });
             }
         };
-        let judged = Judged { envelope, asked, trace_id, body_bytes, has_trailers };
-        self.decide(judged, around)
+        if let Some(id) = envelope.message().mcp_session_id() {
+            let owner = SessionOwner::new(envelope.server(), envelope.principal());
+            if !session::is_owned(around.shared, &owner, Digest::of(id.as_bytes()), around.now_ms) {
+                let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
+                entry.method = Some(envelope.method().to_owned());
+                entry.server = Some(envelope.server().to_owned());
+                entry.principal = Some(envelope.principal().named());
+                entry.detail = Some("a session that this principal was not given".to_owned());
+                return Err(Unsealed {
+                    commands: vec![HostCommand::RecordRefusal(Box::new(entry))],
+                    refusal: Refusal::NoSuchSession,
+                });
+            }
+        }
+        Ok(Judged {
+            envelope,
+            asked,
+            trace_id: delivery.trace_id.clone(),
+            body_bytes: delivery.body_bytes,
+            has_trailers: delivery.has_trailers,
+            body: None,
+        })
     }
 
     /// Steps 6 and 7.
@@ -204,17 +290,9 @@ impl Exchange {
         if decision.verdict != Verdict::Allow {
             judged.asked = judged.asked.with_call_digest(judged.envelope.call_digest().to_string());
         }
-        let mut commands = vec![
-            HostCommand::Count(Metric::Decision(decision.verdict), 1),
-            HostCommand::FilterState("holdpoint.verdict", decision.verdict.as_str().to_owned()),
-            HostCommand::FilterState("holdpoint.rule", decision.rule_id().to_owned()),
-            HostCommand::FilterState("holdpoint.snapshot", decision.snapshot_id.to_string()),
-            HostCommand::Log(LogLevel::Info, line(&judged, &decision)),
-        ];
-        // For the RBAC filter behind this one, which lets the call through only on a route that says the same.
-        if let Some(server) = &judged.envelope.call().route.metadata_server {
-            commands.push(HostCommand::FilterState("holdpoint.server", server.clone()));
-        }
+        let mut commands = vec![HostCommand::Count(Metric::Decision(decision.verdict), 1)];
+        commands.extend(judged.shown(&decision));
+        commands.push(judged.line(&decision));
         let phase = match plan {
             Plan::Reject => {
                 let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
@@ -234,10 +312,13 @@ impl Exchange {
                     }
                     Leased::All(leases) => {
                         let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
-                        let edits = judged.edits(&self.config, permit.constraints(), false);
+                        if *judged.envelope.message().method() == Method::Initialize {
+                            let envelope = &judged.envelope;
+                            self.opens_session = Some(SessionOwner::new(envelope.server(), envelope.principal()));
+                        }
                         let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms);
                         commands.extend(running.renewal());
-                        commands.push(HostCommand::Forward(Forward { permit, edits }));
+                        commands.push(HostCommand::Forward(judged.forward(&self.config, permit, false)));
                         Phase::Running(Box::new(running))
                     }
                 }
@@ -285,9 +366,96 @@ pub(super) struct Judged {
     pub(super) trace_id: Option<String>,
     pub(super) body_bytes: u64,
     has_trailers: bool,
+    /// What is forwarded, where that is not the body as it came.
+    body: Option<Vec<u8>>,
+}
+
+/// Why a message was not sealed, and what to do beside answering it so.
+pub(super) struct Unsealed {
+    pub(super) commands: Vec<HostCommand>,
+    pub(super) refusal: Refusal,
+}
+
+/// What one HTTP request gives every message in it.
+pub(super) struct Delivery {
+    principal: Principal,
+    route: RouteFacts,
+    headers: Vec<(String, Vec<u8>)>,
+    trace_id: Option<String>,
+    body_bytes: u64,
+    has_trailers: bool,
+}
+
+impl Delivery {
+    /// The error gives back what it was given, with what is wrong with it.
+    fn of(
+        mut head: RequestHead,
+        principal: Principal,
+        body_bytes: u64,
+        has_trailers: bool,
+    ) -> Result<Self, (Box<RequestHead>, Principal, &'static str)> {
+        let Ok(path) = std::str::from_utf8(head.value(":path").unwrap_or_default()) else {
+            return Err((Box::new(head), principal, "the path is not UTF-8"));
+        };
+        let route = RouteFacts {
+            metadata_server: head.route.server.clone(),
+            host: head.value(":authority").and_then(|host| std::str::from_utf8(host).ok()).map(str::to_owned),
+            path: path.to_owned(),
+            cluster: head.cluster.clone(),
+        };
+        if head.headers.iter().any(|(name, _)| std::str::from_utf8(name).is_err()) {
+            return Err((Box::new(head), principal, "a header name is not text"));
+        }
+        let trace_id = head.trace_id();
+        let named = std::mem::take(&mut head.headers).into_iter();
+        let headers = named.filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect();
+        Ok(Self { principal, route, headers, trace_id, body_bytes, has_trailers })
+    }
 }
 
 impl Judged {
+    /// Lets this one message go, under its permit.
+    pub(super) fn forward(self, config: &FilterConfig, permit: impl Into<PermitSet>, is_approved: bool) -> Forward {
+        let permit = permit.into();
+        let edits = self.edits(config, permit.constraints(), is_approved);
+        Forward { permit, edits, body: self.body }
+    }
+
+    /// What the access log and the filters behind this one are told.
+    pub(super) fn shown(&self, decision: &Decision) -> Vec<HostCommand> {
+        let mut commands = vec![
+            HostCommand::FilterState("holdpoint.verdict", decision.verdict.as_str().to_owned()),
+            HostCommand::FilterState("holdpoint.rule", decision.rule_id().to_owned()),
+            HostCommand::FilterState("holdpoint.snapshot", decision.snapshot_id.to_string()),
+        ];
+        // For the RBAC filter behind this one, which lets the call through only on a route that says the same.
+        if let Some(server) = &self.envelope.call().route.metadata_server {
+            commands.push(HostCommand::FilterState("holdpoint.server", server.clone()));
+        }
+        commands
+    }
+
+    /// One structured line for the operator. Names only: arguments never reach the log.
+    pub(super) fn line(&self, decision: &Decision) -> HostCommand {
+        let verdict = match decision.verdict {
+            Verdict::Allow if !decision.constraints.is_empty() => "allow_with_constraints",
+            other => other.as_str(),
+        };
+        let line = serde_json::json!({
+            "event": "decision",
+            "verdict": verdict,
+            "rule": decision.rule_id(),
+            "server": self.envelope.server(),
+            "method": self.envelope.method(),
+            "target": self.envelope.target(),
+            "subject": self.envelope.principal().subject,
+            "call": (decision.verdict != Verdict::Allow).then(|| self.envelope.call_digest().short()),
+            "snapshot": decision.snapshot_id.short(),
+            "trace_id": self.trace_id,
+        });
+        HostCommand::Log(LogLevel::Info, line.to_string())
+    }
+
     /// An entry of the record with everything known of this call.
     pub(super) fn entry(&self, kind: EntryKind, decision: &Decision, now_ms: u64) -> AuditEntry {
         let mut entry = AuditEntry::new(kind, now_ms);
@@ -307,16 +475,20 @@ impl Judged {
     }
 
     /// The header edits under which this call is forwarded.
-    pub(super) fn edits(
-        &self,
-        config: &FilterConfig,
-        constraints: &Constraints,
-        is_approved: bool,
-    ) -> Vec<enforce::HeaderEdit> {
-        let names = self.envelope.call().headers.iter().map(|(name, _)| name.as_str());
+    pub(super) fn edits(&self, config: &FilterConfig, constraints: &Constraints, is_approved: bool) -> Vec<HeaderEdit> {
+        let names = || self.envelope.call().headers.iter().map(|(name, _)| name.as_str());
         let passage =
             Passage { is_approved, bound: self.envelope.bound_headers(), stripped: &identity_headers(config) };
-        enforce::header_edits(names, constraints, &passage)
+        let mut edits = enforce::header_edits(names(), constraints, &passage);
+        let message = self.envelope.message();
+        if message.kind() == MessageKind::Bodiless {
+            let stale = STALE_HEADERS.iter().filter(|stale| names().any(|name| name == **stale));
+            edits.extend(stale.map(|stale| HeaderEdit::Remove((*stale).to_owned())));
+        }
+        if *message.method() == Method::StreamOpen && constraints.max_runtime_ms.is_none() {
+            edits.push(HeaderEdit::Set(TIMEOUT_HEADER, "0".to_owned()));
+        }
+        edits
     }
 }
 
@@ -333,6 +505,15 @@ impl RequestHead {
     /// The first value of a header.
     fn value(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|(one, _)| one == name.as_bytes()).map(|(_, value)| value.as_slice())
+    }
+
+    /// Whether a client of MCP may have sent this.
+    fn looks_like_mcp(&self) -> bool {
+        let names_mcp = self.headers.iter().any(|(name, _)| name.starts_with(b"mcp-"));
+        let accepts = self.value("accept").unwrap_or_default();
+        let takes = |essence: &[u8]| accepts.windows(essence.len()).any(|part| part.eq_ignore_ascii_case(essence));
+        // What every client of Streamable HTTP must accept, and hardly anybody else does.
+        names_mcp || (takes(b"application/json") && takes(b"text/event-stream"))
     }
 
     /// The trace id of a W3C `traceparent` header (version-traceid-parentid-flags).
@@ -398,27 +579,6 @@ fn malformed(
     (Phase::Ended, commands)
 }
 
-/// One structured line per decision. Names only: arguments never reach the log.
-fn line(judged: &Judged, decision: &Decision) -> String {
-    let verdict = match decision.verdict {
-        Verdict::Allow if !decision.constraints.is_empty() => "allow_with_constraints",
-        other => other.as_str(),
-    };
-    serde_json::json!({
-        "event": "decision",
-        "verdict": verdict,
-        "rule": decision.rule_id(),
-        "server": judged.envelope.server(),
-        "method": judged.envelope.method(),
-        "target": judged.envelope.target(),
-        "subject": judged.envelope.principal().subject,
-        "call": (decision.verdict != Verdict::Allow).then(|| judged.envelope.call_digest().short()),
-        "snapshot": decision.snapshot_id.short(),
-        "trace_id": judged.trace_id,
-    })
-    .to_string()
-}
-
-fn bounded(text: &str) -> String {
+pub(super) fn bounded(text: &str) -> String {
     text.chars().take(DETAIL_CHARS_MAX).collect()
 }

@@ -17,6 +17,8 @@ pub(super) struct Running {
     max_runtime_ms: Option<u64>,
     leases: Vec<Lease>,
     entry: AuditEntry,
+    /// Of the other messages of the same batch; their outcome is the same.
+    beside: Vec<AuditEntry>,
     renew_at_ms: u64,
     forwarded_at_ms: u64,
     answer: Answer,
@@ -44,10 +46,16 @@ impl Running {
             max_runtime_ms: constraints.max_runtime_ms,
             leases,
             entry,
+            beside: Vec::new(),
             renew_at_ms: now_ms.saturating_add(LEASE_MS / 2),
             forwarded_at_ms: now_ms,
             answer: Answer::default(),
         }
+    }
+
+    /// The same, with the entries of the other messages that the same answer is for.
+    pub(super) fn beside(self, beside: Vec<AuditEntry>) -> Self {
+        Self { beside, ..self }
     }
 
     /// The wake-up at which leases must be renewed, if there are any.
@@ -103,7 +111,13 @@ impl Running {
         if self.answer.head.is_some_and(|head| head.is_timeout) {
             self.entry.detail = Some("Envoy gave up waiting for the server".to_owned());
         }
-        vec![HostCommand::Record(Box::new(self.entry))]
+        let (outcome, http_status, latency_ms) = (self.entry.outcome, self.entry.http_status, self.entry.latency_ms);
+        let mut commands = vec![HostCommand::Record(Box::new(self.entry))];
+        for mut entry in self.beside {
+            (entry.outcome, entry.http_status, entry.latency_ms) = (outcome, http_status, latency_ms);
+            commands.push(HostCommand::Record(Box::new(entry)));
+        }
+        commands
     }
 }
 

@@ -15,8 +15,10 @@ use crate::identity::metadata::encode;
 use crate::usage::{self, Stored};
 
 mod allowed;
+mod batch;
 mod held;
 mod refused;
+mod session;
 
 const PLUGIN: &str = "holdpoint";
 
@@ -111,6 +113,7 @@ impl Bench {
 
     fn put_in_force(&mut self, config: Rc<FilterConfig>) {
         usage::prepare(&mut self.shared, config.policy.concurrency_rules());
+        crate::session::prepare(&mut self.shared);
         self.worker.put_in_force(PLUGIN, Rc::clone(&config));
         self.config = config;
     }

@@ -50,6 +50,13 @@ mod sys {
             data: *mut *mut u8,
             size: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_set_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            size: usize,
+            data: *const u8,
+            data_size: usize,
+        ) -> u32;
         pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
         pub(super) fn proxy_replace_header_map_value(
             map: u32,
@@ -146,6 +153,12 @@ pub(crate) fn body(which: Body) -> Option<Vec<u8>> {
     // SAFETY: the pointers are to live locals.
     let status = unsafe { sys::proxy_get_buffer_bytes(which as u32, 0, usize::MAX, &raw mut data, &raw mut size) };
     (status == STATUS_OK).then(|| owned(data, size))
+}
+
+/// Replaces all of a body that is buffered now.
+pub(crate) fn replace_body(which: Body, bytes: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointer and length belong to a live slice.
+    checked(unsafe { sys::proxy_set_buffer_bytes(which as u32, 0, usize::MAX, bytes.as_ptr(), bytes.len()) })
 }
 
 /// All headers as bytes, repeated ones repeated; `None` when the map is not there in this callback.

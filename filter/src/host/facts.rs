@@ -1,5 +1,7 @@
 //! What Envoy knows of a request: headers, route, cluster, dynamic metadata, node.
 
+use holdpoint_core::digest::Digest;
+
 use super::abi::{self, HostError};
 use crate::enforce::HeaderEdit;
 use crate::exchange::{ResponseHead, RouteMetadata};
@@ -66,7 +68,8 @@ pub(super) fn response_head() -> ResponseHead {
             text(&["response", "code_details"]).as_deref(),
             Some("response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout")
         );
-    ResponseHead { status, is_event_stream, is_timeout }
+    let mcp_session = headers.iter().find(|(name, _)| name == b"mcp-session-id").map(|(_, value)| Digest::of(value));
+    ResponseHead { status, is_event_stream, is_timeout, mcp_session }
 }
 
 /// `:status` of a header map.

@@ -50,3 +50,41 @@ fn a_body_is_judged_when_it_is_whole_and_not_before() {
     let did = bench.give(&mut exchange, HostEvent::RequestPart { buffered_bytes: 100 });
     assert!(did.pauses() && !did.forwards());
 }
+
+#[test]
+fn what_looks_like_mcp_on_a_passthrough_route_is_counted() {
+    let counted = |more: &[(&str, &str)], keep_accept: bool| {
+        let mut bench = Bench::new();
+        let mut exchange = bench.exchange();
+        let mut head = head("alice", more);
+        head.route.passthrough = true;
+        head.headers.retain(|(name, _)| keep_accept || name != b"accept");
+        let did = bench.give(&mut exchange, HostEvent::RequestHead(head));
+        did.0.iter().any(|command| matches!(command, HostCommand::Count(Metric::PassthroughMcp, 1)))
+    };
+    assert!(counted(&[], true), "it accepts what clients of MCP accept");
+    assert!(counted(&[("mcp-protocol-version", "2025-11-25")], false));
+    assert!(!counted(&[("accept", "application/json")], false));
+}
+
+#[test]
+fn what_a_client_answers_to_holdpoint_itself_reaches_no_server() {
+    let mut bench = Bench::new();
+    let mut exchange = bench.exchange();
+    let with = |more: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"list_issues","arguments":{{}}{more}}}}}"#
+        )
+    };
+    let came = with(
+        r#","inputResponses":{"holdpoint.dev/approval":{"action":"accept"},"theirs":{"n":1.0}},"requestState":"theirs""#,
+    );
+    let did = bench.post(&mut exchange, &came);
+    let forwarded = did.forward().body.as_deref().map(String::from_utf8_lossy);
+    let expected = with(r#","requestState":"theirs","inputResponses":{"theirs":{"n":1.0}}"#);
+    assert_eq!(forwarded.as_deref(), Some(expected.as_str()));
+
+    let theirs = with(r#","requestState":"theirs""#);
+    let mut exchange = bench.exchange();
+    assert_eq!(bench.post(&mut exchange, &theirs).forward().body, None, "what is not ours is not touched");
+}

@@ -27,7 +27,7 @@ fn an_approved_call_runs_once_the_signed_claim_is_verified_and_under_its_constra
     let request: ClaimRequest = did.asked_record();
     let did = bench.answer(&mut exchange, &did, 200, &signed_with(&service_key(), &claim(&open, &request)));
     let forward = did.forward();
-    assert_eq!(forward.permit.approved_call(), Some(open.call_digest));
+    assert_eq!(forward.permit.permits()[0].approved_call(), Some(open.call_digest));
     assert_eq!(forward.permit.constraints().max_runtime_ms, Some(5_000));
     assert!(forward.edits.contains(&HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "5000".to_owned())));
 
@@ -256,7 +256,7 @@ fn a_call_that_ran_out_of_time_is_told_so_and_its_outcome_is_unknown() {
     let (mut exchange, open, did) = approved(&mut bench);
     let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
     bench.answer(&mut exchange, &did, 200, &signed);
-    let head = ResponseHead { status: 504, is_event_stream: false, is_timeout: true };
+    let head = ResponseHead { status: 504, is_timeout: true, ..ResponseHead::default() };
     let did = bench.give(&mut exchange, HostEvent::ResponseHead(head));
     assert!(did.tool_error().starts_with("Ended after 5000 ms"));
     let did = bench.give(&mut exchange, HostEvent::Closed);
@@ -311,7 +311,7 @@ fn an_event_stream_that_its_client_closes_after_the_answer_has_a_known_outcome()
         let (mut exchange, open, did) = approved(&mut bench);
         let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
         bench.answer(&mut exchange, &did, 200, &signed);
-        let head = ResponseHead { status: 200, is_event_stream: true, is_timeout: false };
+        let head = ResponseHead { status: 200, is_event_stream: true, ..ResponseHead::default() };
         bench.give(&mut exchange, HostEvent::ResponseHead(head));
         bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answer.as_bytes().to_vec() });
         let did = bench.give(&mut exchange, HostEvent::Closed);

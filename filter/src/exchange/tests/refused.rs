@@ -62,7 +62,7 @@ fn what_two_parsers_could_read_differently_is_refused() {
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","name":"delete_project"}}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","Method":"x","params":{"name":"list_issues"}}"#,
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}}{}"#,
-        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}}]"#,
+        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues"}},1]"#,
         "",
         "not json",
     ] {
@@ -83,11 +83,11 @@ fn a_body_over_the_limit_is_refused_before_it_is_whole() {
 }
 
 #[test]
-fn only_post_carries_messages() {
+fn other_http_methods_are_not_mcp() {
     let mut bench = Bench::new();
     let mut exchange = bench.exchange();
     let mut head = head("alice", &[]);
-    head.headers[0].1 = b"GET".to_vec();
+    head.headers[0].1 = b"PATCH".to_vec();
     let did = bench.give(&mut exchange, HostEvent::RequestHead(head));
     assert_eq!(did.reply().status, 405);
 }

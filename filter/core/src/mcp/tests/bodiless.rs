@@ -5,7 +5,7 @@ use super::*;
 const SSE: (&str, &str) = ("accept", "text/event-stream");
 
 fn read_by(method: &[u8], headers: Headers<'_>) -> Result<McpMessage, Malformed> {
-    read_bodiless(&Head { method, path: b"/mcp", headers: &pairs(headers) })
+    read_bodiless(&Head { method, path: b"/mcp", headers: &pairs(headers) }, false)
 }
 
 fn check_refused_by(method: &[u8], headers: Headers<'_>, status: u16, expected: &str) {
@@ -57,4 +57,6 @@ fn stream_that_nobody_could_tell_whose_it_is_is_refused() {
     check_refused_by(b"GET", &[SSE, ("mcp-session-id", "a"), ("last-event-id", "")], 400, "last-event-id");
     check_refused_by(b"GET", &[SSE, ("mcp-session-id", "a"), ("mcp-protocol-version", "1")], 400, "not known");
     check_refused_by(b"PUT", &[], 405, "POST, GET and DELETE");
+    let headers = pairs(&[SSE, ("mcp-session-id", "a")]);
+    assert!(read_bodiless(&Head { method: b"GET", path: b"/mcp", headers: &headers }, true).is_err());
 }

@@ -1,0 +1,145 @@
+//! Steps 5 to 7 for a batch of 2025-03-26: every message is judged, and the server gets all of them or none.
+
+use holdpoint_core::audit::{AuditEntry, EntryKind};
+use holdpoint_core::decision::{Decision, PermitSet};
+use holdpoint_core::digest::Digest;
+use holdpoint_core::mcp::{McpMessage, MethodClass};
+use holdpoint_core::policy::NoUsage;
+
+use super::request::{Delivery, Judged, bounded, refuse};
+use super::response::Running;
+use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
+use crate::enforce::{self, Plan};
+use crate::metrics::Metric;
+use crate::refusal::{self, Asked, Refusal};
+use crate::usage::{self, Lease, Leased};
+
+/// What the messages are told that would have run.
+const NOT_ALONE: &str = "another message of the same batch was refused, so none of it ran; send this one by itself";
+/// What a message is told that needs people, who are shown one call at a time.
+const NEEDS_PEOPLE: &str =
+    "this call needs a human approval, and that is asked for one call at a time; send it by itself";
+/// What a list is told: what a caller may never call is taken out of lists, which is not done inside a batch.
+const LISTS_ALONE: &str = "a list is not answered inside a batch; ask for it by itself";
+
+/// One judged message of a batch.
+struct Element {
+    judged: Judged,
+    decision: Decision,
+    /// Why it does not run; `None` when it may.
+    refusal: Option<Refusal>,
+}
+
+impl Exchange {
+    pub(super) fn on_batch(
+        &mut self,
+        messages: Vec<McpMessage>,
+        delivery: &Delivery,
+        around: &mut Surroundings<'_>,
+    ) -> (Phase, Vec<HostCommand>) {
+        let asked: Vec<Asked> = messages.iter().map(Asked::of).collect();
+        let mut elements = Vec::with_capacity(messages.len());
+        let mut permits = Vec::with_capacity(messages.len());
+        let mut commands = Vec::new();
+        for message in messages {
+            let judged = match self.seal(message, delivery, around) {
+                Ok(judged) => judged,
+                // What cannot even be sealed is answered for all of them: no message of this request can run.
+                Err(unsealed) => {
+                    commands.extend(unsealed.commands);
+                    commands.extend(refuse(&unsealed.refusal, &Asked::all_of(asked)));
+                    return (Phase::Ended, commands);
+                }
+            };
+            let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &NoUsage));
+            let is_list = judged.envelope.message().method().class() == MethodClass::List;
+            let refusal = match plan {
+                Plan::Reject => Some(Refusal::Denied(Box::new(decision.clone()))),
+                Plan::Hold => Some(Refusal::Unsupported(NEEDS_PEOPLE.to_owned())),
+                Plan::Forward(_) if is_list => Some(Refusal::Unsupported(LISTS_ALONE.to_owned())),
+                Plan::Forward(permit) => {
+                    permits.push(permit);
+                    None
+                }
+            };
+            commands.push(HostCommand::Count(Metric::Decision(decision.verdict), 1));
+            elements.push(Element { judged, decision, refusal });
+        }
+        commands.extend(shown(&elements));
+        let digests: Vec<Digest> = elements.iter().map(|element| element.judged.envelope.call_digest()).collect();
+        let Some(permit) = PermitSet::of_all(permits, &digests) else {
+            commands.extend(refused_whole(&elements, around.now_ms));
+            return (Phase::Ended, commands);
+        };
+        let leases = match take_all(&permit, around) {
+            Ok(leases) => leases,
+            Err(rule_id) => {
+                for element in &mut elements {
+                    element.refusal = Some(Refusal::Busy { rule_id: rule_id.clone() });
+                }
+                commands.extend(refused_whole(&elements, around.now_ms));
+                return (Phase::Ended, commands);
+            }
+        };
+        let mut entries: Vec<AuditEntry> = elements.iter().map(|element| element.entry(around.now_ms)).collect();
+        let Some(first) = elements.first() else { return (Phase::Ended, commands) };
+        let edits = first.judged.edits(&self.config, permit.constraints(), false);
+        let first_entry = entries.remove(0);
+        let asked = Asked::all_of(asked);
+        let running = Running::new(&asked, permit.constraints(), leases, first_entry, around.now_ms).beside(entries);
+        commands.extend(running.renewal());
+        commands.push(HostCommand::Forward(Forward { permit, edits, body: None }));
+        (Phase::Running(Box::new(running)), commands)
+    }
+}
+
+impl Element {
+    fn entry(&self, now_ms: u64) -> AuditEntry {
+        let mut entry = self.judged.entry(EntryKind::Decision, &self.decision, now_ms);
+        entry.detail = Some("in a batch".to_owned());
+        entry
+    }
+}
+
+/// A slot for each message under each of its limits, or the rule that has none left; then none is taken.
+fn take_all(permit: &PermitSet, around: &mut Surroundings<'_>) -> Result<Vec<Lease>, String> {
+    let mut leases = Vec::new();
+    for one in permit.permits() {
+        let holder = around.worker.ids.next_number();
+        match usage::take(around.shared, one.constraints(), holder, around.now_ms) {
+            Leased::All(taken) => leases.extend(taken),
+            Leased::Full { rule_id } => {
+                usage::give_back(around.shared, leases, around.now_ms);
+                return Err(rule_id);
+            }
+        }
+    }
+    Ok(leases)
+}
+
+/// The strictest of the decisions stands for the request in the access log.
+fn shown(elements: &[Element]) -> Vec<HostCommand> {
+    let Some(strictest) = elements.iter().max_by_key(|element| element.decision.verdict) else { return Vec::new() };
+    let mut commands = strictest.judged.shown(&strictest.decision);
+    commands.extend(elements.iter().map(|element| element.judged.line(&element.decision)));
+    commands
+}
+
+/// Answers every message by itself: with its own refusal, or with that of the whole.
+fn refused_whole(elements: &[Element], now_ms: u64) -> Vec<HostCommand> {
+    let not_alone = Refusal::Unsupported(NOT_ALONE.to_owned());
+    let mut commands = Vec::new();
+    let mut replies = Vec::new();
+    for element in elements {
+        let mut entry = element.entry(now_ms);
+        entry.detail = Some(bounded(match &element.refusal {
+            Some(Refusal::Unsupported(why)) => why,
+            Some(_) => "in a batch, which was refused",
+            None => NOT_ALONE,
+        }));
+        commands.push(HostCommand::Record(Box::new(entry)));
+        replies.push(element.refusal.as_ref().unwrap_or(&not_alone).reply(&element.judged.asked));
+    }
+    commands.push(HostCommand::Reply(refusal::batch(replies)));
+    commands
+}

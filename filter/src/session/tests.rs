@@ -1,0 +1,81 @@
+//! Who was given a session has it, and nobody else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdpoint_core::identity::ActorType;
+
+use super::*;
+
+#[derive(Default)]
+struct Shared(BTreeMap<String, (Vec<u8>, u32)>);
+
+impl SharedData for Shared {
+    fn load(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
+        Some(self.0.get(key).cloned().unwrap_or_default())
+    }
+
+    fn store(&mut self, key: &str, value: &[u8], cas: u32) -> Stored {
+        let entry = self.0.entry(key.to_owned()).or_default();
+        if entry.1 != cas {
+            return Stored::Raced;
+        }
+        *entry = (value.to_vec(), cas + 1);
+        Stored::Done
+    }
+}
+
+fn shared() -> Shared {
+    let mut shared = Shared::default();
+    prepare(&mut shared);
+    shared
+}
+
+fn owner(server: &str, subject: &str) -> SessionOwner {
+    let principal = Principal {
+        issuer: "https://idp".to_owned(),
+        subject: subject.to_owned(),
+        agent_id: None,
+        actor_type: ActorType::Human,
+        tenant: None,
+        groups: BTreeSet::new(),
+        scopes: BTreeSet::new(),
+    };
+    SessionOwner::new(server, &principal)
+}
+
+#[test]
+fn session_belongs_to_whom_it_was_given_first() {
+    let (mut shared, session) = (shared(), Digest::of(b"s"));
+    let (alice, mallory) = (owner("tracker", "alice"), owner("tracker", "mallory"));
+    assert!(!is_owned(&mut shared, &alice, session, 0), "nobody was given it");
+    bind(&mut shared, &alice, session, 0);
+    bind(&mut shared, &mallory, session, 1);
+    assert!(is_owned(&mut shared, &alice, session, 2));
+    assert!(!is_owned(&mut shared, &mallory, session, 2));
+    assert!(!is_owned(&mut shared, &owner("other", "alice"), session, 2), "another server's session of the same name");
+}
+
+#[test]
+fn session_lives_while_it_is_used() {
+    let (mut shared, session, alice) = (shared(), Digest::of(b"s"), owner("tracker", "alice"));
+    bind(&mut shared, &alice, session, 0);
+    let almost = SESSION_IDLE_MS_MAX - 1;
+    assert!(is_owned(&mut shared, &alice, session, almost));
+    assert!(is_owned(&mut shared, &alice, session, almost * 2), "it was used in between");
+    assert!(!is_owned(&mut shared, &alice, session, almost * 2 + SESSION_IDLE_MS_MAX));
+}
+
+#[test]
+fn many_sessions_of_one_push_out_nobody_elses() {
+    let (mut shared, alice, mallory) = (shared(), owner("tracker", "alice"), owner("tracker", "mallory"));
+    let session = |number: u32| Digest::of(&number.to_le_bytes());
+    bind(&mut shared, &alice, session(0), 0);
+    for number in 1..40_000 {
+        bind(&mut shared, &mallory, session(number), u64::from(number));
+    }
+    assert!(is_owned(&mut shared, &alice, session(0), 40_000));
+    assert!(is_owned(&mut shared, &mallory, session(39_999), 40_000));
+    assert!(!is_owned(&mut shared, &mallory, session(1), 40_000), "the table is bounded");
+    let largest = shared.0.values().map(|(bytes, _)| bytes.len()).max();
+    assert_eq!(largest, Some(PART_SESSIONS_MAX * 40));
+}
