@@ -83,10 +83,9 @@ impl Asked {
         }
     }
 
-    /// The same, naming the judged call in the machine-readable part.
-    #[must_use]
-    pub fn with_call_digest(self, digest: String) -> Self {
-        Self { call_digest: Some(digest), ..self }
+    /// Names the judged call in the machine-readable part.
+    pub fn name_call(&mut self, digest: String) {
+        self.call_digest = Some(digest);
     }
 }
 

@@ -263,12 +263,11 @@ pub struct PermitSet {
 }
 
 impl PermitSet {
-    /// The set for a body of `judged` messages, named by their call digests in order. `None` unless `permits` holds
-    /// exactly one for each of them, in the same order.
-    pub fn of_all(permits: Vec<Permit>, judged: &[Digest]) -> Option<Self> {
-        let fits = !permits.is_empty() && permits.iter().map(Permit::call_digest).eq(judged.iter().copied());
+    /// The set for a body of that many messages. `None` unless `permits` holds exactly one for each of them.
+    pub fn of_all(permits: Vec<Permit>, messages: usize) -> Option<Self> {
         let united = |sum: Constraints, permit: &Permit| sum.united(permit.constraints());
-        fits.then(|| Self { constraints: permits.iter().fold(Constraints::default(), united), permits })
+        (!permits.is_empty() && permits.len() == messages)
+            .then(|| Self { constraints: permits.iter().fold(Constraints::default(), united), permits })
     }
 
     /// Under which constraints all of it runs.

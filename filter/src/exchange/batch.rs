@@ -1,15 +1,13 @@
 //! Steps 5 to 7 for a batch of 2025-03-26: every message is judged, and the server gets all of them or none.
 
 use holdpoint_core::audit::{AuditEntry, EntryKind};
-use holdpoint_core::decision::{Decision, PermitSet};
-use holdpoint_core::digest::Digest;
+use holdpoint_core::decision::{Decision, PermitSet, Verdict};
 use holdpoint_core::mcp::{McpMessage, MethodClass};
-use holdpoint_core::policy::NoUsage;
 
 use super::request::{Delivery, Judged, bounded, refuse};
 use super::response::Running;
 use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
-use crate::enforce::{self, Plan};
+use crate::enforce::Plan;
 use crate::metrics::Metric;
 use crate::refusal::{self, Asked, Refusal};
 use crate::usage::{self, Lease, Leased};
@@ -42,7 +40,7 @@ impl Exchange {
         let mut permits = Vec::with_capacity(messages.len());
         let mut commands = Vec::new();
         for message in messages {
-            let judged = match self.seal(message, delivery, around) {
+            let mut judged = match self.seal(message, delivery, around) {
                 Ok(judged) => judged,
                 // What cannot even be sealed is answered for all of them: no message of this request can run.
                 Err(unsealed) => {
@@ -51,13 +49,17 @@ impl Exchange {
                     return (Phase::Ended, commands);
                 }
             };
-            let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &NoUsage));
+            let (decision, plan) = self.judge(&mut judged, around);
             let is_list = judged.envelope.message().method().class() == MethodClass::List;
             let refusal = match plan {
-                Plan::Reject => Some(Refusal::Denied(Box::new(decision.clone()))),
-                Plan::Hold => Some(Refusal::Unsupported(NEEDS_PEOPLE.to_owned())),
-                Plan::Forward(_) if is_list => Some(Refusal::Unsupported(LISTS_ALONE.to_owned())),
-                Plan::Forward(permit) => {
+                Err(freeze) => {
+                    commands.push(HostCommand::Count(Metric::Frozen, 1));
+                    Some(Refusal::Frozen { reason: freeze.reason })
+                }
+                Ok(Plan::Reject) => Some(Refusal::Denied(Box::new(decision.clone()))),
+                Ok(Plan::Hold) => Some(Refusal::Unsupported(NEEDS_PEOPLE.to_owned())),
+                Ok(Plan::Forward(_)) if is_list => Some(Refusal::Unsupported(LISTS_ALONE.to_owned())),
+                Ok(Plan::Forward(permit)) => {
                     permits.push(permit);
                     None
                 }
@@ -66,8 +68,7 @@ impl Exchange {
             elements.push(Element { judged, decision, refusal });
         }
         commands.extend(shown(&elements));
-        let digests: Vec<Digest> = elements.iter().map(|element| element.judged.envelope.call_digest()).collect();
-        let Some(permit) = PermitSet::of_all(permits, &digests) else {
+        let Some(permit) = PermitSet::of_all(permits, elements.len()) else {
             commands.extend(refused_whole(&elements, around.now_ms));
             return (Phase::Ended, commands);
         };
@@ -132,8 +133,12 @@ fn refused_whole(elements: &[Element], now_ms: u64) -> Vec<HostCommand> {
     let mut replies = Vec::new();
     for element in elements {
         let mut entry = element.entry(now_ms);
+        if matches!(element.refusal, Some(Refusal::Frozen { .. })) {
+            entry.verdict = Some(Verdict::Deny);
+        }
         entry.detail = Some(bounded(match &element.refusal {
             Some(Refusal::Unsupported(why)) => why,
+            Some(Refusal::Frozen { reason }) => reason,
             Some(_) => "in a batch, which was refused",
             None => NOT_ALONE,
         }));

@@ -280,16 +280,22 @@ impl Exchange {
         })
     }
 
-    /// Steps 6 and 7.
-    fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
-        let evaluated = self.config.policy.evaluate(&judged.envelope, &NoUsage);
-        if let Some(freeze) = around.worker.freezes.stops(&judged.envelope) {
-            return (Phase::Ended, frozen(&judged, evaluated.decision, &freeze.clone(), around));
-        }
-        let (decision, plan) = enforce::plan(evaluated);
+    /// Steps 6 and 7 for one message, by itself or in a batch: what the policy says, and what becomes of it unless an
+    /// administrator has stopped it.
+    pub(super) fn judge(&self, judged: &mut Judged, around: &Surroundings<'_>) -> (Decision, Result<Plan, Freeze>) {
+        let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &NoUsage));
         if decision.verdict != Verdict::Allow {
-            judged.asked = judged.asked.with_call_digest(judged.envelope.call_digest().to_string());
+            judged.asked.name_call(judged.envelope.call_digest().to_string());
         }
+        let freeze = around.worker.freezes.stops(&judged.envelope);
+        (decision, freeze.map_or(Ok(plan), |freeze| Err(freeze.clone())))
+    }
+
+    fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
+        let (decision, plan) = match self.judge(&mut judged, around) {
+            (decision, Ok(plan)) => (decision, plan),
+            (decision, Err(freeze)) => return (Phase::Ended, frozen(&judged, decision, &freeze, around)),
+        };
         let mut commands = vec![HostCommand::Count(Metric::Decision(decision.verdict), 1)];
         commands.extend(judged.shown(&decision));
         commands.push(judged.line(&decision));

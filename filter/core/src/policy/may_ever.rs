@@ -36,6 +36,9 @@ impl PolicySnapshot {
             | Topic::List
             | Topic::Lifecycle
             | Topic::Response
+            | Topic::Sampling
+            | Topic::Elicitation
+            | Topic::Roots
             | Topic::Unknown => Arguments::Sent(None),
         };
         let facts = Facts { topic, reading, principal, arguments };
