@@ -6,6 +6,7 @@ pub mod auth;
 pub mod body;
 pub mod events;
 pub mod freezes;
+pub mod history;
 pub mod holds;
 pub mod pages;
 pub mod policies;

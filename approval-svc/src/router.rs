@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, get, post};
 
 use crate::approvals::Approvals;
 use crate::freezes::Freezes;
-use crate::http::{approvals, audit, auth, events, freezes, holds, pages, policies, problem, session, status};
+use crate::http::{approvals, audit, auth, events, freezes, history, holds, pages, policies, problem, session, status};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::store::Store;
@@ -70,6 +70,7 @@ fn pages_router() -> Router<App> {
         .route("/approvals/{id}", get(pages::show))
         .route("/approvals/{id}/row", get(pages::row))
         .route("/approvals/{id}/review", post(pages::decide))
+        .route("/history", get(history::search))
         .route("/live", get(pages::live))
         .route("/login", get(pages::ask_to_sign_in).post(pages::sign_in))
         .route("/logout", post(pages::sign_out))

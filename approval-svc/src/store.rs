@@ -20,7 +20,8 @@ pub mod row;
 pub mod sqlite;
 
 use row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, SignIn, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
+    Review, SignIn, Token,
 };
 
 /// One atomic change of state with its audit entries.
@@ -169,6 +170,8 @@ pub trait Store: Send + Sync + 'static {
     fn open_approval(&self, call_digest: Digest, basis: Digest) -> Read<'_, Option<Approval>>;
     /// Newest first.
     fn approvals(&self, filter: ApprovalFilter) -> Read<'_, Vec<Approval>>;
+    /// Approvals with what became of them, by what is known of them. Looks at a bounded number of rows at a time.
+    fn history(&self, filter: HistoryFilter) -> Read<'_, History>;
     /// Up to `rows_max` approvals whose clock has run out at `now_ms`.
     fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>>;
     /// In the order they came.

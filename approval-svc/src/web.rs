@@ -9,6 +9,7 @@ use crate::text::{JsonPart, Piece, laid_out, pieces, span, time};
 use crate::tokens::Credential;
 
 pub mod approval;
+pub mod history;
 pub mod inbox;
 pub mod sign_in;
 
@@ -51,6 +52,8 @@ pub fn shown(text: &str) -> Shown {
 #[template(path = "call_text.html")]
 pub struct CallText {
     parts: Vec<CallPart>,
+    /// Strings that are folded away: whoever approves has to open them first.
+    folds: usize,
 }
 
 impl HtmlSafe for CallText {}
@@ -81,8 +84,15 @@ impl CallText {
                 _ => CallPart::Text(shown(text)),
             },
         });
-        Self { parts: parts.collect() }
+        let parts: Vec<CallPart> = parts.collect();
+        let folds = parts.iter().filter(|part| matches!(part, CallPart::Folded { .. })).count();
+        Self { parts, folds }
     }
+}
+
+/// How many strings of a call are folded away on its page.
+pub fn folds(call_text: &str) -> usize {
+    CallText::new(call_text).folds
 }
 
 /// What stands around every page of somebody who is signed in.
@@ -93,12 +103,14 @@ pub struct Frame {
     pub groups: Shown,
     pub form_token: String,
     pub now_ms: u64,
+    /// The page that is open, for the links at the top.
+    pub here: &'static str,
 }
 
 impl Frame {
-    pub fn new(person: &Credential, form_token: String, now_ms: u64) -> Self {
+    pub fn new(person: &Credential, form_token: String, now_ms: u64, here: &'static str) -> Self {
         let groups: Vec<&str> = person.groups.iter().map(String::as_str).collect();
-        Self { subject: shown(&person.subject), groups: shown(&groups.join(", ")), form_token, now_ms }
+        Self { subject: shown(&person.subject), groups: shown(&groups.join(", ")), form_token, now_ms, here }
     }
 }
 

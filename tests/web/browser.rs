@@ -75,6 +75,36 @@ impl Browser {
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'").await
     }
 
+    /// The value that a promise in the page comes to.
+    pub(crate) async fn awaited(&mut self, expression: &str) -> anyhow::Result<Value> {
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let answer = self.call("Runtime.evaluate", params).await?;
+        if answer.get("exceptionDetails").is_some() {
+            bail!("`{expression}` failed: {}", answer["result"]["description"]);
+        }
+        Ok(answer["result"]["value"].clone())
+    }
+
+    /// Presses a key as a person does: `key` is its name, such as `Tab` or `a`.
+    pub(crate) async fn press(&mut self, key: &str) -> anyhow::Result<()> {
+        let text = if key.chars().count() == 1 { key } else { "" };
+        let code = match key {
+            "Tab" => 9,
+            "Enter" => 13,
+            " " => 32,
+            _ => 0,
+        };
+        let text = if key == "Enter" { "\r" } else { text };
+        for kind in ["keyDown", "keyUp"] {
+            let mut event = json!({"type": kind, "key": key, "windowsVirtualKeyCode": code});
+            if kind == "keyDown" && !text.is_empty() {
+                event["text"] = json!(text);
+            }
+            self.call("Input.dispatchKeyEvent", event).await?;
+        }
+        Ok(())
+    }
+
     /// The value of an expression in the page.
     pub(crate) async fn value(&mut self, expression: &str) -> anyhow::Result<Value> {
         let answer = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true})).await?;

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use browser::Browser;
 
+mod accessible;
 mod browser;
+mod decide;
 mod pictures;
 
 /// A service, a gateway's way in, and bob's browser.

@@ -18,6 +18,9 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
         let view = alice.show(&id).await?;
         if denied { alice.deny(&view, "Ask the owner of staging first.").await? } else { alice.approve(&view).await? }
     }
+    let ran = desk.hold("create_issue", json!({"project": "site", "title": "Checkout fails for large carts"})).await?;
+    alice.approve(&alice.show(&ran).await?).await?;
+    desk.asker.run(&ran, 3, "committed").await?;
     desk.hold("close_issue", json!({"issue": 41})).await?;
     let body =
         "The checkout page answers 500 for carts with more than 40 lines.\nSeen since the deploy of 14:02. ".repeat(12);
@@ -29,6 +32,7 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
     desk.sign_in("bob").await?;
     let detail = desk.service.url(&format!("/approvals/{shown}"));
     let inbox = desk.service.url("/approvals");
+    let history = desk.service.url("/history");
     for (name, url, width, height, dark) in [
         ("inbox", &inbox, 1_080, 760, false),
         ("detail", &detail, 1_080, 1_760, false),
@@ -36,6 +40,8 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
         ("inbox-phone", &inbox, 390, 844, false),
         ("detail-phone", &detail, 390, 844, false),
         ("inbox-dark", &inbox, 1_080, 760, true),
+        ("history", &history, 1_080, 900, false),
+        ("history-phone", &history, 390, 844, true),
     ] {
         desk.browser.look(width, height, dark).await?;
         desk.browser.open(url).await?;

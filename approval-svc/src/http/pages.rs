@@ -16,12 +16,13 @@ use super::problem::Problem;
 use super::session::{is_own_form, not_own_form, set_cookie};
 use crate::approvals::review::{self, ReviewBody};
 use crate::approvals::{ReviewVerdict, view};
+use crate::freezes;
 use crate::router::App;
 use crate::sessions::{self, Secret, Session, SignInError};
-use crate::store::row::{ApprovalFilter, Dossier};
+use crate::store::row::{ApprovalFilter, Dossier, HistoryFilter};
 use crate::store::{StoreError, read_word};
-use crate::web::approval::{ApprovalPage, Reader};
-use crate::web::inbox::{Inbox, Row, RowPage};
+use crate::web::approval::{ApprovalPage, Around, Reader};
+use crate::web::inbox::{Inbox, Row, RowPage, Stop};
 use crate::web::sign_in::{LoginPage, TroublePage};
 use crate::web::{self, Frame, shown};
 use holdpoint_core::approval::ApprovalStatus;
@@ -32,6 +33,8 @@ const WAITING_MAX: u32 = 200;
 const RECENT_MAX: usize = 30;
 /// Rows looked at to find them among the pending ones.
 const RECENT_ROWS_MAX: u32 = 230;
+/// Calls like the one that is shown.
+const SIMILAR_MAX: u32 = 5;
 /// After this long, a page that may be kept is asked for again.
 const ASSET_AGE: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -51,7 +54,8 @@ impl IntoResponse for PageError {
     }
 }
 
-type Page = Result<Response, PageError>;
+/// A page, or a page that says why there is none.
+pub type Page = Result<Response, PageError>;
 
 /// `GET /`
 pub async fn home() -> Redirect {
@@ -82,7 +86,8 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
         None => None,
     };
     let page = Inbox {
-        frame: frame(&session, now_ms),
+        frame: frame(&session, now_ms, "waiting"),
+        stopped: app.store.freezes().await?.freezes.iter().map(|freeze| Stop::new(freeze, now_ms)).collect(),
         waiting: waiting.iter().map(|row| Row::new(row, now_ms)).collect(),
         more_wait,
         recent: recent.map(|row| Row::new(row, now_ms)).collect(),
@@ -113,6 +118,9 @@ pub struct ReviewForm {
     call_digest: String,
     #[serde(default)]
     reason: String,
+    /// Every long value was opened: said by the reader, or by the script that saw it.
+    #[serde(default)]
+    opened: String,
 }
 
 /// `POST /approvals/{id}/review`
@@ -128,6 +136,14 @@ pub async fn decide(
     }
     let verdict: ReviewVerdict = read_word(&form.verdict).ok_or_else(|| malformed("`verdict` is no verdict"))?;
     let seen = form.call_digest.parse().map_err(|_| malformed("`call_digest` is no digest"))?;
+    if verdict == ReviewVerdict::Approve && form.opened != "yes" {
+        let folds = app.store.approval(&id).await?.map_or(0, |approval| web::folds(&approval.asked.call_text));
+        if folds > 0 {
+            let sentence = "open every long value of the call first, and say that you have read it".to_owned();
+            let reader = Reader { error: Some(sentence), draft: form.reason, ..Reader::default() };
+            return detail(&app, &session, &id, StatusCode::UNPROCESSABLE_ENTITY, reader).await;
+        }
+    }
     let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some(form.reason.clone()) };
     match app.approvals.review(&id, &session.person, &body, None).await {
         Ok(_) => Ok(Redirect::to(&format!("/approvals?decided={id}")).into_response()),
@@ -149,7 +165,21 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
         deny_barrier: barrier(ReviewVerdict::Deny),
         ..reader
     };
-    let page = ApprovalPage::new(frame(session, now_ms), &view::view_of(dossier), reader);
+    let asked = &dossier.approval.asked;
+    let like = HistoryFilter {
+        over: true,
+        server: Some(asked.server.clone()),
+        method: Some(asked.method.clone()),
+        target: asked.target.clone(),
+        rows_max: SIMILAR_MAX + 1,
+        ..HistoryFilter::default()
+    };
+    let mut similar = app.store.history(like).await?.rows;
+    similar.retain(|past| past.approval.id != id);
+    similar.truncate(SIMILAR_MAX as usize);
+    let stopped = freezes::stops(&*app.store, asked).await?.into_iter().collect();
+    let page =
+        ApprovalPage::new(frame(session, now_ms, ""), &view::view_of(dossier), reader, &Around { similar, stopped });
     Ok(html(status, &page))
 }
 
@@ -223,15 +253,16 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
     ([(CONTENT_TYPE, HeaderValue::from_static(kind)), (CACHE_CONTROL, ASSET_AGE)], text).into_response()
 }
 
-fn frame(session: &Session, now_ms: u64) -> Frame {
-    Frame::new(&session.person, session.secret.form_token(), now_ms)
+/// What stands around the page `here` for whoever is signed in.
+pub fn frame(session: &Session, now_ms: u64, here: &'static str) -> Frame {
+    Frame::new(&session.person, session.secret.form_token(), now_ms, here)
 }
 
 fn missing(id: &str) -> Problem {
     Problem::not_found(format!("there is no approval `{id}`"))
 }
 
-fn malformed(error: impl std::fmt::Display) -> Problem {
+pub(super) fn malformed(error: impl std::fmt::Display) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed-form", format!("the form cannot be read ({error}): try again"))
 }
 

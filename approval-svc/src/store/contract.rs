@@ -12,7 +12,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::{Digest, hex_encode};
 use serde_json::json;
 
-use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, PolicyRow, Review};
+use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, PolicyRow, Review};
 use super::sqlite::SqliteStore;
 use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
 use crate::approvals::ReviewVerdict;
@@ -175,6 +175,7 @@ pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
     a_person_reviews_once(&*fresh().await.store).await;
     counters_advance_from_where_they_stand(&*fresh().await.store).await;
     lists_come_newest_first_in_pages(&*fresh().await.store).await;
+    history_is_found_by_what_is_known_of_it(&*fresh().await.store).await;
 }
 
 async fn the_log_grows_by_every_entry(store: &dyn Store) {
@@ -329,6 +330,30 @@ async fn counters_advance_from_where_they_stand(store: &dyn Store) {
     lost(store.commit(advance(0, 5)).await, Conflict::Counter);
     store.commit(advance(5, 6)).await.unwrap();
     assert_eq!(store.source_counter("edge/1").await.unwrap(), Some(6));
+}
+
+async fn history_is_found_by_what_is_known_of_it(store: &dyn Store) {
+    for (at, id) in ["a", "b", "c"].into_iter().enumerate() {
+        store.commit(opening(id, at as u128, &format!("Pay_{id}%"))).await.unwrap();
+    }
+    let find = async |filter: HistoryFilter| {
+        let found = store.history(filter).await.unwrap();
+        (found.rows.into_iter().map(|past| past.approval.id).collect::<Vec<_>>(), found.next_before_id)
+    };
+    let all = HistoryFilter { rows_max: 2, ..HistoryFilter::default() };
+    assert_eq!(find(all.clone()).await, (vec!["c".to_owned(), "b".to_owned()], Some("b".to_owned())));
+    assert_eq!(
+        find(HistoryFilter { before_id: Some("b".to_owned()), ..all.clone() }).await,
+        (vec!["a".to_owned()], None)
+    );
+    let text = |text: &str| HistoryFilter { text: Some(text.to_owned()), ..all.clone() };
+    assert_eq!(find(text("pay_B%")).await.0, ["b"], "in any case, and no sign means anything but itself");
+    assert_eq!(find(text("pay%b")).await.0, [""; 0]);
+    let who = |who: &str| HistoryFilter { who: Some(who.to_owned()), ..all.clone() };
+    assert_eq!((find(who("BO")).await.0.len(), find(who("zoe")).await.0.len()), (2, 0));
+    let target = HistoryFilter { target: Some("create_issue".to_owned()), rows_max: 9, ..all.clone() };
+    assert_eq!(find(target.clone()).await.0.len(), 3);
+    assert_eq!(find(HistoryFilter { over: true, ..target }).await.0, [""; 0], "all of them wait");
 }
 
 async fn lists_come_newest_first_in_pages(store: &dyn Store) {

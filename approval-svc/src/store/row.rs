@@ -57,6 +57,43 @@ pub struct ApprovalFilter {
     pub rows_max: u32,
 }
 
+/// Which approvals of the past to find. Words are looked for anywhere, whatever their case.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryFilter {
+    pub status: Option<ApprovalStatus>,
+    /// Not those that still wait.
+    pub over: bool,
+    pub server: Option<String>,
+    pub method: Option<String>,
+    /// Exact tool name, resource URI or prompt name.
+    pub target: Option<String>,
+    /// Words in the subject, the agent or the names of those who decided.
+    pub who: Option<String>,
+    /// Words in the call, its target or the reason of the decision.
+    pub text: Option<String>,
+    /// Only those older than this id.
+    pub before_id: Option<String>,
+    pub rows_max: u32,
+}
+
+/// One page of the past, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub rows: Vec<Past>,
+    /// There may be more: go on before this id.
+    pub next_before_id: Option<String>,
+}
+
+/// One approval and what became of the call that used it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    pub approval: Approval,
+    /// Absent where no call used it.
+    pub claimed_at_ms: Option<u64>,
+    /// Absent while nobody has said.
+    pub outcome: Option<Outcome>,
+}
+
 /// An approval whose clock has run out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {

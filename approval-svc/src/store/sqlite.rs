@@ -16,12 +16,14 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, Hold, LogEntry, PolicyRow, Review, SignIn, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
+    Review, SignIn, Token,
 };
 use super::{Change, CommitError, Head, Read, Store, StoreError};
 
 mod append;
 mod column;
+mod history;
 mod reads;
 mod writer;
 mod writes;
@@ -148,6 +150,10 @@ impl Store for SqliteStore {
 
     fn approvals(&self, filter: ApprovalFilter) -> Read<'_, Vec<Approval>> {
         reads::approvals(&self.readers, filter).boxed()
+    }
+
+    fn history(&self, filter: HistoryFilter) -> Read<'_, History> {
+        history::history(&self.readers, filter).boxed()
     }
 
     fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>> {

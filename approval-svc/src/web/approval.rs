@@ -3,11 +3,14 @@
 use askama::Template;
 use holdpoint_core::approval::ApprovalStatus;
 use holdpoint_core::decision::ApproverGroup;
+use holdpoint_core::freeze::Freeze;
 
-use super::inbox::{Ask, pill};
+use super::history::{PastRow, outcome_words};
+use super::inbox::{Ask, Stop, pill};
 use super::{CallText, Frame, Shown, When, shown};
 use crate::approvals::quorum::ANY_GROUP;
 use crate::approvals::view::ApprovalView;
+use crate::store::row::Past;
 use crate::text::span;
 
 /// Digits of a digest that people compare.
@@ -49,6 +52,24 @@ pub struct ApprovalPage {
     pub deny_barrier: Option<Shown>,
     /// The reason as the reader had typed it when something went wrong. The template escapes it.
     pub draft: String,
+    /// Long values that have to be opened before the call can be approved.
+    pub folds: usize,
+    /// The groups that have yet to approve, in words; empty when none has.
+    pub still_needed: Shown,
+    /// An identical call that ran: when, and what became of it.
+    pub ran_before: Option<Ran>,
+    /// Calls of the same tool that were decided lately.
+    pub similar: Vec<PastRow>,
+    /// What an administrator stopped and this call falls under.
+    pub stopped: Vec<Stop>,
+}
+
+/// An identical call that ran.
+#[derive(Debug)]
+pub struct Ran {
+    pub id: String,
+    pub when: When,
+    pub how: &'static str,
 }
 
 /// One rule that took part.
@@ -92,8 +113,15 @@ pub struct Reader {
     pub draft: String,
 }
 
+/// What else is known around an approval.
+#[derive(Debug, Default)]
+pub struct Around {
+    pub similar: Vec<Past>,
+    pub stopped: Vec<Freeze>,
+}
+
 impl ApprovalPage {
-    pub fn new(frame: Frame, view: &ApprovalView, reader: Reader) -> Self {
+    pub fn new(frame: Frame, view: &ApprovalView, reader: Reader, around: &Around) -> Self {
         let now_ms = frame.now_ms;
         let state = &view.state;
         let digest = state.call_digest.to_string();
@@ -109,7 +137,20 @@ impl ApprovalPage {
             text: shown(&reason.text),
             remediation: reason.remediation.as_deref().map(shown),
         });
+        let call_text = CallText::new(&view.call_text);
+        let still_needed: Vec<String> =
+            view.still_needed.iter().map(|group| format!("{} more from {}", group.min, group_name(group))).collect();
+        let ran_before = state.ran_before.as_ref().map(|ran| Ran {
+            id: ran.approval_id.clone(),
+            when: When::new(ran.at_ms, now_ms),
+            how: outcome_words(Some(ran.outcome)),
+        });
         Self {
+            folds: call_text.folds,
+            still_needed: shown(&still_needed.join(" and ")),
+            ran_before,
+            similar: around.similar.iter().map(|past| PastRow::new(past, now_ms)).collect(),
+            stopped: around.stopped.iter().map(|freeze| Stop::new(freeze, now_ms)).collect(),
             id: state.id.clone(),
             status: state.status.as_str(),
             pill: pill(state.status),
@@ -121,7 +162,7 @@ impl ApprovalPage {
             reasons: reasons.collect(),
             risk_tags: view.envelope.meta.risk_tags.iter().map(|tag| shown(tag)).collect(),
             constraints: shown(&view.constraints.to_string()),
-            call_text: CallText::new(&view.call_text),
+            call_text,
             facts: facts(view),
             needs: view.requirement.all_of.iter().map(|group| need(group, &view.still_needed)).collect(),
             reviews: reviews.collect(),
@@ -142,8 +183,11 @@ impl ApprovalPage {
 
 fn need(group: &ApproverGroup, still_needed: &[ApproverGroup]) -> Need {
     let missing = still_needed.iter().find(|missing| missing.group == group.group).map_or(0, |missing| missing.min);
-    let name = if group.group == ANY_GROUP { "any group" } else { &group.group };
-    Need { group: shown(name), min: group.min, there: group.min.saturating_sub(missing) }
+    Need { group: shown(group_name(group)), min: group.min, there: group.min.saturating_sub(missing) }
+}
+
+fn group_name(group: &ApproverGroup) -> &str {
+    if group.group == ANY_GROUP { "any group" } else { &group.group }
 }
 
 fn facts(view: &ApprovalView) -> Vec<Fact> {

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use holdpoint_core::approval::{ApprovalStatus, OpenApproval};
+use holdpoint_core::freeze::Freeze;
 
 use super::{Frame, Shown, When, shown};
 use crate::store::row::Approval;
@@ -17,6 +18,29 @@ pub struct Inbox {
     pub recent: Vec<Row>,
     /// What the reader decided a moment ago.
     pub notice: Option<Row>,
+    /// What administrators stopped.
+    pub stopped: Vec<Stop>,
+}
+
+/// Something that an administrator stopped everywhere.
+#[derive(Debug)]
+pub struct Stop {
+    pub scope: Shown,
+    pub by: Shown,
+    pub reason: Shown,
+    pub since: When,
+}
+
+impl Stop {
+    pub fn new(freeze: &Freeze, now_ms: u64) -> Self {
+        let scope = freeze.scope.to_string().replace('`', "");
+        Self {
+            scope: shown(&scope),
+            by: shown(&freeze.by),
+            reason: shown(&freeze.reason),
+            since: When::new(freeze.since_ms, now_ms),
+        }
+    }
 }
 
 /// One line of the list, also on its own, for the script.

@@ -14,12 +14,22 @@
     return `${Math.floor(seconds / 3600)} h`;
   };
 
-  // Text only, and outside every live region: nobody is read a countdown.
+  // Nobody is read a countdown, but that five minutes and one minute are left is said, once each.
+  let said = Infinity;
+  const warn = (left) => {
+    const mark = [60_000, 300_000].find((ms) => left <= ms) ?? Infinity;
+    if (mark >= said || left <= 0) return;
+    said = mark;
+    byId("announce").textContent = mark === 60_000 ? "One minute left" : "Five minutes left";
+  };
+
   const tick = () => {
     const now = Date.now() - skew;
     for (const time of document.querySelectorAll("time[data-until]")) {
       const left = Number(time.dataset.until) - now;
-      time.textContent = left > 0 ? `${span(left)} left` : "time is up";
+      const text = left > 0 ? `${span(left)} left` : "time is up";
+      if (time.textContent !== text) time.textContent = text;
+      if (page.page === "approval") warn(left);
     }
     for (const time of document.querySelectorAll("time[data-since]")) {
       time.textContent = `${span(Math.max(0, now - Number(time.dataset.since)))} ago`;
@@ -76,7 +86,9 @@
       old.replaceWith(document.adoptNode(now));
       if (focused) byId("main").focus({ preventScroll: true });
     }
+    if (document.title !== fresh.title) byId("announce").textContent = fresh.querySelector("#standing").textContent;
     document.title = fresh.title;
+    gate();
     tick();
   };
 
@@ -84,6 +96,55 @@
     if (page.page === "inbox") inTurn(() => place(id));
     if (page.page === "approval" && page.approval === id) inTurn(renew);
   };
+
+  // Long values have to be opened before the call can be approved. Without this script, the reader says so.
+  const gate = () => {
+    const [button, box, note] = [byId("approve"), byId("opened"), byId("unopened")];
+    if (!button || !box) return;
+    const folds = [...document.querySelectorAll(".call .fold")];
+    for (const fold of folds) if (fold.open) fold.dataset.seen = "yes";
+    const closed = folds.filter((fold) => !fold.dataset.seen).length;
+    byId("opened-label").hidden = true;
+    box.checked = closed === 0;
+    button.disabled = closed > 0;
+    note.hidden = closed === 0;
+    note.textContent = closed === 1 ? "Open the long value of the call first." : `Open the ${closed} long values of the call first.`;
+    if (closed > 0) button.setAttribute("aria-describedby", "unopened");
+    else button.removeAttribute("aria-describedby");
+  };
+  document.addEventListener("toggle", gate, true);
+
+  // Single keys act only where somebody asked for them, and never while something is typed. None of them decides.
+  const keysOn = () => localStorage.getItem("holdpoint-keys") === "on";
+  const rows = () => [...document.querySelectorAll(".row a")];
+  const step = (by) => {
+    const all = rows();
+    const at = all.findIndex((row) => row === document.activeElement);
+    const next = all[at < 0 ? 0 : Math.min(all.length - 1, Math.max(0, at + by))];
+    if (next) next.focus();
+  };
+  const keys = {
+    j: () => step(1),
+    k: () => step(-1),
+    o: () => document.activeElement.closest(".row")?.querySelector("a").click(),
+    u: () => page.page === "approval" && location.assign("/approvals"),
+    a: () => byId("approve")?.focus(),
+    d: () => byId("reason")?.focus(),
+    "/": () => (byId("text") ? byId("text").focus() : location.assign("/history")),
+  };
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest("input, textarea, select, [contenteditable]");
+    if (typing || event.ctrlKey || event.altKey || event.metaKey || !keysOn()) return;
+    const act = Object.hasOwn(keys, event.key) && keys[event.key];
+    if (!act) return;
+    event.preventDefault();
+    act();
+  });
+  if (byId("keys")) {
+    byId("keys").hidden = false;
+    byId("keys-on").checked = keysOn();
+    byId("keys-on").addEventListener("change", (event) => localStorage.setItem("holdpoint-keys", event.target.checked ? "on" : "off"));
+  }
 
   // A decision is sent once, however often the button is pressed.
   document.addEventListener("submit", (event) => {
@@ -95,7 +156,9 @@
     if (event.persisted) location.reload();
   });
 
+  gate();
   setInterval(tick, 1000);
+  if (page.page === "history") return;
   const events = new EventSource("/live");
   events.addEventListener("approval", (event) => changed(JSON.parse(event.data).approval_id));
   events.addEventListener("reload", () => location.reload());

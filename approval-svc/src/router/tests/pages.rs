@@ -149,7 +149,7 @@ async fn visitor_without_a_session_is_told_how_to_get_a_link() {
     let alice = desk.browser("alice", &["sre"]).await;
     let home = desk.browse("", Method::GET, "/", &[], "").await;
     assert_eq!((home.status.as_u16(), home.header("location")), (303, "/approvals"));
-    for path in ["/approvals", "/approvals/a", "/approvals/a/row", "/live"] {
+    for path in ["/approvals", "/approvals/a", "/approvals/a/row", "/history", "/live"] {
         let page = desk.browse("holdpoint_session=0", Method::GET, path, &[], "").await;
         assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{path}");
         assert!(page.text.contains("holdpoint login"), "{}", page.text);
@@ -268,6 +268,54 @@ async fn arguments_are_shown_whole() {
     let path = desk.hold(asked_for(1, "bot", &json!({"body": long, "n": 1}))).await;
     let page = desk.browser("alice", &["sre"]).await.get(&path).await.text;
     assert!(page.contains(&long) && page.contains("50014 characters"));
+}
+
+#[tokio::test]
+async fn call_with_a_long_value_is_approved_only_by_who_says_that_it_was_read() {
+    let desk = desk().await;
+    let path = desk.hold(asked_for(1, "bot", &json!({"body": "z".repeat(500)}))).await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let (review, form) = (format!("{path}/review"), alice.form(&path, "approve").await);
+    let answer = alice.post(&review, &form).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.contains("open every long value of the call first"), "{}", answer.text);
+    assert_eq!(alice.post(&review, &format!("{form}&opened=yes")).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn what_is_stopped_shows_where_people_decide() {
+    let desk = desk().await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    let admin = desk.token(Role::Admin, "root", &[]).await;
+    let body = json!({"scope": {"server": "github"}, "reason": "an incident <1>"});
+    assert_eq!(desk.post(&admin, "/v1/freezes", body).await.status, StatusCode::CREATED);
+    let alice = desk.browser("alice", &["sre"]).await;
+    for page in [alice.get("/approvals").await.text, alice.get(&path).await.text] {
+        assert!(page.contains("Stopped by local root") && page.contains("an incident &#60;1&#62;"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn history_goes_on_where_a_page_ends_and_keeps_what_was_asked() {
+    let desk = desk().await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    for n in 0..51 {
+        // So many would be too many of one principal.
+        let mut asked = asked_for(n, "bot", &json!({"n": n}));
+        asked.principal.subject = format!("bob-{n}");
+        asked.call_text = asked.call_text.replace("\"bob\"", &format!("\"bob-{n}\""));
+        asked.call_digest = Digest::tagged(CALL_DIGEST_TAG, asked.call_text.as_bytes());
+        desk.hold(asked).await;
+    }
+    let page = alice.get("/history?text=%22n%22&who=BOT").await.text;
+    assert_eq!(page.matches("<li class=\"row").count(), 50);
+    let (_, rest) = page.split_once("<p class=\"more\"><a href=\"").unwrap();
+    let older = rest.split_once('"').unwrap().0.replace("&#38;", "&");
+    assert!(older.starts_with("/history?who=BOT&text=%22n%22&before="), "{older}");
+    let page = alice.get(&older).await.text;
+    assert_eq!(page.matches("<li class=\"row").count(), 1);
+    assert!(!page.contains("Older ones"), "{page}");
+    assert_eq!(alice.get("/history?status=maybe").await.status, StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]

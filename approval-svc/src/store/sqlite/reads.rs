@@ -86,7 +86,7 @@ pub(super) async fn approvals(readers: &SqlitePool, filter: ApprovalFilter) -> A
     rows.iter().map(approval_of).collect()
 }
 
-fn approval_of(row: &SqliteRow) -> Answer<Approval> {
+pub(super) fn approval_of(row: &SqliteRow) -> Answer<Approval> {
     Ok(Approval {
         id: row.try_get("id")?,
         status: word(row.try_get("status")?, "a status")?,
