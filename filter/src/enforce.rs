@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdpoint_core::decision::{Constraints, Decision, Evaluated, Permit, Verdict};
+use holdpoint_core::envelope::CallCredential;
 
 #[cfg(test)]
 mod tests;
@@ -67,11 +68,13 @@ const APPROVED_HEADERS: &[&str] = &[
 /// Which of a call's headers reach the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
-    /// Only `APPROVED_HEADERS`, MCP's own and `bound` pass (so no `accept-encoding` either: the answer of an approved
+    /// Only `APPROVED_HEADERS`, MCP's own, `bound` and forwarded credentials pass (so no `accept-encoding` either: the answer of an approved
     /// call must be readable to tell its outcome).
     pub is_approved: bool,
     pub bound: &'a BTreeSet<String>,
-    /// These never do, bound or not.
+    /// What becomes of credentials: those the catalogue forwards pass, the others never do.
+    pub credential: &'a CallCredential,
+    /// These never pass, bound or not.
     pub stripped: &'a BTreeSet<&'a str>,
 }
 
@@ -91,9 +94,11 @@ pub fn header_edits<'a>(
             || name.starts_with(':')
             || name.starts_with("mcp-")
             || APPROVED_HEADERS.contains(&name)
-            || passage.bound.contains(name);
+            || passage.bound.contains(name)
+            || passage.credential.forwarded.contains(name);
+        let stripped = passage.stripped.contains(name) || passage.credential.stripped.contains(name);
         let edit = HeaderEdit::Remove(name.to_owned());
-        if (steers || !passes || passage.stripped.contains(name)) && !edits.contains(&edit) {
+        if (steers || stripped || !passes) && !edits.contains(&edit) {
             edits.push(edit);
         }
     }

@@ -4,6 +4,7 @@ mod gateway;
 mod service;
 
 mod clients;
+mod credentials;
 mod held;
 mod identity;
 mod long_hold;

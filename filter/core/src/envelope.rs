@@ -6,6 +6,7 @@
 mod annotations;
 mod call_text;
 mod client_tags;
+mod credential;
 mod prospects;
 mod readings;
 mod seal;
@@ -27,6 +28,7 @@ use crate::mcp::McpMessage;
 
 pub use annotations::Annotations;
 pub use client_tags::ClientTagsError;
+pub use credential::CallCredential;
 pub use prospects::Offered;
 pub use seal::SealError;
 pub use topic::Topic;
@@ -86,6 +88,7 @@ pub struct CallEnvelope {
     bound_headers: BTreeSet<String>,
     /// Text and digest of the call, made when first asked for.
     named: OnceLock<(String, Digest)>,
+    credential: CallCredential,
     snapshot_id: Digest,
 }
 
@@ -157,6 +160,11 @@ impl CallEnvelope {
     /// Names of the headers that the catalogue binds: part of the digest, and forwarded with an approved call.
     pub fn bound_headers(&self) -> &BTreeSet<String> {
         &self.bound_headers
+    }
+
+    /// What becomes of the caller's credentials, and which scopes it lacks.
+    pub fn credential(&self) -> &CallCredential {
+        &self.credential
     }
 
     /// The lookup key of approvals: the tagged digest of [`CallEnvelope::call_text`].

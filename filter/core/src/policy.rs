@@ -17,6 +17,7 @@ mod compile;
 
 mod condition;
 mod evaluate;
+mod scopes;
 mod trace;
 
 mod may_ever;
@@ -29,8 +30,8 @@ pub(crate) mod tests;
 pub use catalogue::ServerError;
 pub use compile::{PolicySnapshot, compile};
 pub use document::{
-    ActionClass, Budgets, Entry, Match, PolicyDocument, RESERVED_RULE_IDS, Recognition, Rule, Scalar, Selection,
-    Server, VERSIONS, ValueTest, read_document, read_file,
+    ActionClass, Budgets, Credential, Entry, Match, PolicyDocument, RESERVED_RULE_IDS, Recognition, Rule, Scalar,
+    Selection, Server, VERSIONS, ValueTest, read_document, read_file,
 };
 pub use evaluate::{NoUsage, UsageView};
 pub use glob::Glob;
@@ -42,3 +43,4 @@ pub use trace::{ConditionTrace, Effect, ReadingTrace, RuleTrace, Trace};
 pub use truth::Truth;
 
 pub(crate) use catalogue::{CatalogueServer, Listed, Listing};
+pub(crate) use document::CREDENTIAL_HEADERS;

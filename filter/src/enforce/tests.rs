@@ -4,7 +4,12 @@ use super::*;
 
 fn check(names: &[&str], constraints: &Constraints, approved: bool, edits: &[HeaderEdit]) {
     let (bound, stripped) = (["x-bound".to_owned()].into(), ["x-actor"].into());
-    let passage = Passage { is_approved: approved, bound: &bound, stripped: &stripped };
+    let credential = CallCredential {
+        forwarded: ["x-api-key".to_owned()].into(),
+        stripped: ["authorization".to_owned(), "cookie".to_owned()].into(),
+        ..CallCredential::default()
+    };
+    let passage = Passage { is_approved: approved, bound: &bound, credential: &credential, stripped: &stripped };
     assert_eq!(header_edits(names.iter().copied(), constraints, &passage), edits);
 }
 
@@ -14,7 +19,7 @@ fn remove(name: &str) -> HeaderEdit {
 
 #[test]
 fn an_allowed_call_without_constraints_keeps_its_headers() {
-    check(&[":path", "host", "authorization", "x-team"], &Constraints::default(), false, &[]);
+    check(&[":path", "host", "x-team", "x-api-key"], &Constraints::default(), false, &[]);
 }
 
 #[test]
@@ -69,4 +74,12 @@ fn an_approved_call_carries_only_what_was_approved_and_is_never_forwarded_twice(
 #[test]
 fn who_a_client_says_it_acts_for_never_reaches_the_server() {
     check(&["x-actor", "x-team"], &Constraints::default(), false, &[remove("x-actor")]);
+}
+
+#[test]
+fn credentials_reach_the_server_only_on_purpose_approved_or_not() {
+    let stripped = [remove("authorization"), remove("cookie")];
+    check(&["authorization", "cookie", "x-api-key"], &Constraints::default(), false, &stripped);
+    let once = [remove("authorization"), remove("cookie"), HeaderEdit::Set("x-envoy-max-retries", "0".to_owned())];
+    check(&["authorization", "cookie", "x-api-key"], &Constraints::default(), true, &once);
 }

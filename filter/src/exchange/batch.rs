@@ -83,8 +83,16 @@ impl Exchange {
             }
         };
         let mut entries: Vec<AuditEntry> = elements.iter().map(|element| element.entry(around.now_ms)).collect();
-        let Some(first) = elements.first() else { return (Phase::Ended, commands) };
-        let edits = first.judged.edits(&self.config, permit.constraints(), false);
+        // One request carries all of them, so what one of them may not take along, none may.
+        let mut edits = Vec::new();
+        for edit in elements.iter().flat_map(|one| one.judged.edits(&self.config, permit.constraints(), false)) {
+            if !edits.contains(&edit) {
+                edits.push(edit);
+            }
+        }
+        if entries.is_empty() {
+            return (Phase::Ended, commands);
+        }
         let first_entry = entries.remove(0);
         let asked = Asked::all_of(asked);
         let running = Running::new(&asked, permit.constraints(), leases, first_entry, around.now_ms).beside(entries);

@@ -483,8 +483,12 @@ impl Judged {
     /// The header edits under which this call is forwarded.
     pub(super) fn edits(&self, config: &FilterConfig, constraints: &Constraints, is_approved: bool) -> Vec<HeaderEdit> {
         let names = || self.envelope.call().headers.iter().map(|(name, _)| name.as_str());
-        let passage =
-            Passage { is_approved, bound: self.envelope.bound_headers(), stripped: &identity_headers(config) };
+        let passage = Passage {
+            is_approved,
+            bound: self.envelope.bound_headers(),
+            credential: self.envelope.credential(),
+            stripped: &identity_headers(config),
+        };
         let mut edits = enforce::header_edits(names(), constraints, &passage);
         let message = self.envelope.message();
         if message.kind() == MessageKind::Bodiless {

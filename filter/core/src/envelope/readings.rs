@@ -23,6 +23,10 @@ pub(crate) struct Reading {
     pub(crate) requires: BTreeSet<String>,
     /// The call carries what looks like a secret.
     pub(crate) has_secrets: bool,
+    /// Scopes that the caller's token must carry.
+    pub(crate) required_scopes: BTreeSet<String>,
+    /// Whether the server gets to see the caller's credentials.
+    pub(crate) forwards_credential: bool,
 }
 
 /// The risk tag of a call that carries a secret.
@@ -64,6 +68,8 @@ impl Reading {
         self.capability.clone_from(&listed.capability);
         self.risk_tags.extend(listed.risk_tags.iter().cloned());
         self.requires.extend(listed.requires.iter().cloned());
+        self.required_scopes.extend(listed.credential.required_scopes.iter().cloned());
+        self.forwards_credential = listed.credential.forward.unwrap_or(self.forwards_credential);
         // The narrower word wins, but our own labels come from the message alone; the grammar keeps `mcp.` free.
         self.labels.extend(listed.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         self
@@ -137,6 +143,8 @@ pub(super) fn plain(server: &CatalogueServer, method: &str) -> Reading {
         risk_tags: server.risk_tags.clone(),
         requires: server.requires.clone(),
         has_secrets: false,
+        required_scopes: server.credential.required_scopes.clone(),
+        forwards_credential: server.credential.forward == Some(true),
     };
     reading.with_label("mcp.server", &server.name).with_label("mcp.method", method)
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::client_tags::{self, ClientTags, ClientTagsError};
 use super::readings::{self, Reading};
-use super::{Call, CallEnvelope, Meta, Topic};
+use super::{Call, CallCredential, CallEnvelope, Meta, Topic};
 use crate::digest::Digest;
 use crate::mcp::{CompletionRef, McpMessage, Target};
 use crate::policy::{Fact, PolicySnapshot, ServerError};
@@ -66,6 +66,7 @@ impl PolicySnapshot {
                 catalogue_parts: facts.catalogue_parts,
                 bound_headers: facts.bound_headers,
                 named: OnceLock::new(),
+                credential: facts.credential,
                 snapshot_id: self.id(),
                 call,
             }),
@@ -86,6 +87,7 @@ impl PolicySnapshot {
         }
         Ok(Facts {
             server: server.name.clone(),
+            credential: CallCredential::of(&base.readings, &server.credential, &call.principal),
             base: base.readings,
             beside,
             catalogue_parts: base.catalogue_parts,
@@ -100,6 +102,7 @@ struct Facts {
     beside: Vec<Reading>,
     catalogue_parts: BTreeSet<Digest>,
     bound_headers: BTreeSet<String>,
+    credential: CallCredential,
 }
 
 /// The readings beside the base: each kind of fact that nobody vouches for by itself, and then all of them together,

@@ -3,7 +3,9 @@
 //! Sets are sorted, rules stand in the order of their ids, aliases are the proper word, what is empty is left out. So
 //! neither formatting and comments nor the order of rules nor YAML against JSON changes the id.
 
-use super::document::{Entry, Match, PolicyDocument, Recognition, Rule, Scalar, Selection, Server, ValueTest};
+use super::document::{
+    Credential, Entry, Match, PolicyDocument, Recognition, Rule, Scalar, Selection, Server, ValueTest,
+};
 use super::glob::Glob;
 use super::number::Number;
 use crate::decision::{ApprovalRequirement, Verdict};
@@ -69,7 +71,18 @@ pub(super) fn server_facts(server: &Server) -> ObjectWriter {
     let writer = strings(ObjectWriter::new(), "requires", &server.requires);
     let writer = strings(writer, "risk_tags", &server.risk_tags);
     let writer = strings(writer, "bind_headers", &server.bind_headers);
-    labels(writer, &server.labels)
+    labels(credential(writer, &server.credential), &server.labels)
+}
+
+fn credential(writer: ObjectWriter, credential: &Credential) -> ObjectWriter {
+    some(writer, "credential", *credential != Credential::default(), || {
+        let inner = match credential.forward {
+            Some(forward) => ObjectWriter::new().fragment("forward", forward.to_string()),
+            None => ObjectWriter::new(),
+        };
+        let inner = strings(inner, "required_scopes", &credential.required_scopes);
+        strings(inner, "headers", &credential.headers).finish()
+    })
 }
 
 /// What a server says of what it does not name.
@@ -88,7 +101,7 @@ pub(super) fn entry(entry: &Entry) -> String {
     }
     let writer = strings(writer, "risk_tags", &entry.risk_tags);
     let writer = strings(writer, "requires", &entry.requires);
-    labels(writer, &entry.labels).finish()
+    labels(credential(writer, &entry.credential), &entry.labels).finish()
 }
 
 fn server(server: &Server) -> String {

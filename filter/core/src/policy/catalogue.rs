@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::canonical;
-use super::document::{ActionClass, Entry, PolicyDocument, Recognition, Server};
+use super::document::{ActionClass, Credential, Entry, PolicyDocument, Recognition, Server};
 use super::glob::Glob;
 use super::template::Template;
 use crate::digest::Digest;
@@ -29,6 +29,7 @@ pub(crate) struct CatalogueServer {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) unlisted_risk_tags: BTreeSet<String>,
     pub(crate) bind_headers: BTreeSet<String>,
+    pub(crate) credential: Credential,
     pub(crate) tools: Listing,
     pub(crate) resources: Listing,
     pub(crate) prompts: Listing,
@@ -55,6 +56,7 @@ pub(crate) struct Listed {
     pub(crate) risk_tags: BTreeSet<String>,
     pub(crate) requires: BTreeSet<String>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) credential: Credential,
     /// Over the entry and the name or pattern it stands under; part of each basis it took part in.
     pub(crate) digest: Digest,
 }
@@ -134,6 +136,7 @@ impl CatalogueServer {
             labels: server.labels.clone(),
             unlisted_risk_tags: server.unlisted_risk_tags.clone(),
             bind_headers: server.bind_headers.clone(),
+            credential: server.credential.clone(),
             tools: Listing::compile(name, "tool", &server.tools),
             resources: Listing::compile(name, "resource", &server.resources),
             prompts: Listing::compile(name, "prompt", &server.prompts),
@@ -159,6 +162,7 @@ impl Listing {
                 risk_tags: entry.risk_tags.clone(),
                 requires: entry.requires.clone(),
                 labels: entry.labels.clone(),
+                credential: entry.credential.clone(),
                 digest: Digest::tagged(PART_TAG, text.as_bytes()),
             };
             if glob.is_literal() {

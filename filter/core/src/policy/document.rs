@@ -23,11 +23,13 @@ use crate::yaml::Place;
 
 pub use read::{read_document, read_file};
 
+pub(crate) use catalogue::CREDENTIAL_HEADERS;
+
 /// The grammar versions this version reads.
 pub const VERSIONS: [&str; 1] = ["2026-01-27"];
 
 /// The rule ids that decisions use where no rule decided; no rule may have them.
-pub const RESERVED_RULE_IDS: [&str; 2] = ["default_decision", "plumbing"];
+pub const RESERVED_RULE_IDS: [&str; 3] = ["default_decision", "plumbing", "required_scopes"];
 
 /// A policy with its catalogue.
 #[derive(Clone, Debug)]
@@ -77,9 +79,21 @@ pub struct Server {
     pub unlisted_risk_tags: BTreeSet<String>,
     /// Lower-case names of headers that change what a call means.
     pub bind_headers: BTreeSet<String>,
+    pub credential: Credential,
     pub tools: BTreeMap<Glob, Entry>,
     pub resources: BTreeMap<Glob, Entry>,
     pub prompts: BTreeMap<Glob, Entry>,
+}
+
+/// What the caller's credentials may do: whether they go on to the server, and what the token must carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// Whether the server sees the caller's credentials. Left out: a server does not, an entry does as its server.
+    pub forward: Option<bool>,
+    /// Scopes that the caller's token must carry, all of them. Those of an entry add to its server's.
+    pub required_scopes: BTreeSet<String>,
+    /// Lower-case names of further headers that hold credentials; only of a server.
+    pub headers: BTreeSet<String>,
 }
 
 /// How a server is recognised: every field that is not empty must hold, each by any one of its values.
@@ -105,6 +119,7 @@ pub struct Entry {
     pub risk_tags: BTreeSet<String>,
     pub requires: BTreeSet<String>,
     pub labels: BTreeMap<String, String>,
+    pub credential: Credential,
 }
 
 /// One rule.

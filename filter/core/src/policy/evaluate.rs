@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::compile::{PolicySnapshot, SnapshotRule};
 use super::condition::{self, Arguments, Facts, Mode};
 use super::document::Rule;
+use super::scopes;
 use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
 use crate::decision::{
@@ -155,7 +156,7 @@ impl PolicySnapshot {
         let conceal = verdict == Verdict::Deny
             && rules.iter().any(|taken| taken.rule.verdict == Verdict::Deny && taken.rule.conceal);
         let by_default = judgements.iter().any(|(_, judgement)| judgement.decider == Decider::Default);
-        Decision {
+        let decision = Decision {
             verdict,
             constraints: rules.iter().fold(Constraints::default(), |sum, taken| sum.united(&constraints(&taken.rule))),
             approval: (verdict == Verdict::RequireApproval).then(|| requirement(&rules)),
@@ -165,7 +166,8 @@ impl PolicySnapshot {
             audit: judgements.iter().filter_map(|(_, judgement)| judgement.audit).min(),
             snapshot_id: self.id(),
             basis: self.basis(envelope, &rules, by_default),
-        }
+        };
+        scopes::demanded(decision, envelope)
     }
 
     fn judge<T: Tracer>(&self, envelope: &CallEnvelope, reading: &Reading, tracer: &mut T) -> Judgement {

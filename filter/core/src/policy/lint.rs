@@ -155,6 +155,15 @@ fn lint_server(name: &str, server: &Server, findings: &mut Vec<Finding>) {
             }
         }
     }
+    if let Some((read, admin)) = shared_credential(server) {
+        let message = format!(
+            "the read tool `{}` and the admin tool `{}` send the server the same token, so a token that may read may \
+             also administer: set `credential: {{forward: false}}` on one of them, or give the admin tool a server of its own",
+            read.as_str(),
+            admin.as_str()
+        );
+        findings.push(Finding { lint: "shared-credential", at: server.at, subject: subject(), message });
+    }
     for (glob, entry) in &server.tools {
         let word = words(glob.as_str()).into_iter().find(|word| WRITING_WORDS.contains(&word.as_str()));
         if let Some(word) = word.filter(|_| entry.action == ActionClass::Read) {
@@ -162,6 +171,16 @@ fn lint_server(name: &str, server: &Server, findings: &mut Vec<Finding>) {
             findings.push(Finding { lint: "name-says-otherwise", at: entry.at, subject: subject(), message });
         }
     }
+}
+
+/// A read tool and an admin tool with which the caller's credential goes on.
+fn shared_credential(server: &Server) -> Option<(&Glob, &Glob)> {
+    let by_server = server.credential.forward == Some(true);
+    let forwarding = |action: ActionClass| {
+        let is_one = |entry: &Entry| entry.action == action && entry.credential.forward.unwrap_or(by_server);
+        server.tools.iter().find(|(_, entry)| is_one(entry)).map(|(glob, _)| glob)
+    };
+    Some((forwarding(ActionClass::Read)?, forwarding(ActionClass::Admin)?))
 }
 
 /// The words of a name in snake, kebab or camel case, in lower case.

@@ -26,6 +26,9 @@ impl PolicySnapshot {
     }
 
     fn could_pass(&self, principal: &Principal, topic: Topic, reading: &Reading) -> bool {
+        if !reading.required_scopes.is_subset(&principal.scopes) {
+            return false;
+        }
         let arguments = match topic {
             Topic::Tool => Arguments::Any(Kinds::All),
             Topic::Prompt => Arguments::Any(Kinds::Text),

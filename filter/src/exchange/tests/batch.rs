@@ -63,3 +63,21 @@ fn batch_of_notifications_that_is_refused_has_no_answer() {
     let did = bench.post(&mut exchange, r#"[{"jsonrpc":"2.0","method":"x/unheard-of"}]"#);
     assert_eq!((did.forwards(), did.reply().status, did.reply().body.as_str()), (false, 202, ""));
 }
+
+#[test]
+fn credential_that_one_message_may_not_take_along_stays_behind_for_all() {
+    let tool = "create_issue: {action: write";
+    let forwarding = format!("get_issue: {{action: read, credential: {{forward: true}}}}\n        {tool}");
+    let mut bench = Bench::new();
+    bench.put_in_force(config_with(&POLICY.replace(tool, &forwarding)));
+    let removed = |bench: &mut Bench, tools: [&str; 2]| {
+        let mut exchange = bench.exchange();
+        bench.give(&mut exchange, HostEvent::RequestHead(head("alice", &[("authorization", "Bearer x")])));
+        let body = batch(&[call_with_id(1, tools[0]), call_with_id(2, tools[1])]).into_bytes();
+        let did = bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: false });
+        did.forward().edits.contains(&HeaderEdit::Remove("authorization".to_owned()))
+    };
+    assert!(!removed(&mut bench, ["get_issue", "get_issue"]));
+    assert!(removed(&mut bench, ["get_issue", "list_issues"]));
+    assert!(removed(&mut bench, ["list_issues", "get_issue"]));
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::{globs, refuse_unsupported, set, set_or_none};
-use super::{ActionClass, Entry, Recognition, Server};
+use super::{ActionClass, Credential, Entry, Recognition, Server};
 use crate::policy::glob::Glob;
 use crate::policy::template::Template;
 use crate::yaml::{Cursor, Problems};
@@ -21,9 +21,11 @@ const SERVER_FIELDS: [&str; 11] = [
     "credential",
     "audit",
 ];
+/// Headers that hold credentials whatever the catalogue says.
+pub(crate) const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 const MATCH_FIELDS: [&str; 4] = ["route_metadata", "hosts", "path_prefixes", "clusters"];
-const ENTRY_FIELDS: [&str; 8] =
-    ["action", "capability", "resource", "risk_tags", "requires", "labels", "definition", "audit"];
+const ENTRY_FIELDS: [&str; 9] =
+    ["action", "capability", "resource", "risk_tags", "requires", "labels", "definition", "audit", "credential"];
 pub(super) const ACTIONS: [(&str, ActionClass); 3] =
     [("read", ActionClass::Read), ("write", ActionClass::Write), ("admin", ActionClass::Admin)];
 const NAME_BYTES_MAX: usize = 128;
@@ -47,7 +49,7 @@ pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeMap<Str
 
 fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Server> {
     let fields = cursor.fields(&SERVER_FIELDS, problems)?;
-    refuse_unsupported(&fields, &["credential", "audit"], problems);
+    refuse_unsupported(&fields, &["audit"], problems);
     let recognised_by = match fields.get("match") {
         Some(cursor) => recognition(&cursor, problems),
         None => Recognition { route_metadata: BTreeSet::from([name.to_owned()]), ..Recognition::default() },
@@ -58,6 +60,13 @@ fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Se
     });
     let mut sets = |name: &str| fields.get(name).map_or_else(BTreeSet::new, |field| set_or_none(&field, problems));
     let (requires, risk_tags) = (sets("requires"), sets("risk_tags"));
+    let credential =
+        fields.get("credential").map_or_else(Credential::default, |field| credential(&field, true, problems));
+    let bind_headers = fields.get("bind_headers").map_or_else(BTreeSet::new, |field| headers(&field, problems));
+    for name in bind_headers.iter().filter(|name| holds_credentials(name, &credential)) {
+        let why = format!("header `{name}` holds credentials; bound, it would be shown to approvers and kept");
+        fields.cursor().problem(why, problems);
+    }
     Some(Server {
         at: cursor.place(),
         recognised_by,
@@ -65,7 +74,8 @@ fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Se
         risk_tags,
         labels: fields.get("labels").map_or_else(BTreeMap::new, |field| labels(&field, problems)),
         unlisted_risk_tags: unlisted_risk_tags.unwrap_or_default(),
-        bind_headers: fields.get("bind_headers").map_or_else(BTreeSet::new, |field| headers(&field, problems)),
+        bind_headers,
+        credential,
         tools: fields.get("tools").map_or_else(BTreeMap::new, |field| entries(&field, true, problems)),
         resources: fields.get("resources").map_or_else(BTreeMap::new, |field| entries(&field, false, problems)),
         prompts: fields.get("prompts").map_or_else(BTreeMap::new, |field| entries(&field, false, problems)),
@@ -110,6 +120,34 @@ fn headers(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<String> {
         }
     }
     names
+}
+
+/// Reads `credential` of a server or of one of its entries.
+fn credential(cursor: &Cursor<'_>, is_server: bool, problems: &mut Problems) -> Credential {
+    let known: &[&str] =
+        if is_server { &["forward", "required_scopes", "headers"] } else { &["forward", "required_scopes"] };
+    let Some(fields) = cursor.fields(known, problems) else { return Credential::default() };
+    let required_scopes =
+        fields.get("required_scopes").map_or_else(BTreeSet::new, |field| set_or_none(&field, problems));
+    for scope in &required_scopes {
+        // RFC 6749, section 3.3: a scope is what stands between the spaces.
+        if scope.contains(|character: char| character.is_whitespace() || character.is_control()) {
+            cursor.problem(format!("scope `{scope}`: one scope has no spaces; write a list of several"), problems);
+        }
+    }
+    Credential {
+        // For a server, false is what is said by saying nothing.
+        forward: fields
+            .get("forward")
+            .and_then(|field| field.boolean(problems))
+            .filter(|forward| *forward || !is_server),
+        required_scopes,
+        headers: fields.get("headers").map_or_else(BTreeSet::new, |field| headers(&field, problems)),
+    }
+}
+
+fn holds_credentials(name: &str, credential: &Credential) -> bool {
+    CREDENTIAL_HEADERS.contains(&name) || credential.headers.contains(name)
 }
 
 /// Labels of the author's choice. `mcp.` is ours: those come from the message, never from the catalogue.
@@ -161,5 +199,8 @@ fn entry(cursor: &Cursor<'_>, is_tool: bool, problems: &mut Problems) -> Option<
         risk_tags,
         requires,
         labels: fields.get("labels").map_or_else(BTreeMap::new, |field| labels(&field, problems)),
+        credential: fields
+            .get("credential")
+            .map_or_else(Credential::default, |field| credential(&field, false, problems)),
     })
 }

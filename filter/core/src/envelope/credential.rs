@@ -1,0 +1,38 @@
+//! Step 5: what the catalogue demands of a caller's token for one call, and whether the server gets to see it.
+
+use std::collections::BTreeSet;
+
+use super::readings::Reading;
+use crate::identity::Principal;
+use crate::policy::{CREDENTIAL_HEADERS, Credential};
+
+/// The one header that `forward: true` means by itself. Cookies and the like go on only when they are named.
+const FORWARDED_HEADER: &str = "authorization";
+
+/// What becomes of a caller's credentials in one call. Header names are in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallCredential {
+    /// Headers with credentials that the server gets to see.
+    pub forwarded: BTreeSet<String>,
+    /// Headers with credentials that never leave the gateway.
+    pub stripped: BTreeSet<String>,
+    /// Scopes that the catalogue demands and the caller's token does not carry.
+    pub missing_scopes: BTreeSet<String>,
+}
+
+impl CallCredential {
+    /// Of a call that reads as `readings`: of several entries of the catalogue, each may only add caution.
+    pub(super) fn of(readings: &[Reading], server: &Credential, principal: &Principal) -> Self {
+        let mut stripped: BTreeSet<String> = CREDENTIAL_HEADERS.into_iter().map(str::to_owned).collect();
+        stripped.extend(server.headers.iter().cloned());
+        let mut forwarded = BTreeSet::new();
+        if !readings.is_empty() && readings.iter().all(|reading| reading.forwards_credential) {
+            forwarded.clone_from(&server.headers);
+            forwarded.insert(FORWARDED_HEADER.to_owned());
+            stripped.retain(|name| !forwarded.contains(name));
+        }
+        let required = readings.iter().flat_map(|reading| reading.required_scopes.iter());
+        let missing_scopes = required.filter(|scope| !principal.scopes.contains(*scope)).cloned().collect();
+        Self { forwarded, stripped, missing_scopes }
+    }
+}
