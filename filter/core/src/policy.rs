@@ -17,6 +17,7 @@ mod compile;
 
 mod condition;
 mod evaluate;
+mod index;
 mod scopes;
 mod trace;
 

@@ -3,6 +3,7 @@
 use super::canonical;
 use super::catalogue::Catalogue;
 use super::document::{Match, PolicyDocument, Rule};
+use super::index::RuleIndex;
 use crate::decision::Verdict;
 use crate::digest::Digest;
 use crate::envelope::SECRETS_TAG;
@@ -20,6 +21,7 @@ pub struct PolicySnapshot {
     pub(crate) catalogue: Catalogue,
     /// In the order of their ids, so that nothing depends on the order of the text.
     pub(super) rules: Vec<SnapshotRule>,
+    pub(super) index: RuleIndex,
     pub(super) default_decision: Verdict,
     /// Whether any rule is in `mode: observe`.
     pub(super) observes: bool,
@@ -92,6 +94,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         catalogue: Catalogue::compile(document),
         observes: rules.iter().any(|compiled| compiled.rule.is_observed),
         asks_for_secrets: rules.iter().any(|compiled| asks_for_secrets(&compiled.rule.matches)),
+        index: RuleIndex::build(&rules),
         rules,
         default_decision: document.default_decision,
     };

@@ -183,7 +183,9 @@ impl PolicySnapshot {
         let mut all = self.observes.then(Tally::default);
         let mut observed = BTreeSet::new();
         let mut audit: Option<AuditLevel> = None;
-        for (index, SnapshotRule { rule, .. }) in self.rules.iter().enumerate() {
+        // Who writes down why wants to hear of every rule.
+        let asked = if T::WRITES { (0..self.rules.len()).collect() } else { self.index.candidates(&facts) };
+        for (index, SnapshotRule { rule, .. }) in asked.into_iter().filter_map(|at| Some((at, self.rules.get(at)?))) {
             if !is_asked(rule, topic) {
                 tracer.rule(rule, Truth::False, Effect::PassedOver);
                 continue;

@@ -69,6 +69,11 @@ impl Glob {
         self.rest.is_empty()
     }
 
+    /// What stands before the first star.
+    pub(crate) fn fixed_beginning(&self) -> &str {
+        &self.prefix
+    }
+
     /// How much of it is fixed, to find the most specific of several: bytes that are no star.
     pub fn literal_bytes(&self) -> usize {
         let fixed = self.rest.iter().filter(|token| matches!(token, Token::Byte(_))).count();

@@ -46,8 +46,8 @@ impl PolicySnapshot {
         };
         let facts = Facts { topic, reading, principal, arguments };
         let mut is_open = self.is_open_by_default(topic);
-        let enforced =
-            self.rules.iter().filter(|compiled| !compiled.rule.is_observed && is_asked(&compiled.rule, topic));
+        let asked = self.index.candidates(&facts).into_iter().filter_map(|at| self.rules.get(at));
+        let enforced = asked.filter(|compiled| !compiled.rule.is_observed && is_asked(&compiled.rule, topic));
         for SnapshotRule { rule, .. } in enforced {
             // The caller would have denials miss and all else match.
             let wished = if rule.verdict == Verdict::Deny { Truth::False } else { Truth::True };

@@ -143,6 +143,63 @@ fn no_looser(one: &Decision, two: &Decision) -> bool {
         && one.audit.is_none_or(|one| two.audit.is_some_and(|two| two <= one))
 }
 
+/// Fields that rules are indexed by, each with the name it stands under.
+fn looked_up() -> impl Strategy<Value = (&'static str, &'static str)> {
+    proptest::sample::select(vec![
+        ("mcp", "mcp: {allow_tools: [list_x, odd]}"),
+        ("mcp", "mcp: {allow_tools: [\"list_*\", \"pub**\"]}"),
+        ("mcp", "mcp: {allow_tools: \"*_x\"}"),
+        ("mcp", "mcp: {allow_prompts: [p, \"q*\"]}"),
+        ("mcp", "mcp: {allow_servers: [github, intranet]}"),
+        ("mcp", "mcp: {allow_servers: intranet, allow_actions: read}"),
+        ("mcp", "mcp: {allow_actions: [read, admin]}"),
+        ("mcp", "mcp: {allow_resources: \"repo:**\"}"),
+        ("labels", "labels: {mcp.method: \"tools/*\"}"),
+        ("labels", "labels: {mcp.method: resources/read, mcp.action: \"*\"}"),
+        ("labels", "labels: {mcp.tool: list_x, mcp.server: \"git*\"}"),
+        ("labels", "labels: {mcp.action: [write, \"r*\"]}"),
+        ("labels", "labels: {env: prod}"),
+        ("risk_tags", "risk_tags: [prod, nothing]"),
+        ("risk_tags", "risk_tags: [unclassified, external]"),
+        ("requires", "requires: [github, \"network:egress\"]"),
+        ("requires", "requires: [gpu]"),
+        ("capabilities", "capabilities: [repo.read, \"repo.w*\"]"),
+        ("topics", "topics: [job.mcp.tool, \"job.mcp.l*\"]"),
+        ("topics", "topics: job.mcp.resource"),
+        ("tenants", "tenants: [acme, other]"),
+        ("scopes", "scopes: [read, repo]"),
+        ("groups", "groups: [dev, ops]"),
+        ("groups", "groups: [none]"),
+        ("actor_ids", "actor_ids: [user_123, user_9]"),
+        ("actor_types", "actor_types: [agent]"),
+        ("not", "not: {mcp: {allow_tools: list_x}}"),
+        ("not", "not: {groups: [dev]}"),
+    ])
+}
+
+const METHODS: [(&str, &str); 9] = [
+    ("tools/call", r#"{"name":"list_x"}"#),
+    ("tools/call", r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site"}}"#),
+    ("tools/call", r#"{"name":"odd"}"#),
+    ("tools/call", r#"{"name":"pub_x"}"#),
+    ("prompts/get", r#"{"name":"p"}"#),
+    ("resources/read", r#"{"uri":"repo://acme/site"}"#),
+    ("tools/list", "{}"),
+    ("ping", "{}"),
+    ("odd/method", "{}"),
+];
+
+fn principals() -> impl Strategy<Value = Principal> {
+    let sets = proptest::sample::subsequence(vec!["dev", "ops", "repo", "read", "x", "y"], 0..=6);
+    (any::<bool>(), any::<bool>(), sets).prop_map(|(is_known, has_tenant, names)| Principal {
+        subject: if is_known { "user_123" } else { "user_4" }.to_owned(),
+        tenant: has_tenant.then(|| "acme".to_owned()),
+        groups: names.iter().map(|name| (*name).to_owned()).collect(),
+        scopes: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..principal()
+    })
+}
+
 proptest! {
     #[test]
     fn shuffling_rules_changes_nothing(
@@ -253,6 +310,24 @@ proptest! {
                 prop_assert_eq!(evaluated.permit.is_some(), evaluated.decision.verdict == Verdict::Allow);
                 prop_assert_eq!(policy.trace(&envelope, &NoUsage).decision, evaluated.decision);
             }
+        }
+    }
+
+    /// A trace asks every rule, a decision only those that the index finds.
+    #[test]
+    fn the_index_leaves_out_no_rule_that_matches(
+        rules in proptest::collection::vec((looked_up(), looked_up(), decision_words()), 0..12),
+        calls in proptest::collection::vec((proptest::sample::select(&METHODS), principals()), 4),
+    ) {
+        let rules = rules.iter().enumerate().map(|(n, (one, two, words))| {
+            let condition = if one.0 == two.0 { format!("{{{}}}", one.1) } else { format!("{{{}, {}}}", one.1, two.1) };
+            rule(&format!("r{n}"), &condition, words)
+        });
+        let policy = policy_of(&rules.collect::<Vec<_>>());
+        for ((method, params), principal) in calls {
+            let envelope = seal(&policy, Call { principal, ..call("github", method, params) });
+            let decided = policy.evaluate(&envelope, &NoUsage).decision;
+            prop_assert_eq!(policy.trace(&envelope, &NoUsage).decision, decided);
         }
     }
 

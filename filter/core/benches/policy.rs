@@ -1,0 +1,51 @@
+//! Step 6 measured: how long a decision takes with few and with many rules, and what surrounds it.
+//!
+//! `cargo bench -p holdpoint-core --bench policy`; in wasm: `measure.rs`.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use holdpoint_core::envelope::Offered;
+use holdpoint_core::policy::{NoUsage, compile, read_file};
+use holdpoint_core::secrets;
+
+mod subjects;
+
+fn evaluate(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("evaluate");
+    for rules in subjects::SIZES {
+        let policy = subjects::policy(rules);
+        for (name, params) in subjects::CALLS {
+            let envelope = subjects::seal(&policy, params);
+            group.bench_function(BenchmarkId::new(name, rules), |bencher| {
+                bencher.iter(|| policy.evaluate(black_box(&envelope), &NoUsage));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn around(criterion: &mut Criterion) {
+    let policy = subjects::policy(100);
+    let [(_, read), ..] = subjects::CALLS;
+    let call = subjects::call(read);
+    criterion.bench_function("seal a read", |bencher| bencher.iter(|| policy.seal(black_box(call.clone())).is_ok()));
+    let envelope = subjects::seal(&policy, read);
+    let principal = envelope.principal();
+    criterion.bench_function("may_ever of a tool at 100 rules", |bencher| {
+        bencher.iter(|| policy.may_ever(principal, "s2", black_box(Offered::Tool("list_issues"))));
+    });
+    let text = "Nothing in this sentence is a secret, as ordinary as arguments are. ".repeat(1_000);
+    criterion.bench_function("search 68 kB of prose for secrets", |bencher| {
+        bencher.iter(|| secrets::find(black_box(&text)));
+    });
+    for rules in [100, 1_000] {
+        let text = subjects::policy_text(rules);
+        criterion.bench_function(&format!("load a policy of {rules} rules"), |bencher| {
+            bencher.iter(|| read_file(black_box(&text)).map(|document| compile(&document).is_ok()));
+        });
+    }
+}
+
+criterion_group!(benches, evaluate, around);
+criterion_main!(benches);
