@@ -61,6 +61,8 @@ pub struct Approvals {
     pub(crate) waiters: Waiters,
     /// Pending approvals that one principal may have.
     pub(crate) pending_max: u64,
+    /// How long the arguments of a call are kept after its approval has ended.
+    pub(crate) arguments_keep_ms: u64,
     /// Turns true when the service goes down: whoever waits is answered with what there is.
     pub(crate) stopping: watch::Receiver<bool>,
 }

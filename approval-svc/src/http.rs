@@ -4,6 +4,7 @@ pub mod approvals;
 pub mod audit;
 pub mod auth;
 pub mod body;
+pub mod delegations;
 pub mod events;
 pub mod freezes;
 pub mod history;

@@ -40,20 +40,24 @@ pub struct Event {
     pub approval_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// Whose it is: decides who hears of it.
+    #[serde(skip)]
+    pub tenant: Option<String>,
 }
 
 impl Event {
     /// The event that this entry reports, if it is about an approval and the service's own.
     pub fn of(seq: u64, entry: &AuditEntry) -> Option<Self> {
         let approval_id = entry.approval_id.clone().filter(|_| entry.source.is_none())?;
-        Some(Self { seq, kind: entry.kind, approval_id, status: entry.status.clone() })
+        let tenant = entry.principal.as_ref().and_then(|principal| principal.tenant.clone());
+        Some(Self { seq, kind: entry.kind, approval_id, status: entry.status.clone(), tenant })
     }
 
     /// Whether the approval has a new version. Who else waits does not concern those who wait: a thousand identical
     /// calls would wake each other a million times.
     fn moves(&self) -> bool {
         match self.kind {
-            EntryKind::Review | EntryKind::ApprovalClosed | EntryKind::Claim => true,
+            EntryKind::Review | EntryKind::ApprovalClosed | EntryKind::Claim | EntryKind::ApprovalEscalated => true,
             EntryKind::Decision
             | EntryKind::Refusal
             | EntryKind::ApprovalOpened
@@ -62,6 +66,8 @@ impl Event {
             | EntryKind::Outcome
             | EntryKind::PolicyRegistered
             | EntryKind::TokenChanged
+            | EntryKind::DelegationChanged
+            | EntryKind::ArgumentsErased
             | EntryKind::FreezeChanged
             | EntryKind::Gap => false,
         }
@@ -223,6 +229,9 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::Claim
             | EntryKind::PolicyRegistered
             | EntryKind::TokenChanged
+            | EntryKind::ApprovalEscalated
+            | EntryKind::DelegationChanged
+            | EntryKind::ArgumentsErased
             | EntryKind::FreezeChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
         }
         let bytes = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len());

@@ -9,6 +9,7 @@ mod http;
 mod web;
 
 mod approvals;
+mod delegations;
 mod freezes;
 mod ledger;
 mod policies;

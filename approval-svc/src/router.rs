@@ -9,12 +9,15 @@ use axum::middleware::{self, Next};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::approvals::Approvals;
+use crate::delegations::Delegations;
 use crate::freezes::Freezes;
-use crate::http::{approvals, audit, auth, events, freezes, history, holds, pages, policies, problem, session, status};
+use crate::http::{
+    approvals, audit, auth, delegations, events, freezes, history, holds, pages, policies, problem, session, status,
+};
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::tokens::Role::{self, Admin, Approver, Auditor, Enforcer};
+use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ const BODY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 pub struct App {
     pub store: Arc<dyn Store>,
     pub approvals: Approvals,
+    pub delegations: Delegations,
     pub freezes: Freezes,
     pub ledger: Ledger,
     pub metrics: Arc<Metrics>,
@@ -37,8 +41,8 @@ pub fn router(app: App) -> Router {
     let may = |roles: &'static [Role]| Gate { app: app.clone(), roles };
     Router::new()
         .route("/v1/approvals", may(&[Enforcer]).post(approvals::open).merge(may(READERS).get(approvals::list)))
-        .route("/v1/approvals/{id}", may(&[Enforcer, Approver, Auditor, Admin]).get(approvals::show))
-        .route("/v1/approvals/{id}/reviews", may(&[Approver]).post(approvals::review))
+        .route("/v1/approvals/{id}", may(EVERYBODY).get(approvals::show))
+        .route("/v1/approvals/{id}/reviews", may(&[Approver, BreakGlass]).post(approvals::review))
         .route("/v1/approvals/{id}/claim", may(&[Enforcer]).post(approvals::claim))
         .route("/v1/approvals/{id}/revoke", may(&[Approver, Admin]).post(approvals::revoke))
         .route("/v1/holds/{hold_id}/withdraw", may(&[Enforcer]).post(holds::withdraw))
@@ -49,6 +53,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/audit/entries", may(&[Enforcer]).post(audit::append))
         .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
         .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
+        .route("/v1/delegations", may(&[Approver]).post(delegations::add).merge(may(READERS).get(delegations::list)))
+        .route("/v1/delegations/{id}/end", may(&[Approver, Admin]).post(delegations::end))
         .route("/v1/freezes", may(&[Admin]).post(freezes::add).merge(may(EVERYBODY).get(freezes::list)))
         .route("/v1/freezes/{id}/lift", may(&[Admin]).post(freezes::lift))
         .route("/v1/events", may(READERS).get(events::stream))
@@ -81,8 +87,8 @@ fn pages_router() -> Router<App> {
 }
 
 /// Those who see approvals whole.
-const READERS: &[Role] = &[Approver, Auditor, Admin];
-const EVERYBODY: &[Role] = &[Enforcer, Approver, Auditor, Admin];
+const READERS: &[Role] = &[Approver, BreakGlass, Auditor, Admin];
+const EVERYBODY: &[Role] = &[Enforcer, Approver, BreakGlass, Auditor, Admin];
 
 /// Puts a route behind a token of one of the roles.
 struct Gate {

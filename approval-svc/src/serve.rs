@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::approvals::Approvals;
 use crate::data_dir;
+use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
@@ -56,7 +57,11 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     let mut terminate = signal(SignalKind::terminate())?;
 
     let (stop, stopping) = watch::channel(false);
-    let app = wire(store, Arc::clone(&signer), settings.pending_per_principal_max, stopping.clone());
+    let limits = Limits {
+        pending_per_principal_max: settings.pending_per_principal_max,
+        arguments_keep_ms: settings.arguments_keep_ms,
+    };
+    let app = wire(store, Arc::clone(&signer), limits, stopping.clone());
     ready(listener.local_addr()?, &signer.public());
     let background = [
         tokio::spawn(sweep(app.approvals.clone(), stopping.clone())),
@@ -76,20 +81,32 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     Ok(())
 }
 
+/// What bounds approvals.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Pending approvals that one principal may have.
+    pub pending_per_principal_max: u64,
+    /// How long arguments are kept after their approval has ended.
+    pub arguments_keep_ms: u64,
+}
+
 /// Everything the handlers need, over this store.
-pub fn wire(
-    store: Arc<dyn Store>,
-    signer: Arc<ServiceSigner>,
-    pending_max: u64,
-    stopping: watch::Receiver<bool>,
-) -> App {
+pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, stopping: watch::Receiver<bool>) -> App {
     let waiters = Waiters::default();
     let metrics = Arc::new(Metrics::default());
     let ledger = Ledger::new(Arc::clone(&store), Arc::clone(&signer), waiters.clone(), Arc::clone(&metrics));
     let freezes = Freezes::new(Arc::clone(&store), ledger.clone(), Arc::clone(&signer));
-    let approvals =
-        Approvals { store: Arc::clone(&store), ledger: ledger.clone(), signer, waiters, pending_max, stopping };
-    App { store, approvals, freezes, ledger, metrics }
+    let approvals = Approvals {
+        store: Arc::clone(&store),
+        ledger: ledger.clone(),
+        signer,
+        waiters,
+        pending_max: limits.pending_per_principal_max,
+        arguments_keep_ms: limits.arguments_keep_ms,
+        stopping,
+    };
+    let delegations = Delegations::new(Arc::clone(&store), ledger.clone());
+    App { store, approvals, delegations, freezes, ledger, metrics }
 }
 
 /// Takes connections until told to stop, then lets those that are open end.
@@ -151,6 +168,9 @@ async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {
         }
         if let Err(error) = approvals.sweep().await {
             tracing::error!(%error, "expired approvals could not be closed; trying again");
+        }
+        if let Err(error) = approvals.erase().await {
+            tracing::error!(%error, "old arguments could not be erased; trying again");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::digest::{Digest, hex_encode};
 
+use crate::delegations;
 use crate::store::row::{SignIn, Visitor};
 use crate::store::{Change, CommitError, Store, StoreError, Write};
 use crate::tokens::{Credential, Role};
@@ -123,7 +124,9 @@ pub async fn find(store: &dyn Store, secret: Secret) -> Result<Option<Session>, 
     if row.expires_at_ms <= store.now_ms().await? {
         return Ok(None);
     }
-    Ok(Some(Session { secret, person: credential(row.visitor), expires_at_ms: row.expires_at_ms }))
+    let mut person = credential(row.visitor);
+    person.lent = delegations::lent_to(store, &person.person()).await?;
+    Ok(Some(Session { secret, person, expires_at_ms: row.expires_at_ms }))
 }
 
 /// Ends a session. One that has ended already stays so.
@@ -138,7 +141,8 @@ pub async fn sign_out(store: &dyn Store, session: &Session) -> Result<(), StoreE
 }
 
 fn credential(visitor: Visitor) -> Credential {
-    Credential { role: Role::Approver, issuer: visitor.issuer, subject: visitor.subject, groups: visitor.groups }
+    let Visitor { issuer, subject, groups } = visitor;
+    Credential { role: Role::Approver, issuer, subject, groups, tenant: None, lent: Vec::new() }
 }
 
 fn name(visitor: &Visitor) -> String {

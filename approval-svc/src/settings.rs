@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+const DAY_MS: u64 = 86_400_000;
+
 /// Checked settings of the service.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -10,6 +12,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Pending approvals that one principal may have.
     pub pending_per_principal_max: u64,
+    /// How long arguments are kept after their approval has ended.
+    pub arguments_keep_ms: u64,
 }
 
 /// Why the service does not start.
@@ -32,6 +36,7 @@ impl Settings {
         insecure_listen: bool,
         data_dir: PathBuf,
         pending_per_principal_max: u64,
+        arguments_keep_days: u32,
     ) -> Result<Self, SettingsError> {
         if !listen.ip().is_loopback() && !insecure_listen {
             return Err(SettingsError::Exposed(listen));
@@ -39,6 +44,7 @@ impl Settings {
         if pending_per_principal_max == 0 {
             return Err(SettingsError::PendingMax);
         }
-        Ok(Self { listen, data_dir, pending_per_principal_max })
+        let arguments_keep_ms = u64::from(arguments_keep_days).saturating_mul(DAY_MS);
+        Ok(Self { listen, data_dir, pending_per_principal_max, arguments_keep_ms })
     }
 }

@@ -19,6 +19,7 @@ pub mod contract;
 pub mod row;
 pub mod sqlite;
 
+use crate::delegations::Delegation;
 use row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
     Review, SignIn, Token,
@@ -69,6 +70,14 @@ pub enum Write {
     AddSession { session: SignIn, at_ms: u64 },
     /// Ends a session. Fails when there is none.
     EndSession { hash: Digest },
+    /// Says that further people may decide. Fails unless the approval stands at `version`, pending, and unsaid.
+    Escalate { id: String, version: u64, at_ms: u64 },
+    /// Erases the arguments of these approvals, which must have ended; the rest of them stays.
+    EraseArguments { ids: Vec<String>, at_ms: u64 },
+    /// Lends somebody's authority. Fails when the id is taken.
+    AddDelegation { delegation: Delegation, at_ms: u64 },
+    /// Fails when it is not in force.
+    EndDelegation { id: String, at_ms: u64 },
     /// Stops something. Fails when the id is taken.
     AddFreeze { freeze: Freeze, at_ms: u64 },
     /// Lets it go on. Fails when it is not in force.
@@ -174,6 +183,10 @@ pub trait Store: Send + Sync + 'static {
     fn history(&self, filter: HistoryFilter) -> Read<'_, History>;
     /// Up to `rows_max` approvals whose clock has run out at `now_ms`.
     fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>>;
+    /// Up to `rows_max` approvals that ended before `ended_before_ms` and still have their arguments.
+    fn with_old_arguments(&self, ended_before_ms: u64, rows_max: u32) -> Read<'_, Vec<String>>;
+    /// Delegations in force at `now_ms`.
+    fn delegations(&self, now_ms: u64) -> Read<'_, Vec<Delegation>>;
     /// In the order they came.
     fn reviews<'a>(&'a self, approval_id: &'a str) -> Read<'a, Vec<Review>>;
     fn hold<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<Hold>>;

@@ -8,6 +8,7 @@ use holdpoint_core::digest::{Digest, hex_encode};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
+use crate::delegations::{self, Delegation, Person};
 use crate::store::row::Token;
 use crate::store::{Change, CommitError, Store, StoreError, Write};
 
@@ -25,6 +26,8 @@ pub enum Role {
     Enforcer,
     /// A person: reads approvals and reviews them.
     Approver,
+    /// A person in an emergency: one approval is enough, whatever the rule asks. Everybody is told.
+    BreakGlass,
     /// Reads approvals and the record.
     Auditor,
     /// Revokes, registers policies, reads everything.
@@ -37,6 +40,7 @@ impl Role {
         match self {
             Self::Enforcer => "enforcer",
             Self::Approver => "approver",
+            Self::BreakGlass => "break_glass",
             Self::Auditor => "auditor",
             Self::Admin => "admin",
         }
@@ -56,12 +60,26 @@ pub struct Credential {
     pub issuer: String,
     pub subject: String,
     pub groups: BTreeSet<String>,
+    /// Only what belongs to this tenant is shown; `None` for all tenants.
+    pub tenant: Option<String>,
+    /// What others have lent this person, as of this request.
+    pub lent: Vec<Delegation>,
 }
 
 impl Credential {
     /// `issuer subject`, as the record names people.
     pub fn name(&self) -> String {
-        format!("{} {}", self.issuer, self.subject)
+        self.person().name()
+    }
+
+    /// Who it is.
+    pub fn person(&self) -> Person {
+        Person { issuer: self.issuer.clone(), subject: self.subject.clone() }
+    }
+
+    /// Whether somebody of this tenant may know of what belongs to `tenant`.
+    pub fn sees_tenant(&self, tenant: Option<&str>) -> bool {
+        self.tenant.is_none() || self.tenant.as_deref() == tenant
     }
 }
 
@@ -72,6 +90,7 @@ pub struct NewToken {
     pub issuer: String,
     pub subject: String,
     pub groups: BTreeSet<String>,
+    pub tenant: Option<String>,
 }
 
 /// Why no token was made.
@@ -98,6 +117,7 @@ pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String),
         issuer: new.issuer,
         subject: new.subject,
         groups: new.groups,
+        tenant: new.tenant,
         created_at_ms,
         revoked_at_ms: None,
     };
@@ -129,7 +149,12 @@ pub async fn authenticate(store: &dyn Store, text: &str) -> Result<Option<Creden
     if !same || token.revoked_at_ms.is_some() {
         return Ok(None);
     }
-    Ok(Some(Credential { role: token.role, issuer: token.issuer, subject: token.subject, groups: token.groups }))
+    let Token { role, issuer, subject, groups, tenant, .. } = token;
+    let mut credential = Credential { role, issuer, subject, groups, tenant, lent: Vec::new() };
+    if role == Role::Approver {
+        credential.lent = delegations::lent_to(store, &credential.person()).await?;
+    }
+    Ok(Some(credential))
 }
 
 fn hash_of(text: &str) -> Digest {

@@ -2,7 +2,7 @@
 
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, CALL_DIGEST_TAG, OpenApproval, RanBefore};
 use holdpoint_core::audit::EntryKind;
-use holdpoint_core::decision::Verdict;
+use holdpoint_core::decision::{ApproverGroup, Verdict};
 use holdpoint_core::digest::{Digest, hex_decode};
 
 use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
@@ -160,6 +160,7 @@ impl Approvals {
         replaced: Option<&Approval>,
         now_ms: u64,
     ) -> (Approval, Change) {
+        let escalation = asked.requirement.escalation.as_ref();
         let approval = Approval {
             // Grows with time, so that the newest come first by id; guessing one gives nothing without a token.
             id: uuid::Uuid::now_v7().simple().to_string(),
@@ -174,6 +175,8 @@ impl Approvals {
             decided_by: None,
             decided_at_ms: None,
             ran_before,
+            escalates_at_ms: escalation.map(|escalation| now_ms.saturating_add(escalation.after_ms)),
+            erased_at_ms: None,
         };
         let mut change = Change::default();
         if let Some(replaced) = replaced {
@@ -211,7 +214,8 @@ pub fn is_number_128(text: &str) -> bool {
 fn check(asked: &OpenApproval) -> Result<(), OpenError> {
     let field = |field, problem| Err(OpenError::Field { field, problem });
     let requirement = &asked.requirement;
-    let people = requirement.all_of.iter().fold(0_u32, |sum, group| sum.saturating_add(group.min));
+    let people = people_of(&requirement.all_of);
+    let escalated = requirement.escalation.as_ref().map(|next| (people_of(&next.all_of), next.all_of.len()));
     let clocks = [requirement.decide_within_ms, requirement.claim_within_ms];
     if !is_number_128(&asked.hold_id) {
         return field("hold_id", "must be 32 lower-case hex digits");
@@ -228,6 +232,9 @@ fn check(asked: &OpenApproval) -> Result<(), OpenError> {
     if people == 0 || people > PEOPLE_MAX || requirement.all_of.len() > GROUPS_MAX {
         return field("requirement", "must ask for 1 to 64 people");
     }
+    if escalated.is_some_and(|(people, groups)| people == 0 || people > PEOPLE_MAX || groups > GROUPS_MAX) {
+        return field("requirement", "must ask for 1 to 64 people when it escalates");
+    }
     if clocks.iter().any(|clock_ms| *clock_ms == 0 || *clock_ms > CLOCK_MS_MAX) {
         return field("requirement", "has a clock that is not between 1 ms and 7 days");
     }
@@ -242,6 +249,10 @@ fn check(asked: &OpenApproval) -> Result<(), OpenError> {
         return Err(OpenError::CallDigest);
     }
     Ok(())
+}
+
+fn people_of(groups: &[ApproverGroup]) -> u32 {
+    groups.iter().fold(0_u32, |sum, group| sum.saturating_add(group.min))
 }
 
 /// Whether the fields that people are shown say what the text says that the digest covers.

@@ -20,8 +20,8 @@ pub struct Quorum<'a> {
 
 impl<'a> Quorum<'a> {
     /// Seats `people`, each by the groups they are in.
-    pub fn new(requirement: &'a ApprovalRequirement, people: impl IntoIterator<Item = &'a BTreeSet<String>>) -> Self {
-        let mut quorum = Self { groups: &requirement.all_of, people: Vec::new(), seats: Vec::new() };
+    pub fn new(groups: &'a [ApproverGroup], people: impl IntoIterator<Item = &'a BTreeSet<String>>) -> Self {
+        let mut quorum = Self { groups, people: Vec::new(), seats: Vec::new() };
         for person in people {
             quorum.admit(person);
         }
@@ -71,9 +71,15 @@ impl<'a> Quorum<'a> {
     }
 }
 
-/// Whether any group of the requirement, met or not, takes this person.
-pub fn takes(requirement: &ApprovalRequirement, person: &BTreeSet<String>) -> bool {
-    requirement.all_of.iter().any(|group| belongs(person, group))
+/// The ways in which a requirement can be met by now: its own, and once it has escalated that of its escalation too.
+pub fn ways(requirement: &ApprovalRequirement, is_escalated: bool) -> Vec<&[ApproverGroup]> {
+    let escalation = requirement.escalation.as_ref().filter(|_| is_escalated);
+    [Some(requirement.all_of.as_slice()), escalation.map(|next| next.all_of.as_slice())].into_iter().flatten().collect()
+}
+
+/// Whether any group of these, met or not, takes this person.
+pub fn takes(groups: &[ApproverGroup], person: &BTreeSet<String>) -> bool {
+    groups.iter().any(|group| belongs(person, group))
 }
 
 fn belongs(person: &BTreeSet<String>, group: &ApproverGroup) -> bool {

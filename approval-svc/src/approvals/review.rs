@@ -1,5 +1,7 @@
 //! Step 8: what one person says. Never the requester, never without a group that is still needed; one deny is final.
 
+use std::collections::BTreeSet;
+
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, OpenApproval};
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::ApproverGroup;
@@ -11,7 +13,7 @@ use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, 
 use crate::ledger::clip;
 use crate::store::row::{Approval, Dossier, Review};
 use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
-use crate::tokens::{Credential, ISSUER_LOCAL};
+use crate::tokens::{Credential, ISSUER_LOCAL, Role};
 
 /// Body of `POST /v1/approvals/{id}/reviews`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +47,10 @@ pub enum ReviewError {
     NotInGroup { yours: Vec<String>, needed: Vec<ApproverGroup> },
     #[error("you have reviewed this approval already")]
     AlreadyReviewed,
+    #[error("somebody has reviewed this approval in your place already: your authority counts once")]
+    DelegateReviewed,
+    #[error("breaking the glass needs a `reason`: everybody is told")]
+    BreakGlassReason,
     #[error("the approval is {0} already")]
     AlreadyDecided(ApprovalStatus),
     #[error("the approval is {0}: its time ran out before anybody decided; an identical call asks anew")]
@@ -91,14 +97,19 @@ impl Approvals {
                 continue;
             }
             let reviews = self.store.reviews(id).await?;
-            judge(&approval, &reviews, reviewer, body, if_version, reason.as_deref())?;
+            if !reviewer.sees_tenant(approval.asked.principal.tenant.as_deref()) {
+                return Err(ReviewError::NotFound(id.to_owned()));
+            }
+            let authority = judge(&approval, &reviews, reviewer, body, if_version, reason.as_deref(), now_ms)?;
             let review = Review {
                 issuer: reviewer.issuer.clone(),
                 subject: reviewer.subject.clone(),
-                groups: reviewer.groups.clone(),
+                groups: authority.groups,
                 verdict: body.verdict,
                 reason: reason.clone(),
                 at_ms: now_ms,
+                on_behalf_of: authority.on_behalf_of,
+                break_glass: authority.break_glass,
             };
             let to = moved(&approval, &reviews, &review);
             let after = after(&approval, &to);
@@ -120,10 +131,17 @@ pub fn barrier(dossier: &Dossier, reviewer: &Credential, verdict: ReviewVerdict,
     }
     let body = ReviewBody { verdict, call_digest: Some(approval.asked.call_digest), reason: None };
     // Only what the person cannot mend counts: a reason they have yet to write.
-    judge(approval, &dossier.reviews, reviewer, &body, None, Some("")).err()
+    judge(approval, &dossier.reviews, reviewer, &body, None, Some(""), now_ms).err()
 }
 
-/// Whether this person may say this of this approval, as it stands.
+/// By what right somebody's word counts.
+struct Authority {
+    groups: BTreeSet<String>,
+    on_behalf_of: Option<String>,
+    break_glass: bool,
+}
+
+/// Whether this person may say this of this approval, as it stands at `now_ms`, and by what right.
 fn judge(
     approval: &Approval,
     reviews: &[Review],
@@ -131,7 +149,8 @@ fn judge(
     body: &ReviewBody,
     if_version: Option<u64>,
     reason: Option<&str>,
-) -> Result<(), ReviewError> {
+    now_ms: u64,
+) -> Result<Authority, ReviewError> {
     if is_requester(reviewer, &approval.asked) {
         return Err(ReviewError::OwnCall(reviewer.subject.clone()));
     }
@@ -153,27 +172,67 @@ fn judge(
     if reviews.iter().any(reviewed) {
         return Err(ReviewError::AlreadyReviewed);
     }
+    let name = reviewer.name();
+    if reviews.iter().any(|review| review.on_behalf_of.as_ref() == Some(&name)) {
+        return Err(ReviewError::DelegateReviewed);
+    }
     if if_version.is_some_and(|seen| seen != approval.version) {
         return Err(ReviewError::VersionChanged { version: approval.version });
-    }
-    let mut quorum = Quorum::new(&approval.asked.requirement, reviews.iter().map(|review| &review.groups));
-    let needed = quorum.missing();
-    let counts = match body.verdict {
-        ReviewVerdict::Approve => quorum.admit(&reviewer.groups),
-        // Somebody of a group that is complete by now may still see what the others did not.
-        ReviewVerdict::Deny => quorum::takes(&approval.asked.requirement, &reviewer.groups),
-    };
-    if !counts {
-        return Err(ReviewError::NotInGroup { yours: reviewer.groups.iter().cloned().collect(), needed });
     }
     if body.verdict == ReviewVerdict::Deny && reason.is_none() {
         return Err(ReviewError::ReasonMissing);
     }
-    Ok(())
+    if reviewer.role == Role::BreakGlass {
+        if reason.is_none() {
+            return Err(ReviewError::BreakGlassReason);
+        }
+        return Ok(Authority { groups: reviewer.groups.clone(), on_behalf_of: None, break_glass: true });
+    }
+    let ways = quorum::ways(&approval.asked.requirement, approval.is_escalated(now_ms));
+    let counts = |groups: &BTreeSet<String>| {
+        ways.iter().any(|way| match body.verdict {
+            ReviewVerdict::Approve => Quorum::new(way, approvals(reviews)).admit(groups),
+            // Somebody of a group that is complete by now may still see what the others did not.
+            ReviewVerdict::Deny => quorum::takes(way, groups),
+        })
+    };
+    if counts(&reviewer.groups) {
+        return Ok(Authority { groups: reviewer.groups.clone(), on_behalf_of: None, break_glass: false });
+    }
+    for (lender, groups) in lent(reviewer, approval, reviews) {
+        if counts(&groups) {
+            return Ok(Authority { groups, on_behalf_of: Some(lender), break_glass: false });
+        }
+    }
+    let needed = ways.iter().flat_map(|way| Quorum::new(way, approvals(reviews)).missing()).collect();
+    Err(ReviewError::NotInGroup { yours: reviewer.groups.iter().cloned().collect(), needed })
+}
+
+fn approvals(reviews: &[Review]) -> impl Iterator<Item = &BTreeSet<String>> {
+    reviews.iter().filter(|review| review.verdict == ReviewVerdict::Approve).map(|review| &review.groups)
+}
+
+/// The groups that others have lent this person, with who lent them. Nobody's authority counts twice, and the requester's
+/// own does not count at all, whoever exercises it.
+fn lent<'a>(
+    reviewer: &'a Credential,
+    approval: &'a Approval,
+    reviews: &'a [Review],
+) -> impl Iterator<Item = (String, BTreeSet<String>)> + 'a {
+    reviewer.lent.iter().filter_map(|delegation| {
+        let from = &delegation.from;
+        let lender = Credential { subject: from.subject.clone(), issuer: from.issuer.clone(), ..reviewer.clone() };
+        let name = from.name();
+        let has_spoken = reviews.iter().any(|review| {
+            same_person((&review.issuer, &review.subject), (&from.issuer, &from.subject))
+                || review.on_behalf_of.as_ref() == Some(&name)
+        });
+        (!has_spoken && !is_requester(&lender, &approval.asked)).then(|| (name, delegation.groups.clone()))
+    })
 }
 
 /// Whether the reviewer is whom the call acts for, or the agent that makes it.
-fn is_requester(reviewer: &Credential, asked: &OpenApproval) -> bool {
+pub(super) fn is_requester(reviewer: &Credential, asked: &OpenApproval) -> bool {
     let principal = &asked.principal;
     let names = [Some(&principal.subject), principal.agent_id.as_ref()];
     let is_same = |name: &String| same_person((&principal.issuer, name), (&reviewer.issuer, &reviewer.subject));
@@ -197,8 +256,10 @@ fn moved(approval: &Approval, reviews: &[Review], review: &Review) -> ApprovalMo
         },
         ReviewVerdict::Approve => {
             let everybody: Vec<&Review> = reviews.iter().chain([review]).collect();
-            let quorum = Quorum::new(&approval.asked.requirement, everybody.iter().map(|review| &review.groups));
-            if !quorum.missing().is_empty() {
+            let ways = quorum::ways(&approval.asked.requirement, approval.is_escalated(review.at_ms));
+            let is_met =
+                |way: &&[ApproverGroup]| Quorum::new(way, everybody.iter().map(|one| &one.groups)).missing().is_empty();
+            if !review.break_glass && !ways.iter().any(is_met) {
                 return step(approval, ApprovalStatus::Pending, review.at_ms);
             }
             let names: Vec<String> = everybody.into_iter().map(name).collect();
@@ -231,7 +292,12 @@ fn review_change(approval: &Approval, review: Review, to: ApprovalMove) -> Chang
     let mut said = entry_of(EntryKind::Review, approval, review.at_ms);
     said.status = Some(review.verdict.as_str().to_owned());
     said.by = Some(name(&review));
-    said.detail.clone_from(&review.reason);
+    let reason = review.reason.as_deref().unwrap_or("no reason given");
+    said.detail = match (&review.on_behalf_of, review.break_glass) {
+        (_, true) => Some(clip(&format!("broke the glass: {reason}"))),
+        (Some(lender), false) => Some(clip(&format!("in the place of {lender}: {reason}"))),
+        (None, false) => review.reason.clone(),
+    };
     let mut entries = vec![said];
     if to.to != ApprovalStatus::Pending {
         let mut closed = entry_of(EntryKind::ApprovalClosed, approval, review.at_ms);

@@ -17,9 +17,11 @@ use super::review::{ReviewBody, ReviewError};
 use super::revoke::{RevokeBody, RevokeError};
 use super::wait::Until;
 use super::*;
-use crate::serve::wire;
+use crate::serve::{Limits, wire};
 use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{Credential, Role};
+
+mod who;
 
 /// A service without its HTTP, and the clock that it goes by.
 pub(crate) struct Desk {
@@ -28,11 +30,14 @@ pub(crate) struct Desk {
     pub stop: watch::Sender<bool>,
 }
 
+/// Small enough to reach in a test.
+pub(crate) const LIMITS: Limits = Limits { pending_per_principal_max: 3, arguments_keep_ms: 60_000 };
+
 pub(crate) async fn desk() -> Desk {
     let bench = contract::open_with_policy().await;
     let signer = Arc::new(ServiceSigner::load_or_create(&bench.dir).unwrap());
     let (stop, stopping) = watch::channel(false);
-    let app = wire(Arc::clone(&bench.store), signer, 3, stopping);
+    let app = wire(Arc::clone(&bench.store), signer, LIMITS, stopping);
     Desk { bench, approvals: app.approvals, stop }
 }
 
@@ -42,6 +47,8 @@ pub(crate) fn person(subject: &str, groups: &[&str]) -> Credential {
         issuer: "local".to_owned(),
         subject: subject.to_owned(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect::<BTreeSet<_>>(),
+        tenant: None,
+        lent: Vec::new(),
     }
 }
 
@@ -208,7 +215,7 @@ async fn quorum_needs_every_group_and_each_person_counts_once() {
     assert_eq!((state.status, state.version), (ApprovalStatus::Pending, 2));
     let again = desk.review(&opened.id, &both, ReviewVerdict::Approve).await;
     assert!(matches!(again, Err(ReviewError::AlreadyReviewed)));
-    let view = desk.approvals.view(&opened.id).await.unwrap().unwrap();
+    let view = desk.approvals.view(&opened.id, &both).await.unwrap().unwrap();
     assert_eq!(view.still_needed, [group("sre", 1)]);
     let state = desk.review(&opened.id, &person("carol", &["security"]), ReviewVerdict::Approve).await.unwrap();
     assert_eq!(state.status, ApprovalStatus::Approved);

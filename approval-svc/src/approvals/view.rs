@@ -7,10 +7,11 @@ use holdpoint_core::envelope::EnvelopeRecord;
 use holdpoint_core::identity::Principal;
 use serde::{Deserialize, Serialize};
 
-use super::quorum::Quorum;
+use super::quorum::{self, Quorum};
 use super::{Approvals, ReviewVerdict, review};
 use crate::store::StoreError;
 use crate::store::row::{Approval, Dossier, Review};
+use crate::tokens::{Credential, Role};
 
 /// What an approver is shown. Contains the arguments.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +34,15 @@ pub struct ApprovalView {
     pub requirement: ApprovalRequirement,
     /// The groups whose people have yet to approve.
     pub still_needed: Vec<ApproverGroup>,
+    /// Or these instead, by now that the request has escalated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub or_needed: Option<Vec<ApproverGroup>>,
+    /// Why `call_text` is empty: the reader may not see the arguments, or they have been erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments_withheld: Option<String>,
+    /// When further people may decide.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalates_at_ms: Option<u64>,
     pub reviews: Vec<ReviewView>,
     /// Live calls that wait for it. None means that an approval is kept for a repeat of the call.
     pub holds_waiting: u64,
@@ -58,6 +68,12 @@ pub struct ReviewView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub at_ms: u64,
+    /// `issuer subject` of whoever lent the groups that counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+    /// One was enough, in an emergency.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
 }
 
 /// One line of a list: no arguments.
@@ -84,38 +100,73 @@ impl ApprovalLine {
 }
 
 impl Approvals {
-    /// Everything about one approval; `None` when there is no such one.
-    pub async fn view(&self, id: &str) -> Result<Option<ApprovalView>, StoreError> {
-        Ok(self.store.dossier(id).await?.map(view_of))
+    /// What `reader` may see of one approval; `None` when there is none, or none that concerns the reader's tenant.
+    pub async fn view(&self, id: &str, reader: &Credential) -> Result<Option<ApprovalView>, StoreError> {
+        let now_ms = self.store.now_ms().await?;
+        Ok(self.store.dossier(id).await?.and_then(|dossier| view_of(dossier, reader, now_ms)))
     }
 }
 
-pub(crate) fn view_of(dossier: Dossier) -> ApprovalView {
+/// Why this reader does not see the arguments, if so: only who may decide, the requester and the tenant's auditors do.
+fn withheld(dossier: &Dossier, reader: &Credential) -> Option<&'static str> {
+    let asked = &dossier.approval.asked;
+    if dossier.approval.erased_at_ms.is_some() {
+        return Some("the arguments were erased after their time");
+    }
+    let ways = quorum::ways(&asked.requirement, asked.requirement.escalation.is_some());
+    let lent = reader.lent.iter().map(|delegation| &delegation.groups);
+    let mut groups = lent.chain([&reader.groups]);
+    let may_decide = groups.any(|groups| ways.iter().any(|way| quorum::takes(way, groups)));
+    let may_read = match reader.role {
+        Role::Approver => may_decide || review::is_requester(reader, asked),
+        Role::BreakGlass | Role::Auditor => true,
+        Role::Admin | Role::Enforcer => false,
+    };
+    (!may_read).then_some("only those who may decide, the requester and auditors see the arguments")
+}
+
+/// What `reader` may see; `None` for another tenant's.
+pub(crate) fn view_of(dossier: Dossier, reader: &Credential, now_ms: u64) -> Option<ApprovalView> {
+    if !reader.sees_tenant(dossier.approval.asked.principal.tenant.as_deref()) {
+        return None;
+    }
+    let arguments_withheld = withheld(&dossier, reader);
     let Dossier { approval, reviews, holds_waiting } = dossier;
     let state = approval.state();
     let sentence = sentence(&approval);
     let asked = approval.asked;
-    let approved = reviews.iter().filter(|review| review.verdict == ReviewVerdict::Approve);
-    let still_needed = Quorum::new(&asked.requirement, approved.map(|review| &review.groups)).missing();
+    let missing = |way: &[ApproverGroup]| {
+        let approved = reviews.iter().filter(|review| review.verdict == ReviewVerdict::Approve);
+        Quorum::new(way, approved.map(|review| &review.groups)).missing()
+    };
+    let is_escalated = approval.escalates_at_ms.is_some_and(|at_ms| at_ms <= now_ms);
+    let mut needed = quorum::ways(&asked.requirement, is_escalated).into_iter().map(missing);
+    let (still_needed, or_needed) = (needed.next().unwrap_or_default(), needed.next());
+    drop(needed);
     let review_view = |review: &Review| ReviewView {
         by: review::name(review),
         verdict: review.verdict,
         reason: review.reason.clone(),
         at_ms: review.at_ms,
+        on_behalf_of: review.on_behalf_of.clone(),
+        break_glass: review.break_glass,
     };
-    ApprovalView {
+    Some(ApprovalView {
         state,
         sentence,
         principal: asked.principal,
         server: asked.server,
         method: asked.method,
         target: asked.target,
-        call_text: asked.call_text,
+        call_text: if arguments_withheld.is_some() { String::new() } else { asked.call_text },
         envelope: asked.envelope,
         reasons: asked.reasons,
         constraints: asked.constraints,
         requirement: asked.requirement,
         still_needed,
+        or_needed,
+        arguments_withheld: arguments_withheld.map(str::to_owned),
+        escalates_at_ms: approval.escalates_at_ms,
         reviews: reviews.iter().map(review_view).collect(),
         holds_waiting,
         snapshot_id: asked.snapshot_id,
@@ -125,7 +176,7 @@ pub(crate) fn view_of(dossier: Dossier) -> ApprovalView {
         decided_at_ms: approval.decided_at_ms,
         rejoin_by_ms: approval.rejoin_by_ms,
         trace_id: asked.trace_id,
-    }
+    })
 }
 
 fn sentence(approval: &Approval) -> String {

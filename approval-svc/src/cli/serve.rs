@@ -30,13 +30,21 @@ pub struct ServeArgs {
     /// Pending approvals that one principal may have; more are refused
     #[arg(long, default_value_t = 100, value_name = "N")]
     pending_per_principal_max: u64,
+    /// Days after which the arguments of a call are erased once its approval has ended; 0 erases them at once
+    #[arg(long, default_value_t = 30, value_name = "DAYS")]
+    arguments_keep_days: u32,
     #[command(flatten)]
     output: Output,
 }
 
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let settings =
-        Settings::new(args.listen, args.insecure_listen, args.data_dir.data_dir, args.pending_per_principal_max)?;
+    let settings = Settings::new(
+        args.listen,
+        args.insecure_listen,
+        args.data_dir.data_dir,
+        args.pending_per_principal_max,
+        args.arguments_keep_days,
+    )?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);

@@ -35,6 +35,9 @@ pub enum TokenCommand {
         /// A group its holder is in; may be repeated
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
+        /// Show its holder only what belongs to this tenant
+        #[arg(long, value_name = "TENANT")]
+        tenant: Option<String>,
         #[command(flatten)]
         output: Output,
     },
@@ -62,10 +65,11 @@ pub enum TokenCommand {
 
 pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
-        TokenCommand::Create { data_dir, role, subject, issuer, groups, output } => {
+        TokenCommand::Create { data_dir, role, subject, issuer, groups, tenant, output } => {
             for (option, name) in [("--subject", &subject), ("--issuer", &issuer)]
                 .into_iter()
                 .chain(groups.iter().map(|one| ("--group", one)))
+                .chain(tenant.iter().map(|one| ("--tenant", one)))
             {
                 // A name that only looks like another one would be another person who looks like that one.
                 let is_plain = !name.is_empty() && name.trim() == name && visible(name) == *name;
@@ -74,7 +78,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                     "`{option}` must be a name without blanks around it or hidden characters in it"
                 );
             }
-            let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect() };
+            let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect(), tenant };
             let (token, text) = tokens::create(&open_or_create(&data_dir).await?, new).await?;
             match output.output {
                 Form::Text => {
@@ -102,7 +106,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                     let rows = tokens.into_iter().map(|token| {
                         json!({
                             "id": token.id, "role": token.role, "issuer": token.issuer, "subject": token.subject,
-                            "groups": token.groups, "created_at_ms": token.created_at_ms,
+                            "groups": token.groups, "tenant": token.tenant, "created_at_ms": token.created_at_ms,
                             "revoked_at_ms": token.revoked_at_ms,
                         })
                     });

@@ -73,8 +73,8 @@ pub async fn show(
     }
     match caller.role {
         Role::Enforcer => Ok(tagged(&state).into_response()),
-        Role::Approver | Role::Auditor | Role::Admin => {
-            let view = app.approvals.view(&id).await?.ok_or_else(missing)?;
+        Role::Approver | Role::BreakGlass | Role::Auditor | Role::Admin => {
+            let view = app.approvals.view(&id, &caller).await?.ok_or_else(missing)?;
             Ok(([(ETAG, etag(view.state.version))], Json(view)).into_response())
         }
     }
@@ -102,14 +102,20 @@ pub struct ApprovalPage {
 /// `GET /v1/approvals`
 pub async fn list(
     State(app): State<App>,
+    Extension(caller): Extension<Credential>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ApprovalPage>, Problem> {
     let Query(query) =
         query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     // One more than asked for tells whether there is a next page.
-    let filter =
-        ApprovalFilter { status: query.status, server: query.server, before_id: query.cursor, rows_max: limit + 1 };
+    let filter = ApprovalFilter {
+        status: query.status,
+        server: query.server,
+        tenant: caller.tenant,
+        before_id: query.cursor,
+        rows_max: limit + 1,
+    };
     let mut rows = app.store.approvals(filter).await?;
     let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     if more {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::sse::{self, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +15,7 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use super::problem::Problem;
 use crate::ledger::Event;
 use crate::router::App;
+use crate::tokens::Credential;
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -22,27 +23,37 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const RESUME_ENTRIES_MAX: u32 = 1_000;
 
 /// `GET /v1/events`
-pub async fn stream(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
-    follow(&app, &headers, None).await
+pub async fn stream(
+    State(app): State<App>,
+    Extension(caller): Extension<Credential>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    follow(&app, caller, &headers, None).await
 }
 
 /// The same for at most `lasting`.
-pub async fn follow(app: &App, headers: &HeaderMap, lasting: Option<Duration>) -> Result<Response, Problem> {
+pub async fn follow(
+    app: &App,
+    reader: Credential,
+    headers: &HeaderMap,
+    lasting: Option<Duration>,
+) -> Result<Response, Problem> {
     // Listen first and read back afterwards: then nothing falls between; what comes twice is dropped below.
     let live = BroadcastStream::new(app.ledger.listen());
     let last_seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-    let missed = match last_seen {
-        Some(seq) => missed(app, seq).await?,
-        None => Vec::new(),
+    let (missed, more) = match last_seen {
+        Some(seq) => missed(app, seq, &reader).await?,
+        None => (Vec::new(), false),
     };
     let replayed_to = missed.last().map(|event| event.seq).or(last_seen);
-    let live = live.filter_map(move |event| async move {
-        match event {
+    let live = live.filter_map(move |event| {
+        std::future::ready(match event {
             Ok(event) if replayed_to.is_some_and(|seq| event.seq <= seq) => None,
+            Ok(event) if !reader.sees_tenant(event.tenant.as_deref()) => None,
             Ok(event) => Some(sse_of(&event)),
             // Too slow to read: what was missed can only be loaded anew.
-            Err(BroadcastStreamRecvError::Lagged(_)) => Some(sse::Event::default().event("reload").data("{}")),
-        }
+            Err(BroadcastStreamRecvError::Lagged(_)) => Some(reload()),
+        })
     });
     let end = async move {
         match lasting {
@@ -50,26 +61,33 @@ pub async fn follow(app: &App, headers: &HeaderMap, lasting: Option<Duration>) -
             None => std::future::pending().await,
         }
     };
-    let replay = stream::iter(missed.iter().map(sse_of).collect::<Vec<_>>());
+    // Missing more than can be read back must not look like missing nothing.
+    let reload = more.then(reload);
+    let replay = stream::iter(missed.iter().map(sse_of).chain(reload).collect::<Vec<_>>());
     let events = until_stopping(app, replay.chain(live)).take_until(end).map(Ok::<_, Infallible>);
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
     // Proxies that buffer answers would hold events back.
     Ok(([("x-accel-buffering", "no")], Sse::new(events).keep_alive(keep_alive)).into_response())
 }
 
-async fn missed(app: &App, after: u64) -> Result<Vec<Event>, Problem> {
+async fn missed(app: &App, after: u64, reader: &Credential) -> Result<(Vec<Event>, bool), Problem> {
     let rows = app.store.entries(after.saturating_add(1), RESUME_ENTRIES_MAX).await?;
+    let more = rows.len() >= usize::try_from(RESUME_ENTRIES_MAX).unwrap_or(usize::MAX);
     let event_of = |row: crate::store::row::LogEntry| {
         let entry: AuditEntry = serde_json::from_str(&row.body).ok()?;
-        Event::of(row.seq, &entry)
+        Event::of(row.seq, &entry).filter(|event| reader.sees_tenant(event.tenant.as_deref()))
     };
-    Ok(rows.into_iter().filter_map(event_of).collect())
+    Ok((rows.into_iter().filter_map(event_of).collect(), more))
 }
 
 fn until_stopping<T, S: Stream<Item = T>>(app: &App, events: S) -> impl Stream<Item = T> + use<T, S> {
     let stopping = WatchStream::new(app.approvals.stopping.clone());
     let stop = Box::pin(stopping.filter(|stopping| std::future::ready(*stopping)).into_future());
     events.take_until(stop)
+}
+
+fn reload() -> sse::Event {
+    sse::Event::default().event("reload").data("{}")
 }
 
 fn sse_of(event: &Event) -> sse::Event {

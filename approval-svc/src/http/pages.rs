@@ -178,15 +178,15 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
     similar.retain(|past| past.approval.id != id);
     similar.truncate(SIMILAR_MAX as usize);
     let stopped = freezes::stops(&*app.store, asked).await?.into_iter().collect();
-    let page =
-        ApprovalPage::new(frame(session, now_ms, ""), &view::view_of(dossier), reader, &Around { similar, stopped });
+    let view = view::view_of(dossier, &session.person, now_ms).ok_or_else(|| missing(id))?;
+    let page = ApprovalPage::new(frame(session, now_ms, ""), &view, reader, &Around { similar, stopped });
     Ok(html(status, &page))
 }
 
 /// `GET /live`: the events of `/v1/events`, for as long as the session lasts.
 pub async fn live(State(app): State<App>, session: Session, headers: HeaderMap) -> Page {
     let left_ms = session.expires_at_ms.saturating_sub(app.store.now_ms().await?);
-    Ok(events::follow(&app, &headers, Some(Duration::from_millis(left_ms))).await?)
+    Ok(events::follow(&app, session.person, &headers, Some(Duration::from_millis(left_ms))).await?)
 }
 
 /// The code of a sign-in link.

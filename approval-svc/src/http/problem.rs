@@ -140,6 +140,8 @@ impl From<ReviewError> for Problem {
             ReviewError::ReasonMissing => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             ReviewError::OwnCall(_) => (StatusCode::FORBIDDEN, "own-call"),
             ReviewError::NotInGroup { .. } => (StatusCode::FORBIDDEN, "not-in-group"),
+            ReviewError::DelegateReviewed => (StatusCode::CONFLICT, "delegate-reviewed"),
+            ReviewError::BreakGlassReason => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             ReviewError::AlreadyReviewed => (StatusCode::CONFLICT, "already-reviewed"),
             ReviewError::AlreadyDecided(_) => (StatusCode::CONFLICT, "already-decided"),
             ReviewError::Gone(_) => (StatusCode::GONE, "expired"),

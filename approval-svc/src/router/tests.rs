@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::keys::ServiceSigner;
-use crate::serve::wire;
+use crate::serve::{Limits, wire};
 use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{NewToken, create};
 
@@ -34,18 +34,20 @@ struct Answer {
     text: String,
 }
 
+const LIMITS: Limits = Limits { pending_per_principal_max: 3, arguments_keep_ms: 60_000 };
+
 async fn desk() -> Desk {
     let bench = contract::open_with_policy().await;
     let signer = Arc::new(ServiceSigner::load_or_create(&bench.dir).unwrap());
     let (stop, stopping) = watch::channel(false);
-    let app = wire(Arc::clone(&bench.store), signer, 3, stopping);
+    let app = wire(Arc::clone(&bench.store), signer, LIMITS, stopping);
     Desk { bench, router: router(app), stop }
 }
 
 impl Desk {
     async fn token(&self, role: Role, subject: &str, groups: &[&str]) -> String {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let new = NewToken { role, issuer: "local".to_owned(), subject: subject.to_owned(), groups };
+        let new = NewToken { role, issuer: "local".to_owned(), subject: subject.to_owned(), groups, tenant: None };
         create(&*self.bench.store, new).await.unwrap().1
     }
 

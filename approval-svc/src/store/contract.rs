@@ -127,6 +127,8 @@ fn pending(id: &str, asked: OpenApproval) -> Approval {
         decided_by: None,
         decided_at_ms: None,
         ran_before: None,
+        escalates_at_ms: None,
+        erased_at_ms: None,
     }
 }
 
@@ -316,6 +318,8 @@ async fn a_person_reviews_once(store: &dyn Store) {
         verdict: ReviewVerdict::Deny,
         reason: Some("no".to_owned()),
         at_ms: START_MS,
+        on_behalf_of: Some("local dave".to_owned()),
+        break_glass: true,
     };
     let add = || one(Write::AddReview { approval_id: "a".to_owned(), review: review.clone() });
     store.commit(add()).await.unwrap();
@@ -361,7 +365,12 @@ async fn lists_come_newest_first_in_pages(store: &dyn Store) {
         store.commit(opening(id, at as u128, id)).await.unwrap();
     }
     let list = async |before_id: Option<&str>, status| {
-        let filter = ApprovalFilter { status, before_id: before_id.map(str::to_owned), rows_max: 2, server: None };
+        let filter = ApprovalFilter {
+            status,
+            before_id: before_id.map(str::to_owned),
+            rows_max: 2,
+            ..ApprovalFilter::default()
+        };
         let rows = store.approvals(filter).await.unwrap();
         rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
     };

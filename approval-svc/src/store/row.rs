@@ -28,9 +28,18 @@ pub struct Approval {
     pub decided_at_ms: Option<u64>,
     /// The last identical call that ran, as far as was known when this was opened.
     pub ran_before: Option<RanBefore>,
+    /// When further people may decide, if its rules say so.
+    pub escalates_at_ms: Option<u64>,
+    /// When the call's arguments were erased.
+    pub erased_at_ms: Option<u64>,
 }
 
 impl Approval {
+    /// Whether further people may decide by now.
+    pub fn is_escalated(&self, now_ms: u64) -> bool {
+        self.escalates_at_ms.is_some_and(|at_ms| at_ms <= now_ms)
+    }
+
     /// What the filter reads of it.
     pub fn state(&self) -> ApprovalState {
         ApprovalState {
@@ -52,6 +61,7 @@ impl Approval {
 pub struct ApprovalFilter {
     pub status: Option<ApprovalStatus>,
     pub server: Option<String>,
+    pub tenant: Option<String>,
     /// Only those older than this id (ids grow with time).
     pub before_id: Option<String>,
     pub rows_max: u32,
@@ -110,6 +120,8 @@ pub enum DueCause {
     Clock,
     /// The client left and no identical call came back in time.
     Rejoin,
+    /// Nobody decided yet: further people may from now on.
+    Escalation,
 }
 
 /// One live call that waits, or waited.
@@ -131,6 +143,10 @@ pub struct Review {
     pub verdict: ReviewVerdict,
     pub reason: Option<String>,
     pub at_ms: u64,
+    /// `issuer subject` of whoever lent the groups that counted.
+    pub on_behalf_of: Option<String>,
+    /// One was enough, in an emergency.
+    pub break_glass: bool,
 }
 
 /// One approval with what people said and who waits, as of one moment.
@@ -173,6 +189,7 @@ pub struct Token {
     pub issuer: String,
     pub subject: String,
     pub groups: BTreeSet<String>,
+    pub tenant: Option<String>,
     pub created_at_ms: u64,
     pub revoked_at_ms: Option<u64>,
 }

@@ -19,6 +19,8 @@ use super::row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
     Review, SignIn, Token,
 };
+use crate::delegations::Delegation;
+
 use super::{Change, CommitError, Head, Read, Store, StoreError};
 
 mod append;
@@ -158,6 +160,14 @@ impl Store for SqliteStore {
 
     fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>> {
         reads::due(&self.readers, now_ms, rows_max).boxed()
+    }
+
+    fn with_old_arguments(&self, ended_before_ms: u64, rows_max: u32) -> Read<'_, Vec<String>> {
+        reads::with_old_arguments(&self.readers, ended_before_ms, rows_max).boxed()
+    }
+
+    fn delegations(&self, now_ms: u64) -> Read<'_, Vec<Delegation>> {
+        reads::delegations(&self.readers, now_ms).boxed()
     }
 
     fn reviews<'a>(&'a self, approval_id: &'a str) -> Read<'a, Vec<Review>> {

@@ -5,7 +5,13 @@ use crate::store::contract::open;
 
 fn alice() -> NewToken {
     let groups = BTreeSet::from(["sre".to_owned()]);
-    NewToken { role: Role::Approver, issuer: ISSUER_LOCAL.to_owned(), subject: "alice".to_owned(), groups }
+    NewToken {
+        role: Role::Approver,
+        issuer: ISSUER_LOCAL.to_owned(),
+        subject: "alice".to_owned(),
+        groups,
+        tenant: None,
+    }
 }
 
 #[tokio::test]

@@ -34,6 +34,8 @@ pub struct ApprovalPage {
     pub risk_tags: Vec<Shown>,
     pub constraints: Shown,
     pub call_text: CallText,
+    /// Why the call is not shown.
+    pub withheld: Option<Shown>,
     pub facts: Vec<Fact>,
     pub needs: Vec<Need>,
     pub reviews: Vec<Said>,
@@ -163,6 +165,7 @@ impl ApprovalPage {
             risk_tags: view.envelope.meta.risk_tags.iter().map(|tag| shown(tag)).collect(),
             constraints: shown(&view.constraints.to_string()),
             call_text,
+            withheld: view.arguments_withheld.as_deref().map(shown),
             facts: facts(view),
             needs: view.requirement.all_of.iter().map(|group| need(group, &view.still_needed)).collect(),
             reviews: reviews.collect(),

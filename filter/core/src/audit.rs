@@ -38,6 +38,12 @@ pub enum EntryKind {
     PolicyRegistered,
     /// A token was created or revoked.
     TokenChanged,
+    /// Nobody has decided in time: further people may; `detail` says who.
+    ApprovalEscalated,
+    /// Somebody may decide in somebody else's place, or no longer; `status` says which.
+    DelegationChanged,
+    /// Arguments of approvals that ended long ago were erased; `detail` says how many.
+    ArgumentsErased,
     /// A server, tool or principal was stopped, or may go on; `status` says which.
     FreezeChanged,
     /// Entries of a source are missing; `detail` says how many.
@@ -59,6 +65,9 @@ impl EntryKind {
             Self::Outcome => "outcome",
             Self::PolicyRegistered => "policy_registered",
             Self::TokenChanged => "token_changed",
+            Self::ApprovalEscalated => "approval_escalated",
+            Self::DelegationChanged => "delegation_changed",
+            Self::ArgumentsErased => "arguments_erased",
             Self::FreezeChanged => "freeze_changed",
             Self::Gap => "gap",
         }

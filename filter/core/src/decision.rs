@@ -1,6 +1,6 @@
 //! Step 6: what a decision says, as plain data, and the permit that alone lets a call through.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,66 @@ pub struct ApprovalRequirement {
     pub decide_within_ms: u64,
     /// An approval nobody claimed within this many milliseconds is lapsed.
     pub claim_within_ms: u64,
+    /// Who else may decide when nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
+    /// How far one decision may reach beyond one call; `None` for one call only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<GrantLimits>,
+}
+
+/// A second way to meet a requirement, open from a time on. The first one stays open too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalation {
+    /// Milliseconds after the request was opened.
+    pub after_ms: u64,
+    /// Like [`ApprovalRequirement::all_of`].
+    pub all_of: Vec<ApproverGroup>,
+}
+
+/// The most that approvers may grant at once: so many further calls, for so long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantLimits {
+    pub uses_max: u32,
+    pub within_ms_max: u64,
+}
+
+impl ApprovalRequirement {
+    /// What all of them together ask, each by its own rule: per group the largest minimum, the shortest clocks. It
+    /// escalates when the last of those that do has escalated, and grants no more than every one of them grants.
+    pub fn all_together<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let after_ms = all.clone().filter_map(|one| Some(one.escalation.as_ref()?.after_ms)).max();
+        let escalated = all.clone().flat_map(|one| one.escalation.as_ref().map_or(&one.all_of, |next| &next.all_of));
+        let escalation = after_ms.map(|after_ms| Escalation { after_ms, all_of: largest(escalated) });
+        let limits = |one: &Self| one.grants;
+        let grants = all.clone().map(limits).reduce(|one, two| match (one, two) {
+            (Some(one), Some(two)) => Some(GrantLimits {
+                uses_max: one.uses_max.min(two.uses_max),
+                within_ms_max: one.within_ms_max.min(two.within_ms_max),
+            }),
+            (None, _) | (_, None) => None,
+        });
+        Self {
+            all_of: largest(all.clone().flat_map(|one| &one.all_of)),
+            decide_within_ms: all.clone().map(|one| one.decide_within_ms).min().unwrap_or(u64::MAX),
+            claim_within_ms: all.map(|one| one.claim_within_ms).min().unwrap_or(u64::MAX),
+            escalation,
+            grants: grants.flatten(),
+        }
+    }
+}
+
+fn largest<'a>(groups: impl Iterator<Item = &'a ApproverGroup>) -> Vec<ApproverGroup> {
+    let mut largest: BTreeMap<&str, u32> = BTreeMap::new();
+    for ApproverGroup { group, min } in groups {
+        let most = largest.entry(group).or_insert(0);
+        *most = (*most).max(*min);
+    }
+    // One person of any group: whoever approves for a named group is that person.
+    if largest.len() > 1 && largest.get("*") == Some(&1) {
+        largest.remove("*");
+    }
+    largest.into_iter().map(|(group, min)| ApproverGroup { group: group.to_owned(), min }).collect()
 }
 
 impl Default for ApprovalRequirement {
@@ -125,6 +185,8 @@ impl Default for ApprovalRequirement {
             all_of: vec![ApproverGroup { group: "*".to_owned(), min: 1 }],
             decide_within_ms: 900_000,
             claim_within_ms: 300_000,
+            escalation: None,
+            grants: None,
         }
     }
 }

@@ -2,9 +2,8 @@
 
 use super::*;
 
-fn requirement(groups: &[(&str, u32)]) -> ApprovalRequirement {
-    let all_of = groups.iter().map(|(group, min)| ApproverGroup { group: (*group).to_owned(), min: *min }).collect();
-    ApprovalRequirement { all_of, decide_within_ms: 1, claim_within_ms: 1 }
+fn requirement(groups: &[(&str, u32)]) -> Vec<ApproverGroup> {
+    groups.iter().map(|(group, min)| ApproverGroup { group: (*group).to_owned(), min: *min }).collect()
 }
 
 fn person(groups: &[&str]) -> BTreeSet<String> {

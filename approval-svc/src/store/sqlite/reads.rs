@@ -11,6 +11,7 @@ use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
 use super::append::read_head;
 use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, optional_json, word};
+use crate::delegations::{Delegation, Person};
 use crate::store::row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review,
     SignIn, Token, Visitor,
@@ -75,12 +76,13 @@ pub(super) async fn open_approval(
 pub(super) async fn approvals(readers: &SqlitePool, filter: ApprovalFilter) -> Answer<Vec<Approval>> {
     let rows = sqlx::query(
         "SELECT * FROM approvals WHERE ($1 IS NULL OR status = $1) AND ($2 IS NULL OR server = $2) \
-         AND ($3 IS NULL OR id < $3) ORDER BY id DESC LIMIT $4",
+         AND ($3 IS NULL OR id < $3) AND ($5 IS NULL OR tenant = $5) ORDER BY id DESC LIMIT $4",
     )
     .bind(filter.status.map(ApprovalStatus::as_str))
     .bind(filter.server)
     .bind(filter.before_id)
     .bind(i64::from(filter.rows_max))
+    .bind(filter.tenant)
     .fetch_all(readers)
     .await?;
     rows.iter().map(approval_of).collect()
@@ -100,28 +102,37 @@ pub(super) fn approval_of(row: &SqliteRow) -> Answer<Approval> {
         decided_by: row.try_get("decided_by")?,
         decided_at_ms: row.try_get::<Option<i64>, _>("decided_at_ms")?.map(nat),
         ran_before: optional_json(row.try_get("ran_before")?, "an earlier run")?,
+        escalates_at_ms: row.try_get::<Option<i64>, _>("escalates_at_ms")?.map(nat),
+        erased_at_ms: row.try_get::<Option<i64>, _>("erased_at_ms")?.map(nat),
     })
 }
 
 pub(super) async fn due(readers: &SqlitePool, now_ms: u64, rows_max: u32) -> Answer<Vec<Due>> {
     // The clock of a status goes before the rejoin clock when both have run out.
     let rows = sqlx::query(
-        "SELECT id, status, version, 1 AS by_clock FROM approvals \
+        "SELECT id, status, version, 'clock' AS cause FROM approvals \
          WHERE status IN ('pending', 'approved') AND expires_at_ms <= $1 \
-         UNION ALL SELECT id, status, version, 0 FROM approvals \
-         WHERE status = 'pending' AND rejoin_by_ms IS NOT NULL AND rejoin_by_ms <= $1 AND expires_at_ms > $1 LIMIT $2",
+         UNION ALL SELECT id, status, version, 'rejoin' FROM approvals \
+         WHERE status = 'pending' AND rejoin_by_ms IS NOT NULL AND rejoin_by_ms <= $1 AND expires_at_ms > $1 \
+         UNION ALL SELECT id, status, version, 'escalation' FROM approvals \
+         WHERE status = 'pending' AND escalates_at_ms IS NOT NULL AND escalated_at_ms IS NULL \
+         AND escalates_at_ms <= $1 AND expires_at_ms > $1 LIMIT $2",
     )
     .bind(int(now_ms))
     .bind(i64::from(rows_max))
     .fetch_all(readers)
     .await?;
     let due_of = |row: &SqliteRow| {
-        let by_clock: bool = row.try_get("by_clock")?;
+        let cause: &str = row.try_get("cause")?;
         Ok(Due {
             id: row.try_get("id")?,
             status: word(row.try_get("status")?, "a status")?,
             version: nat(row.try_get("version")?),
-            cause: if by_clock { DueCause::Clock } else { DueCause::Rejoin },
+            cause: match cause {
+                "rejoin" => DueCause::Rejoin,
+                "escalation" => DueCause::Escalation,
+                _ => DueCause::Clock,
+            },
         })
     };
     rows.iter().map(due_of).collect()
@@ -140,9 +151,45 @@ pub(super) async fn reviews(readers: impl SqliteExecutor<'_>, approval_id: &str)
             verdict: word(row.try_get("verdict")?, "a verdict")?,
             reason: row.try_get("reason")?,
             at_ms: nat(row.try_get("at_ms")?),
+            on_behalf_of: row.try_get("on_behalf_of")?,
+            break_glass: row.try_get("break_glass")?,
         })
     };
     rows.iter().map(review_of).collect()
+}
+
+pub(super) async fn with_old_arguments(
+    readers: &SqlitePool,
+    ended_before_ms: u64,
+    rows_max: u32,
+) -> Answer<Vec<String>> {
+    let rows = sqlx::query(
+        "SELECT id FROM approvals WHERE erased_at_ms IS NULL AND status NOT IN ('pending', 'approved') \
+         AND decided_at_ms <= $1 LIMIT $2",
+    )
+    .bind(int(ended_before_ms))
+    .bind(i64::from(rows_max))
+    .fetch_all(readers)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+pub(super) async fn delegations(readers: &SqlitePool, now_ms: u64) -> Answer<Vec<Delegation>> {
+    let rows = sqlx::query("SELECT * FROM delegations WHERE ended_at_ms IS NULL AND until_ms > $1 ORDER BY id")
+        .bind(int(now_ms))
+        .fetch_all(readers)
+        .await?;
+    let delegation_of = |row: &SqliteRow| {
+        Ok(Delegation {
+            id: row.try_get("id")?,
+            from: Person { issuer: row.try_get("from_issuer")?, subject: row.try_get("from_subject")? },
+            to: Person { issuer: row.try_get("to_issuer")?, subject: row.try_get("to_subject")? },
+            groups: from_json(row.try_get("groups")?, "groups")?,
+            reason: row.try_get("reason")?,
+            until_ms: nat(row.try_get("until_ms")?),
+        })
+    };
+    rows.iter().map(delegation_of).collect()
 }
 
 pub(super) async fn hold(readers: &SqlitePool, hold_id: &str) -> Answer<Option<Hold>> {
@@ -242,6 +289,7 @@ fn token_of(row: &SqliteRow) -> Answer<Token> {
         issuer: row.try_get("issuer")?,
         subject: row.try_get("subject")?,
         groups: from_json(row.try_get("groups")?, "groups")?,
+        tenant: row.try_get("tenant")?,
         created_at_ms: nat(row.try_get("created_at_ms")?),
         revoked_at_ms: row.try_get::<Option<i64>, _>("revoked_at_ms")?.map(nat),
     })

@@ -44,12 +44,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         Write::MoveApproval(to) => move_approval(connection, to).await,
         Write::AddReview { approval_id, review } => {
             let add = sqlx::query(
-                "INSERT INTO reviews (approval_id, issuer, subject, groups, verdict, reason, at_ms) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                "INSERT INTO reviews \
+                 (approval_id, issuer, subject, groups, verdict, reason, at_ms, on_behalf_of, break_glass) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
             );
             let groups = to_json(&review.groups, "groups")?;
             let add = add.bind(approval_id).bind(&review.issuer).bind(&review.subject).bind(groups);
             let add = add.bind(review.verdict.as_str()).bind(&review.reason).bind(int(review.at_ms));
+            let add = add.bind(&review.on_behalf_of).bind(review.break_glass);
             touch(connection, add, Conflict::Reviewed).await
         }
         Write::AddClaim(claim) => add_claim(connection, claim).await,
@@ -71,12 +73,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::AddToken(token) => {
             let add = sqlx::query(
-                "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms, tenant) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
             );
             let groups = to_json(&token.groups, "groups")?;
             let add = add.bind(&token.id).bind(&token.hash.as_bytes()[..]).bind(token.role.as_str());
             let add = add.bind(&token.issuer).bind(&token.subject).bind(groups).bind(int(token.created_at_ms));
+            let add = add.bind(&token.tenant);
             touch(connection, add, Conflict::Exists).await
         }
         Write::RevokeToken { id, at_ms } => {
@@ -112,6 +115,40 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         Write::EndSession { hash } => {
             let end = sqlx::query("DELETE FROM sessions WHERE hash = $1");
             touch(connection, end.bind(&hash.as_bytes()[..]), Conflict::Missing).await
+        }
+        Write::Escalate { id, version, at_ms } => {
+            let escalate = sqlx::query(
+                "UPDATE approvals SET escalated_at_ms = $3, version = version + 1 \
+                 WHERE id = $1 AND version = $2 AND status = 'pending' AND escalated_at_ms IS NULL",
+            );
+            touch(connection, escalate.bind(id).bind(int(*version)).bind(int(*at_ms)), Conflict::Moved).await
+        }
+        Write::EraseArguments { ids, at_ms } => {
+            for id in ids {
+                sqlx::query(
+                    "UPDATE approvals SET asked = json_set(asked, '$.call_text', ''), erased_at_ms = $2 \
+                     WHERE id = $1 AND erased_at_ms IS NULL AND status NOT IN ('pending', 'approved')",
+                )
+                .bind(id)
+                .bind(int(*at_ms))
+                .execute(&mut *connection)
+                .await?;
+            }
+            Ok(())
+        }
+        Write::AddDelegation { delegation, at_ms } => {
+            let add = sqlx::query(
+                "INSERT INTO delegations (id, from_issuer, from_subject, to_issuer, to_subject, groups, reason, \
+                 until_ms, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+            );
+            let add = add.bind(&delegation.id).bind(&delegation.from.issuer).bind(&delegation.from.subject);
+            let add = add.bind(&delegation.to.issuer).bind(&delegation.to.subject);
+            let add = add.bind(to_json(&delegation.groups, "groups")?).bind(&delegation.reason);
+            touch(connection, add.bind(int(delegation.until_ms)).bind(int(*at_ms)), Conflict::Exists).await
+        }
+        Write::EndDelegation { id, at_ms } => {
+            let end = sqlx::query("UPDATE delegations SET ended_at_ms = $2 WHERE id = $1 AND ended_at_ms IS NULL");
+            touch(connection, end.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
         Write::AddFreeze { freeze, at_ms } => {
             let add = sqlx::query(
@@ -189,8 +226,8 @@ async fn open_approval(
             .await?;
     let insert = sqlx::query(
         "INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked, \
-         opened_at_ms, expires_at_ms, uses_left, ran_before) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+         opened_at_ms, expires_at_ms, uses_left, ran_before, tenant, escalates_at_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          ON CONFLICT (call_digest, basis) WHERE status IN ('pending', 'approved') DO NOTHING",
     );
     let insert = insert.bind(&approval.id).bind(approval.status.as_str()).bind(int(approval.version));
@@ -200,7 +237,7 @@ async fn open_approval(
     let insert = insert.bind(to_json(asked, "an approval")?).bind(int(approval.opened_at_ms));
     let insert = insert.bind(int(approval.expires_at_ms)).bind(i64::from(approval.uses_left));
     let ran_before = approval.ran_before.as_ref().map(|ran| to_json(ran, "an earlier run")).transpose()?;
-    let insert = insert.bind(ran_before);
+    let insert = insert.bind(ran_before).bind(&asked.principal.tenant).bind(approval.escalates_at_ms.map(int));
     touch(connection, insert, Conflict::Open).await?;
     // Counted before and judged after: whoever may join needs no room of its own.
     if nat(pending.try_get(0)?) >= pending_max {

@@ -36,3 +36,30 @@ fn a_batch_needs_a_permit_for_each_of_its_messages() {
         assert!(PermitSet::of_all(permits, messages).is_none());
     }
 }
+
+#[test]
+fn requirements_of_several_rules_add_up_and_escalate_last() {
+    let group = |group: &str, min| ApproverGroup { group: group.to_owned(), min };
+    let plain = ApprovalRequirement { all_of: vec![group("sre", 1)], ..ApprovalRequirement::default() };
+    let escalating = ApprovalRequirement {
+        all_of: vec![group("security", 2)],
+        decide_within_ms: 60_000,
+        escalation: Some(Escalation { after_ms: 1_000, all_of: vec![group("oncall", 1)] }),
+        grants: Some(GrantLimits { uses_max: 5, within_ms_max: 1_000 }),
+        ..ApprovalRequirement::default()
+    };
+    let later = ApprovalRequirement {
+        escalation: Some(Escalation { after_ms: 2_000, all_of: vec![group("oncall", 2)] }),
+        grants: Some(GrantLimits { uses_max: 3, within_ms_max: 9_000 }),
+        ..escalating.clone()
+    };
+    let both = ApprovalRequirement::all_together([&plain, &escalating].into_iter());
+    assert_eq!(both.all_of, [group("security", 2), group("sre", 1)]);
+    assert_eq!(both.decide_within_ms, 60_000);
+    let escalated = Escalation { after_ms: 1_000, all_of: vec![group("oncall", 1), group("sre", 1)] };
+    assert_eq!(both.escalation, Some(escalated), "a rule that does not escalate still needs its own");
+    assert_eq!(both.grants, None, "every rule must grant");
+    let two = ApprovalRequirement::all_together([&escalating, &later].into_iter());
+    assert_eq!(two.escalation, Some(Escalation { after_ms: 2_000, all_of: vec![group("oncall", 2)] }));
+    assert_eq!(two.grants, Some(GrantLimits { uses_max: 3, within_ms_max: 1_000 }));
+}

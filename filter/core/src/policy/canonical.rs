@@ -8,7 +8,7 @@ use super::document::{
 };
 use super::glob::Glob;
 use super::number::Number;
-use crate::decision::{ApprovalRequirement, Verdict};
+use crate::decision::{ApprovalRequirement, ApproverGroup, Verdict};
 use crate::json::canonical::{self, ObjectWriter};
 
 /// The whole policy with its catalogue.
@@ -126,16 +126,30 @@ fn recognition(by: &Recognition) -> String {
 }
 
 fn requirement(approval: &ApprovalRequirement) -> String {
-    let groups = approval
-        .all_of
+    let mut writer = ObjectWriter::new()
+        .fragment("approvers", approvers(&approval.all_of))
+        .number("decide_within_ms", approval.decide_within_ms)
+        .number("claim_within_ms", approval.claim_within_ms);
+    if let Some(escalation) = &approval.escalation {
+        let escalate = ObjectWriter::new()
+            .number("after_ms", escalation.after_ms)
+            .fragment("approvers", approvers(&escalation.all_of));
+        writer = writer.fragment("escalate", escalate.finish());
+    }
+    if let Some(grants) = &approval.grants {
+        let limits = ObjectWriter::new()
+            .number("uses_max", u64::from(grants.uses_max))
+            .number("within_ms_max", grants.within_ms_max);
+        writer = writer.fragment("grants", limits.finish());
+    }
+    writer.finish()
+}
+
+fn approvers(all_of: &[ApproverGroup]) -> String {
+    let groups = all_of
         .iter()
         .map(|entry| ObjectWriter::new().string("group", &entry.group).number("min", u64::from(entry.min)).finish());
-    let approvers = ObjectWriter::new().fragment("all_of", array(groups)).finish();
-    ObjectWriter::new()
-        .fragment("approvers", approvers)
-        .number("decide_within_ms", approval.decide_within_ms)
-        .number("claim_within_ms", approval.claim_within_ms)
-        .finish()
+    ObjectWriter::new().fragment("all_of", array(groups)).finish()
 }
 
 fn matches(condition: &Match) -> String {

@@ -3,7 +3,7 @@
 //! Every rule counts, in no order. The verdict is the strictest of all rules that match, over all readings; constraints
 //! and approval requirements of all of them apply together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::compile::{PolicySnapshot, SnapshotRule};
 use super::condition::{self, Arguments, Facts, Mode};
@@ -12,8 +12,8 @@ use super::scopes;
 use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
 use crate::decision::{
-    ApprovalRequirement, ApproverGroup, AuditLevel, ConcurrencyLimit, Constraints, Decision, Evaluated, Observed,
-    Permit, Reason, Verdict,
+    ApprovalRequirement, AuditLevel, ConcurrencyLimit, Constraints, Decision, Evaluated, Observed, Permit, Reason,
+    Verdict,
 };
 use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, Topic};
@@ -330,20 +330,5 @@ fn constraints(rule: &Rule) -> Constraints {
 
 /// What all approval rules together ask: per group the largest minimum, and the shortest clocks.
 fn requirement(rules: &[&SnapshotRule]) -> ApprovalRequirement {
-    let mut groups: BTreeMap<String, u32> = BTreeMap::new();
-    let (mut decide_within_ms, mut claim_within_ms) = (u64::MAX, u64::MAX);
-    for approval in rules.iter().filter_map(|taken| taken.rule.approval.as_ref()) {
-        for entry in &approval.all_of {
-            let min = groups.entry(entry.group.clone()).or_insert(0);
-            *min = entry.min.max(*min);
-        }
-        decide_within_ms = decide_within_ms.min(approval.decide_within_ms);
-        claim_within_ms = claim_within_ms.min(approval.claim_within_ms);
-    }
-    // One person of any group: whoever approves for a named group is that person.
-    if groups.len() > 1 && groups.get("*") == Some(&1) {
-        groups.remove("*");
-    }
-    let all_of = groups.into_iter().map(|(group, min)| ApproverGroup { group, min }).collect();
-    ApprovalRequirement { all_of, decide_within_ms, claim_within_ms }
+    ApprovalRequirement::all_together(rules.iter().filter_map(|taken| taken.rule.approval.as_ref()))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::refuse_unsupported;
 use super::{Budgets, RESERVED_RULE_IDS, Rule, conditions};
-use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, Verdict};
+use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, Escalation, GrantLimits, Verdict};
 use crate::yaml::{Cursor, Place, Problems};
 
 const RULE_FIELDS: [&str; 10] =
@@ -43,6 +43,9 @@ struct Decides {
 const CLOCK_MS_MIN: u64 = 1_000;
 const DAY_MS: u64 = 86_400_000;
 const APPROVERS_MAX: u64 = 100;
+/// No grant reaches further, whatever a rule says.
+const GRANT_USES_MAX: u64 = 1_000;
+const GRANT_MS_MAX: u64 = 28_800_000;
 const RETRIES_MAX: u64 = 100;
 const JOBS_MAX: u64 = 1_000_000;
 const ID_BYTES_MAX: usize = 128;
@@ -137,19 +140,42 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
 }
 
 fn requirement(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalRequirement> {
-    let fields = cursor.fields(&["approvers", "decide_within_ms", "claim_within_ms"], problems)?;
+    let known = ["approvers", "decide_within_ms", "claim_within_ms", "escalate", "grants"];
+    let fields = cursor.fields(&known, problems)?;
     let mut clock = |name: &str, default: u64| {
         let field = fields.get(name);
         field.and_then(|field| field.whole_number(CLOCK_MS_MIN..=DAY_MS, problems)).unwrap_or(default)
     };
     let decide_within_ms = clock("decide_within_ms", ApprovalRequirement::default().decide_within_ms);
     let claim_within_ms = clock("claim_within_ms", ApprovalRequirement::default().claim_within_ms);
-    let all_of = fields.get("approvers").and_then(|approvers| {
-        let fields = approvers.fields(&["all_of"], problems)?;
-        groups(&fields.require("all_of", problems)?, problems)
-    });
+    let all_of = fields.get("approvers").and_then(|approvers| approver_groups(&approvers, problems));
     let all_of = all_of.unwrap_or_else(|| ApprovalRequirement::default().all_of);
-    Some(ApprovalRequirement { all_of, decide_within_ms, claim_within_ms })
+    let escalation = fields.get("escalate").and_then(|escalate| {
+        let fields = escalate.fields(&["after_ms", "approvers"], problems)?;
+        let after = fields.require("after_ms", problems);
+        let approvers = fields.require("approvers", problems);
+        let all_of = approvers.and_then(|approvers| approver_groups(&approvers, problems));
+        let after_ms = after.as_ref().and_then(|after| after.whole_number(CLOCK_MS_MIN..=DAY_MS, problems))?;
+        if after_ms >= decide_within_ms {
+            escalate
+                .problem("`after_ms` must be less than `decide_within_ms`: later, nobody is asked any more", problems);
+        }
+        Some(Escalation { after_ms, all_of: all_of? })
+    });
+    let grants = fields.get("grants").and_then(|grants| {
+        let fields = grants.fields(&["uses_max", "within_ms_max"], problems)?;
+        let uses = fields.require("uses_max", problems);
+        let within = fields.require("within_ms_max", problems);
+        let uses_max = uses.and_then(|uses| uses.whole_number(2..=GRANT_USES_MAX, problems));
+        let within_ms_max = within.and_then(|within| within.whole_number(CLOCK_MS_MIN..=GRANT_MS_MAX, problems));
+        Some(GrantLimits { uses_max: u32::try_from(uses_max?).ok()?, within_ms_max: within_ms_max? })
+    });
+    Some(ApprovalRequirement { all_of, decide_within_ms, claim_within_ms, escalation, grants })
+}
+
+fn approver_groups(approvers: &Cursor<'_>, problems: &mut Problems) -> Option<Vec<ApproverGroup>> {
+    let fields = approvers.fields(&["all_of"], problems)?;
+    groups(&fields.require("all_of", problems)?, problems)
 }
 
 fn groups(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Vec<ApproverGroup>> {

@@ -130,6 +130,17 @@ fn what_has_no_meaning_is_an_error_and_never_dropped() {
         (rule("match: {}, decision: allow, constraints: {budgets: {max_concurrent_jobs: 0}}"), "from 1 to 1000000"),
         (rule("match: {}, decision: require_approval, approval: {decide_within_ms: 999}"), "from 1000 to 86400000"),
         (rule("match: {}, decision: require_approval, approval: {approvers: {all_of: []}}"), "name a group"),
+        (
+            rule(
+                "match: {}, decision: require_approval, approval: {escalate: {after_ms: 900000, approvers: {all_of: [{group: a}]}}}",
+            ),
+            "less than `decide_within_ms`",
+        ),
+        (rule("match: {}, decision: require_approval, approval: {escalate: {after_ms: 1000}}"), "`approvers`"),
+        (
+            rule("match: {}, decision: require_approval, approval: {grants: {uses_max: 1, within_ms_max: 1000}}"),
+            "from 2 to 1000",
+        ),
         (rule("match: {arguments: {/a: {equals: 012}}}, decision: deny"), "is not a number as JSON writes it"),
         (rule("match: {arguments: {/a~: {exists: true}}}, decision: deny"), "`~` is written `~0`"),
         (server("tools: {x: {capability: y}}"), "field `action` is missing"),
