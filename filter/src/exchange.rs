@@ -16,6 +16,7 @@ use holdpoint_core::digest::Digest;
 
 use crate::enforce::HeaderEdit;
 use crate::identity::PeerCertificate;
+use crate::line::DecisionLine;
 use crate::metrics::Metric;
 use crate::refusal::LocalReply;
 use crate::session::{self, SessionOwner};
@@ -104,6 +105,8 @@ pub enum HostCommand {
     /// Record under the quota of refusals.
     RecordRefusal(Box<AuditEntry>),
     Count(Metric, i64),
+    /// A decision was made; its line goes into Envoy's log with the time that it took.
+    Decided(DecisionLine),
     /// One line for the operator.
     Log(LogLevel, String),
 }

@@ -3,7 +3,7 @@
 //! Nothing is decided here. The SDK dispatches the callbacks; every host call but the callout itself goes through
 //! [`abi`], which cannot panic. (The callout needs the SDK, which remembers whose answer is whose.)
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -32,7 +32,13 @@ mod shared;
 /// How often deadlines are looked at. Envoy's timers are per root context and worker; one tick serves every hold.
 const TICK_MS: u32 = 50;
 
+/// How soon a change of the log level takes effect.
+const LOG_LEVEL_EVERY_MS: u64 = 1_000;
+
 thread_local! {
+    /// When the event that is being handled came.
+    static BEGAN_AT_US: Cell<u64> = const { Cell::new(0) };
+    static NEXT_LOOK_AT_MS: Cell<u64> = const { Cell::new(0) };
     /// What this VM keeps. Several root contexts share it while a configuration is replaced.
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
     /// Every live exchange by its context id.
@@ -59,6 +65,19 @@ proxy_wasm::main! {{
     proxy_wasm::set_log_level(SdkLogLevel::Info);
     proxy_wasm::set_root_context(|context_id| Box::new(Root { context_id, plugin: Rc::from(""), config: None }));
 }}
+
+/// Follows the level of Envoy's logger: lines that it would drop are not even made.
+fn follow_log_level() {
+    let level = match abi::log_level() {
+        Some(0) => log::LevelFilter::Trace,
+        Some(1) => log::LevelFilter::Debug,
+        Some(2) | None => log::LevelFilter::Info,
+        Some(3) => log::LevelFilter::Warn,
+        Some(_) => log::LevelFilter::Error,
+    };
+    log::set_max_level(level);
+    with_worker(|worker| worker.logs_info = level >= log::LevelFilter::Info);
+}
 
 /// One configuration of the plugin on one worker.
 struct Root {
@@ -99,6 +118,8 @@ impl RootContext for Root {
                     WORKER.with_borrow_mut(|slot| *slot = Some(worker));
                 }
                 freezes::remember();
+                follow_log_level();
+                gauges::policy_in_force(&self.plugin, &config.policy.id());
                 log::info!("holdpoint: policy {} in force", config.policy.id());
                 self.config = Some(config);
                 true
@@ -114,6 +135,10 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let now_ms = abi::now_ms();
+        if NEXT_LOOK_AT_MS.get() <= now_ms {
+            NEXT_LOOK_AT_MS.set(now_ms.saturating_add(LOG_LEVEL_EVERY_MS));
+            follow_log_level();
+        }
         // Bounded per tick, so that a crowd of deadlines cannot starve the worker's other work.
         const WAKES_MAX: usize = 1_000;
         for _ in 0..WAKES_MAX {
@@ -257,7 +282,9 @@ fn with_worker<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
 }
 
 fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent) -> Vec<HostCommand> {
-    let now_ms = abi::now_ms();
+    let now_us = abi::now_us();
+    BEGAN_AT_US.set(now_us);
+    let now_ms = now_us / 1_000;
     let commands = with_worker(|worker| {
         let mut around = Surroundings { now_ms, worker, shared: &mut shared::EnvoySharedData };
         exchange.borrow_mut().handle(event, &mut around)
@@ -340,6 +367,9 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
             HostCommand::Record(entry) => count_lost(with_worker(|worker| worker.audit.push(*entry))),
             HostCommand::RecordRefusal(entry) => count_lost(with_worker(|worker| worker.audit.push_refusal(*entry))),
             HostCommand::Count(metric, by) => gauges::add(metric, by),
+            HostCommand::Decided(line) => {
+                log::info!("holdpoint: {}", line.text(abi::now_us().saturating_sub(BEGAN_AT_US.get())));
+            }
             HostCommand::Log(LogLevel::Info, line) => log::info!("holdpoint: {line}"),
             HostCommand::Log(LogLevel::Warn, line) => log::warn!("holdpoint: {line}"),
             HostCommand::Log(LogLevel::Error, line) => log::error!("holdpoint: {line}"),

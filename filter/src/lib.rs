@@ -12,6 +12,7 @@ pub mod session;
 pub mod usage;
 
 pub mod audit_buffer;
+pub mod line;
 pub mod metrics;
 pub mod worker;
 

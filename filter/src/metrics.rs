@@ -1,6 +1,12 @@
-//! Every metric of the filter, as one enum: a name that is not here does not exist, and no label has free text.
+//! Every metric of the filter: a name that is not here does not exist, and no label has free text. Serves step 12.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_core::decision::Verdict;
+use holdpoint_core::digest::Digest;
+
+#[cfg(test)]
+mod tests;
 
 /// One thing that is counted. `host` adds to the Envoy metric [`Metric::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +46,50 @@ pub enum HoldEnd {
     ClientGone,
     Refused,
     Unavailable,
+}
+
+impl HoldEnd {
+    /// The word in metrics and lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Denied => "denied",
+            Self::Pending => "pending",
+            Self::ClientGone => "client_gone",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Most snapshots that get a series of their own in the life of one VM: Envoy never forgets a series. Those that come
+/// later share one.
+const SNAPSHOTS_NAMED_MAX: usize = 100;
+
+/// Which series say what policy is in force: a gauge for each snapshot, 1 while it is in force, else 0.
+#[derive(Debug, Default)]
+pub struct SnapshotSeries {
+    named: BTreeSet<String>,
+    /// By plugin.
+    in_force: BTreeMap<String, String>,
+}
+
+impl SnapshotSeries {
+    /// A plugin has put a snapshot in force: (series, value) of every gauge that changes.
+    pub fn put_in_force(&mut self, plugin: &str, snapshot: &Digest) -> Vec<(String, u64)> {
+        let short = snapshot.short();
+        let is_named = self.named.contains(&short) || self.named.len() < SNAPSHOTS_NAMED_MAX;
+        if is_named {
+            self.named.insert(short.clone());
+        }
+        let label = if is_named { short } else { "other".to_owned() };
+        let before = self.in_force.insert(plugin.to_owned(), label.clone());
+        let series = |label: &str| format!("holdpoint.policy_in_force.snapshot.{label}");
+        let gone = before.filter(|before| !self.in_force.values().any(|label| label == before));
+        let mut changes: Vec<(String, u64)> = gone.iter().map(|label| (series(label), 0)).collect();
+        changes.push((series(&label), 1));
+        changes
+    }
 }
 
 impl Metric {

@@ -54,6 +54,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// The digest of the judged call, where it was made.
+    pub fn call_digest(&self) -> Option<&str> {
+        self.call_digest.as_deref()
+    }
+
     /// Takes from a message what its answer will need.
     pub fn of(message: &McpMessage) -> Self {
         Self {

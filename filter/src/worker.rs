@@ -109,6 +109,8 @@ pub struct Worker {
     /// Entries on their way to the service.
     pub audit: AuditBuffer,
     pub freezes: Freezes,
+    /// Whether anybody reads lines of level info: without, none is made.
+    pub logs_info: bool,
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
@@ -128,6 +130,7 @@ impl Worker {
             room: HoldRoom::default(),
             audit,
             freezes: Freezes::default(),
+            logs_info: true,
             gateway,
             in_force: BTreeMap::new(),
             newest: None,

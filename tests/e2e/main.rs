@@ -8,6 +8,7 @@ mod credentials;
 mod held;
 mod identity;
 mod long_hold;
+mod operator;
 mod policy_update;
 mod refused;
 mod service_faults;

@@ -138,6 +138,29 @@ impl Envoy {
         Ok(answer.error_for_status()?.text().await?)
     }
 
+    /// POSTs to a path of the admin interface, such as `/logging?wasm=warning`.
+    pub async fn admin_post(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self.http.post(format!("{}{path}", self.admin)).send().await?;
+        Ok(answer.error_for_status()?.text().await?)
+    }
+
+    /// The filter's structured lines of one event, in the order of Envoy's log.
+    pub fn filter_lines(&self, event: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| line.split_once("holdpoint: {").map(|(_, rest)| format!("{{{rest}")));
+        let read = lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+        read.filter(|line| line["event"] == event).collect()
+    }
+
+    /// Waits for a structured line of the filter that `matches`.
+    pub async fn filter_line(&self, event: &str, matches: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        probe::until(&format!("Envoy's log has a line of `{event}`"), probe::PATIENCE, async || {
+            self.filter_lines(event).into_iter().find(|line| matches(line))
+        })
+        .await
+        .with_context(|| self.process.last_words())
+    }
+
     /// Offers a new filter document to this running Envoy, and waits for its answer. The configuration must have been
     /// started with `filter_by_discovery`.
     pub async fn update_filter_document(&mut self, text: &str) -> anyhow::Result<PolicyUpdate> {

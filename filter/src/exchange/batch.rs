@@ -67,7 +67,7 @@ impl Exchange {
             commands.push(HostCommand::Count(Metric::Decision(decision.verdict), 1));
             elements.push(Element { judged, decision, refusal });
         }
-        commands.extend(shown(&elements));
+        commands.extend(shown(&elements, around));
         let Some(permit) = PermitSet::of_all(permits, elements.len()) else {
             commands.extend(refused_whole(&elements, around.now_ms));
             return (Phase::Ended, commands);
@@ -127,10 +127,10 @@ fn take_all(permit: &PermitSet, around: &mut Surroundings<'_>) -> Result<Vec<Lea
 }
 
 /// The strictest of the decisions stands for the request in the access log.
-fn shown(elements: &[Element]) -> Vec<HostCommand> {
+fn shown(elements: &[Element], around: &Surroundings<'_>) -> Vec<HostCommand> {
     let Some(strictest) = elements.iter().max_by_key(|element| element.decision.verdict) else { return Vec::new() };
     let mut commands = strictest.judged.shown(&strictest.decision);
-    commands.extend(elements.iter().map(|element| element.judged.line(&element.decision)));
+    commands.extend(elements.iter().filter_map(|element| element.judged.line(&element.decision, around)));
     commands
 }
 

@@ -15,6 +15,7 @@ use holdpoint_core::approval::{
 };
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::{Decision, Permit, Verdict};
+use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::Era;
 use holdpoint_core::policy::NoUsage;
@@ -23,6 +24,7 @@ use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::request::{Judged, refuse};
 use super::response::Running;
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
+use crate::line;
 use crate::metrics::{HoldEnd, Metric};
 use crate::refusal::{Asked, Refusal};
 use crate::usage::{self, Lease, Leased};
@@ -72,6 +74,9 @@ struct Seat {
     in_room: bool,
     body_bytes: u64,
     leases: Vec<Lease>,
+    began_at_ms: u64,
+    /// The request it waits for, once it is known.
+    approval_id: Option<String>,
 }
 
 enum Step {
@@ -115,6 +120,8 @@ impl Hold {
                 in_room,
                 body_bytes: judged.body_bytes,
                 leases: Vec::new(),
+                began_at_ms: around.now_ms,
+                approval_id: None,
             },
             judged,
             decision,
@@ -257,7 +264,7 @@ impl Hold {
         let leases = std::mem::take(&mut seat.leases);
         let running = Running::new(&seat.asked, permit.constraints(), leases, entry, around.now_ms);
         let mut commands = seat.leave_room(around);
-        commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::Released), 1));
+        commands.extend(seat.ended(HoldEnd::Released, around));
         commands.extend(running.renewal());
         commands.push(HostCommand::Forward(judged.forward(&seat.config, permit, true)));
         (Phase::Running(Box::new(running)), commands)
@@ -268,10 +275,31 @@ impl Seat {
     /// Ends the hold with an answer to the client, and tells the service that nobody waits any more.
     fn end(mut self, refusal: &Refusal, cause: WithdrawCause, end: HoldEnd, around: &mut Surroundings<'_>) -> Next {
         let mut commands = self.leave_room(around);
-        commands.push(HostCommand::Count(Metric::HoldEnded(end), 1));
+        commands.extend(self.ended(end, around));
         commands.push(self.withdraw(cause, None));
         commands.extend(refuse(refusal, &self.asked));
         (Phase::Ended, commands)
+    }
+
+    /// Counts the end, and says it in one line.
+    fn ended(&self, end: HoldEnd, around: &Surroundings<'_>) -> Vec<HostCommand> {
+        let mut commands = vec![HostCommand::Count(Metric::HoldEnded(end), 1)];
+        if around.worker.logs_info {
+            let call = self.asked.call_digest().and_then(|digest| digest.parse::<Digest>().ok());
+            let waited_ms = around.now_ms.saturating_sub(self.began_at_ms).to_string();
+            let text = line::text(
+                "hold",
+                &[
+                    ("end", Some(end.as_str())),
+                    ("hold", Some(&self.hold_id)),
+                    ("approval", self.approval_id.as_deref()),
+                    ("call", call.map(|digest| digest.short()).as_deref()),
+                    ("waited_ms", Some(&waited_ms)),
+                ],
+            );
+            commands.push(HostCommand::Log(LogLevel::Info, text));
+        }
+        commands
     }
 
     /// Tells the service that this hold can never claim from now on.
@@ -336,6 +364,7 @@ impl Exchange {
                 if !was_open {
                     commands.push(HostCommand::FilterState("holdpoint.approval", state.id.clone()));
                 }
+                hold.seat.approval_id = Some(state.id.clone());
                 hold.approval = Some(*state);
                 let (phase, next) = self.on_status(hold, status, around);
                 commands.extend(next);
@@ -628,7 +657,7 @@ fn on_client_gone(mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
     let is_modern = hold.judged.envelope.call().message.era() == Era::V2026_07_28;
     let rejoin_ms = is_modern.then_some(hold.seat.config.approval.rejoin_ms);
     let mut commands = hold.seat.leave_room(around);
-    commands.push(HostCommand::Count(Metric::HoldEnded(HoldEnd::ClientGone), 1));
+    commands.extend(hold.seat.ended(HoldEnd::ClientGone, around));
     commands.push(hold.seat.withdraw(WithdrawCause::ClientGone, rejoin_ms));
     (Phase::Ended, commands)
 }

@@ -21,6 +21,7 @@ use super::response::Running;
 use super::{Exchange, Forward, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::identity::{self, CallerFacts, IdentityError};
+use crate::line::{self, DecisionLine};
 use crate::metrics::Metric;
 use crate::refusal::{self, Asked, LocalReply, Refusal};
 use crate::session::{self, SessionOwner};
@@ -75,18 +76,18 @@ impl Exchange {
             Err(IdentityError::Absent(_)) if head.route.judges_anonymous => Principal::anonymous(),
             Err(error) => {
                 let takes_tokens = self.config.identity.iter().any(|source| matches!(source.proof, Proof::Jwt { .. }));
+                let why = error.to_string();
+                let mut commands = vec![
+                    HostCommand::Count(Metric::Unidentified, 1),
+                    HostCommand::FilterState("holdpoint.verdict", "unidentified".to_owned()),
+                    HostCommand::Reply(refusal::unidentified(&why, takes_tokens)),
+                ];
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
                 entry.server = head.route.server;
-                entry.detail = Some(error.to_string());
-                return (
-                    Phase::Ended,
-                    vec![
-                        HostCommand::Count(Metric::Unidentified, 1),
-                        HostCommand::FilterState("holdpoint.verdict", "unidentified".to_owned()),
-                        HostCommand::RecordRefusal(Box::new(entry)),
-                        HostCommand::Reply(refusal::unidentified(&error.to_string(), takes_tokens)),
-                    ],
-                );
+                entry.detail = Some(why);
+                commands.extend(refused_line("unidentified", &entry, around));
+                commands.push(HostCommand::RecordRefusal(Box::new(entry)));
+                return (Phase::Ended, commands);
             }
         };
         if !matches!(head.value(":method"), Some(b"POST" | b"GET" | b"DELETE")) {
@@ -249,10 +250,8 @@ impl Exchange {
                 entry.method = Some(call.message.method().as_str().to_owned());
                 entry.principal = Some(call.principal.named());
                 entry.detail = Some(bounded(&error.to_string()));
-                let commands = vec![
-                    HostCommand::RecordRefusal(Box::new(entry)),
-                    HostCommand::Log(LogLevel::Warn, format!("refused: {error}")),
-                ];
+                let mut commands: Vec<HostCommand> = refused_line("unsupported", &entry, around).into_iter().collect();
+                commands.push(HostCommand::RecordRefusal(Box::new(entry)));
                 return Err(Unsealed { commands, refusal: Refusal::Unsupported(error.to_string()) });
             }
         };
@@ -264,10 +263,9 @@ impl Exchange {
                 entry.server = Some(envelope.server().to_owned());
                 entry.principal = Some(envelope.principal().named());
                 entry.detail = Some("a session that this principal was not given".to_owned());
-                return Err(Unsealed {
-                    commands: vec![HostCommand::RecordRefusal(Box::new(entry))],
-                    refusal: Refusal::NoSuchSession,
-                });
+                let mut commands: Vec<HostCommand> = refused_line("session", &entry, around).into_iter().collect();
+                commands.push(HostCommand::RecordRefusal(Box::new(entry)));
+                return Err(Unsealed { commands, refusal: Refusal::NoSuchSession });
             }
         }
         Ok(Judged {
@@ -298,7 +296,7 @@ impl Exchange {
         };
         let mut commands = vec![HostCommand::Count(Metric::Decision(decision.verdict), 1)];
         commands.extend(judged.shown(&decision));
-        commands.push(judged.line(&decision));
+        commands.extend(judged.line(&decision, around));
         let phase = match plan {
             Plan::Reject => {
                 let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
@@ -441,25 +439,31 @@ impl Judged {
         commands
     }
 
-    /// One structured line for the operator. Names only: arguments never reach the log.
-    pub(super) fn line(&self, decision: &Decision) -> HostCommand {
+    /// One structured line for the operator, if anybody reads it.
+    pub(super) fn line(&self, decision: &Decision, around: &Surroundings<'_>) -> Option<HostCommand> {
+        if !around.worker.logs_info {
+            return None;
+        }
         let verdict = match decision.verdict {
             Verdict::Allow if !decision.constraints.is_empty() => "allow_with_constraints",
             other => other.as_str(),
         };
-        let line = serde_json::json!({
-            "event": "decision",
-            "verdict": verdict,
-            "rule": decision.rule_id(),
-            "server": self.envelope.server(),
-            "method": self.envelope.method(),
-            "target": self.envelope.target(),
-            "subject": self.envelope.principal().subject,
-            "call": (decision.verdict != Verdict::Allow).then(|| self.envelope.call_digest().short()),
-            "snapshot": decision.snapshot_id.short(),
-            "trace_id": self.trace_id,
-        });
-        HostCommand::Log(LogLevel::Info, line.to_string())
+        let principal = self.envelope.principal();
+        // A call that runs at once never pays for its digest.
+        let call = (decision.verdict != Verdict::Allow).then(|| self.envelope.call_digest().short());
+        Some(HostCommand::Decided(DecisionLine::new(&[
+            ("verdict", Some(verdict)),
+            ("rule", Some(decision.rule_id())),
+            ("server", Some(self.envelope.server())),
+            ("method", Some(self.envelope.method())),
+            ("target", self.envelope.target()),
+            ("issuer", Some(&principal.issuer)),
+            ("subject", Some(&principal.subject)),
+            ("agent", principal.agent_id.as_deref()),
+            ("snapshot", Some(&decision.snapshot_id.short())),
+            ("call", call.as_deref()),
+            ("trace_id", self.trace_id.as_deref()),
+        ])))
     }
 
     /// An entry of the record with everything known of this call.
@@ -580,13 +584,34 @@ fn malformed(
     entry.server.clone_from(&head.route.server);
     entry.detail = Some(bounded(detail));
     entry.trace_id = head.trace_id();
-    let commands = vec![
+    let mut commands = vec![
         HostCommand::Count(Metric::Malformed, 1),
         HostCommand::FilterState("holdpoint.verdict", "malformed".to_owned()),
-        HostCommand::RecordRefusal(Box::new(entry)),
         HostCommand::Reply(reply),
     ];
+    commands.extend(refused_line("malformed", &entry, around));
+    commands.push(HostCommand::RecordRefusal(Box::new(entry)));
     (Phase::Ended, commands)
+}
+
+/// One structured line for a message that was refused before any rule; `kind` is of a fixed set.
+fn refused_line(kind: &str, entry: &AuditEntry, around: &Surroundings<'_>) -> Option<HostCommand> {
+    let principal = entry.principal.as_ref();
+    around.worker.logs_info.then(|| {
+        let text = line::text(
+            "refusal",
+            &[
+                ("kind", Some(kind)),
+                ("server", entry.server.as_deref()),
+                ("method", entry.method.as_deref()),
+                ("issuer", principal.map(|principal| principal.issuer.as_str())),
+                ("subject", principal.map(|principal| principal.subject.as_str())),
+                ("detail", entry.detail.as_deref()),
+                ("trace_id", entry.trace_id.as_deref()),
+            ],
+        );
+        HostCommand::Log(LogLevel::Info, text)
+    })
 }
 
 pub(super) fn bounded(text: &str) -> String {

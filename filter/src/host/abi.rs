@@ -99,6 +99,8 @@ mod sys {
             grpc_status: i32,
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+        pub(super) fn proxy_get_log_level(level: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     }
 }
@@ -122,10 +124,23 @@ fn owned(data: *mut u8, size: usize) -> Vec<u8> {
 
 /// Unix time in milliseconds.
 pub(crate) fn now_ms() -> u64 {
+    now_us() / 1_000
+}
+
+/// Unix time in microseconds.
+pub(crate) fn now_us() -> u64 {
     let mut nanoseconds = 0;
     // SAFETY: the pointer is to a live local.
     let status = unsafe { sys::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };
-    if status == STATUS_OK { nanoseconds / 1_000_000 } else { 0 }
+    if status == STATUS_OK { nanoseconds / 1_000 } else { 0 }
+}
+
+/// The level of Envoy's logger `wasm`: 0 trace, 1 debug, 2 info, 3 warn, and on to 6 off.
+pub(crate) fn log_level() -> Option<u32> {
+    let mut level = 0;
+    // SAFETY: the pointer is to a live local.
+    let status = unsafe { sys::proxy_get_log_level(&raw mut level) };
+    (status == STATUS_OK).then_some(level)
 }
 
 /// Asks for a tick every `period_ms` on this root context.
@@ -266,4 +281,10 @@ pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, HostErr
 pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), HostError> {
     // SAFETY: takes no pointer.
     checked(unsafe { sys::proxy_increment_metric(id, offset) })
+}
+
+/// Sets a gauge.
+pub(crate) fn set_metric(id: u32, value: u64) -> Result<(), HostError> {
+    // SAFETY: takes no pointer.
+    checked(unsafe { sys::proxy_record_metric(id, value) })
 }

@@ -3,10 +3,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use holdpoint_core::digest::Digest;
+
 use super::abi::{self, MetricKind};
-use crate::metrics::Metric;
+use crate::metrics::{Metric, SnapshotSeries};
 
 thread_local! {
+    static SNAPSHOTS: RefCell<SnapshotSeries> = RefCell::new(SnapshotSeries::default());
     static IDS: RefCell<BTreeMap<Metric, u32>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -21,5 +24,16 @@ pub(super) fn add(metric: Metric, by: i64) {
     });
     if id.is_none_or(|id| abi::increment_metric(id, by).is_err()) {
         log::debug!("holdpoint: metric {} was not counted", metric.name());
+    }
+}
+
+/// Says which policy is in force.
+pub(super) fn policy_in_force(plugin: &str, snapshot: &Digest) {
+    let changes = SNAPSHOTS.with_borrow_mut(|series| series.put_in_force(plugin, snapshot));
+    for (name, value) in changes {
+        let set = abi::define_metric(MetricKind::Gauge, &name).and_then(|id| abi::set_metric(id, value));
+        if set.is_err() {
+            log::debug!("holdpoint: metric {name} was not set");
+        }
     }
 }
