@@ -103,7 +103,8 @@ impl RootContext for Root {
                     log::error!("holdpoint: no ticks from the host (status {}): configuration refused", error.0);
                     return false;
                 }
-                usage::prepare(&mut shared::EnvoySharedData, config.policy.concurrency_rules());
+                let rules = config.policy.concurrency_rules();
+                usage::prepare(&mut shared::EnvoySharedData, rules, config.policy.counts_calls());
                 session::prepare(&mut shared::EnvoySharedData);
                 let is_new_worker =
                     with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config))).is_none();

@@ -109,6 +109,8 @@ pub enum Refusal {
     ApprovedButBusy { approval_id: String, rule_id: String },
     /// A limit of the policy is reached now.
     Busy { rule_id: String },
+    /// The same call has been tried as often as the policy allows, and none of the tries succeeded.
+    TriedTooOften { retries_max: u32 },
     /// So many requests of this caller wait already.
     TooManyPending,
     /// The service cannot be reached, or answered what cannot be trusted.
@@ -174,12 +176,17 @@ impl Refusal {
                 )
             }
             Self::ApprovedButBusy { approval_id, rule_id } => format!(
-                "Not run yet: approval {approval_id} was given, but rule `{rule_id}` lets no more calls run at once \
+                "Not run yet: approval {approval_id} was given, but rule `{rule_id}` lets no more calls run \
                  right now. Repeat the same call, unchanged."
             ),
             Self::Busy { rule_id } => {
-                format!("Not run: rule `{rule_id}` lets no more calls run at once right now. Repeat the call later.")
+                format!("Not run: rule `{rule_id}` lets no more calls run right now. Repeat the call later.")
             }
+            Self::TriedTooOften { retries_max } => format!(
+                "Not run: this very call was tried {} times without success, and the policy lets it be repeated \
+                 {retries_max} times. Change the call, or ask a person.",
+                retries_max.saturating_add(1)
+            ),
             Self::TooManyPending => {
                 "Not run: too many of your calls wait for approval already. Wait until some are decided.".to_owned()
             }
@@ -215,6 +222,7 @@ impl Refusal {
             Self::Pending { .. } => (CODE_PENDING, "pending", true),
             Self::ApprovedButBusy { .. } => (CODE_LIMITED, "approved_but_busy", true),
             Self::Busy { .. } => (CODE_LIMITED, "busy", true),
+            Self::TriedTooOften { .. } => (CODE_LIMITED, "tried_too_often", false),
             Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
             Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
@@ -231,6 +239,7 @@ impl Refusal {
             Self::Denied(_)
             | Self::Frozen { .. }
             | Self::Busy { .. }
+            | Self::TriedTooOften { .. }
             | Self::TooManyPending
             | Self::Unavailable
             | Self::NoSuchSession

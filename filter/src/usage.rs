@@ -1,14 +1,21 @@
-//! Step 7: leases that bound how many calls run at once, kept in data that all workers of one Envoy share.
+//! Step 7: what bounds how many calls run: leases for how many at once, windows for how many in a time, attempts for how
+//! often the same one. All of it in data that the workers of one Envoy share, so a limit holds per Envoy process.
 //!
-//! A lease ends when it is given back or when it expires, so that a crash of the VM frees its slots by itself. Every
-//! change is one compare-and-set over the whole list of a key.
+//! Everything expires by itself, so that a crash of the VM frees what it held. Every change is one compare-and-set over
+//! the whole value of a key.
 
 use holdpoint_core::decision::Constraints;
+use holdpoint_core::digest::Digest;
 
+mod leases;
 #[cfg(test)]
 mod tests;
+mod windows;
 
-/// The host's shared data, as far as leases need it. The filter's one synchronous port.
+pub use leases::LEASE_MS;
+pub use windows::RETRY_WINDOW_MS;
+
+/// The host's shared data, as far as limits need it. The filter's one synchronous port.
 pub trait SharedData {
     /// The value of `key` and its compare-and-set number; empty and 0 when the key is new. `None` when unreadable.
     fn load(&mut self, key: &str) -> Option<(Vec<u8>, u32)>;
@@ -25,11 +32,14 @@ pub enum Stored {
     Failed,
 }
 
-/// One slot of one rule, held by one call.
+/// One place under one limit, taken by one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    key: String,
-    holder: u64,
+pub struct Lease(Taken);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Taken {
+    Slot(leases::Slot),
+    Counted(windows::Counted),
 }
 
 /// What came of asking for leases.
@@ -37,130 +47,137 @@ pub struct Lease {
 pub enum Leased {
     /// All that the constraints ask for; possibly none.
     All(Vec<Lease>),
-    /// The rule whose slots are all taken.
+    /// The rule that lets no more calls run now.
     Full { rule_id: String },
 }
 
-/// How often a lost race is run again before the slot counts as taken.
+/// How often a lost race is run again before the limit counts as reached.
 const RACES_MAX: usize = 64;
 
 /// The compare-and-set number of a key that is not there.
 const NEW: u32 = 0;
 
-/// A lease without a runtime limit is renewed while its call runs and expires this long after the last renewal.
-pub const LEASE_MS: u64 = 60_000;
-
-/// Creates the keys of these rules where they are missing. To be called while a configuration is taken in, on the main
-/// thread first, as Envoy does: shared data writes a *new* key unconditionally, so that two workers that created it
-/// at once could both think they had its only slot. [`take`] therefore never creates one.
-pub fn prepare<'a>(shared: &mut dyn SharedData, rule_ids: impl Iterator<Item = &'a str>) {
-    for rule_id in rule_ids {
-        let key = key(rule_id);
-        if let Some((_, NEW)) = shared.load(&key) {
-            // A failure shows as a rule without free slots.
-            let _ = shared.store(&key, &[], NEW);
-        }
+/// Creates the keys that these rules will need where they are missing. To be called while a configuration is taken in,
+/// on the main thread first, as Envoy does: shared data writes a *new* key unconditionally, so that two workers that
+/// created it at once could both think they had its only slot. Nothing else ever creates one.
+pub fn prepare<'a>(shared: &mut dyn SharedData, concurrency_rules: impl Iterator<Item = &'a str>, counts_calls: bool) {
+    for rule_id in concurrency_rules {
+        create(shared, &leases::key(rule_id));
+    }
+    if counts_calls {
+        windows::keys().for_each(|key| create(shared, &key));
     }
 }
 
-/// Takes one slot under every concurrency limit, or none at all. `holder` is unique in this Envoy process.
+fn create(shared: &mut dyn SharedData, key: &str) {
+    if let Some((_, NEW)) = shared.load(key) {
+        // A failure shows as a rule under which nothing runs.
+        let _ = shared.store(key, &[], NEW);
+    }
+}
+
+/// Takes one place under every limit, or none at all. `holder` is unique in this Envoy process.
 ///
-/// `now_ms` is Unix time; the leases end at `now_ms + LEASE_MS` unless renewed. Shared data that cannot be read or
-/// written counts as full.
+/// `now_ms` is Unix time; slots end at `now_ms + LEASE_MS` unless renewed. Shared data that cannot be read or written
+/// counts as full.
 pub fn take(shared: &mut dyn SharedData, constraints: &Constraints, holder: u64, now_ms: u64) -> Leased {
-    let mut leases = Vec::new();
+    let mut taken = Vec::new();
     for limit in &constraints.concurrency {
-        let key = key(&limit.rule_id);
-        let slots_max = usize::try_from(limit.jobs_max).unwrap_or(usize::MAX);
-        let taken = change(shared, &key, now_ms, |slots| {
-            if slots.len() < slots_max {
-                slots.push(Slot { holder, expires_at_ms: now_ms.saturating_add(LEASE_MS) });
-                true
-            } else {
-                false
-            }
-        });
-        if taken {
-            leases.push(Lease { key, holder });
-        } else {
-            give_back(shared, leases, now_ms);
-            return Leased::Full { rule_id: limit.rule_id.clone() };
+        match leases::take(shared, limit, holder, now_ms) {
+            Some(slot) => taken.push(Lease(Taken::Slot(slot))),
+            None => return full(shared, taken, &limit.rule_id, now_ms),
         }
     }
-    Leased::All(leases)
+    for limit in &constraints.rates {
+        match windows::count(shared, limit, now_ms) {
+            Some(counted) => taken.push(Lease(Taken::Counted(counted))),
+            None => return full(shared, taken, &limit.rule_id, now_ms),
+        }
+    }
+    Leased::All(taken)
 }
 
-/// Whether there is a lease under every concurrency limit.
-pub fn covers(leases: &[Lease], constraints: &Constraints) -> bool {
-    constraints.concurrency.iter().all(|limit| leases.iter().any(|lease| lease.key == key(&limit.rule_id)))
+fn full(shared: &mut dyn SharedData, taken: Vec<Lease>, rule_id: &str, now_ms: u64) -> Leased {
+    give_back(shared, taken, now_ms);
+    Leased::Full { rule_id: rule_id.to_owned() }
 }
 
-/// Ends leases. A failure leaves the slot to its expiry.
-pub fn give_back(shared: &mut dyn SharedData, leases: Vec<Lease>, now_ms: u64) {
-    for lease in leases {
-        change(shared, &lease.key, now_ms, |slots| {
-            slots.retain(|slot| slot.holder != lease.holder);
-            true
-        });
+/// Whether there is a place under every limit.
+pub fn covers(taken: &[Lease], constraints: &Constraints) -> bool {
+    let has = |wanted: &dyn Fn(&Taken) -> bool| taken.iter().any(|Lease(one)| wanted(one));
+    constraints.concurrency.iter().all(|limit| {
+        let key = leases::key(&limit.rule_id);
+        has(&|one| matches!(one, Taken::Slot(slot) if slot.is_of(&key)))
+    }) && constraints.rates.iter().all(|limit| {
+        let entry = windows::entry_of(limit);
+        has(&|one| matches!(one, Taken::Counted(counted) if counted.is_of(&entry)))
+    })
+}
+
+/// Gives everything back: the call did not run. A failure leaves it to its expiry.
+pub fn give_back(shared: &mut dyn SharedData, taken: Vec<Lease>, now_ms: u64) {
+    for Lease(one) in taken {
+        match one {
+            Taken::Slot(slot) => leases::give_back(shared, &slot, now_ms),
+            Taken::Counted(counted) => windows::take_back(shared, &counted, now_ms),
+        }
     }
 }
 
-/// Moves the expiry of leases to `now_ms + LEASE_MS`.
-pub fn renew(shared: &mut dyn SharedData, leases: &[Lease], now_ms: u64) {
-    for lease in leases {
-        change(shared, &lease.key, now_ms, |slots| {
-            slots.retain(|slot| slot.holder != lease.holder);
-            slots.push(Slot { holder: lease.holder, expires_at_ms: now_ms.saturating_add(LEASE_MS) });
-            true
-        });
+/// Frees the slots of a call that ran; that it ran stays counted.
+pub fn end(shared: &mut dyn SharedData, taken: Vec<Lease>, now_ms: u64) {
+    for Lease(one) in taken {
+        match one {
+            Taken::Slot(slot) => leases::give_back(shared, &slot, now_ms),
+            Taken::Counted(_) => {}
+        }
     }
 }
 
-fn key(rule_id: &str) -> String {
-    format!("holdpoint/lease/{rule_id}")
+/// Moves the expiry of slots to `now_ms + LEASE_MS`.
+pub fn renew(shared: &mut dyn SharedData, taken: &[Lease], now_ms: u64) {
+    for Lease(one) in taken {
+        match one {
+            Taken::Slot(slot) => leases::renew(shared, slot, now_ms),
+            Taken::Counted(_) => {}
+        }
+    }
 }
 
-struct Slot {
-    holder: u64,
-    expires_at_ms: u64,
+/// Whether any of these must be renewed while its call runs.
+pub fn needs_renewal(taken: &[Lease]) -> bool {
+    taken.iter().any(|Lease(one)| matches!(one, Taken::Slot(_)))
 }
 
-/// One compare-and-set over the live slots of a key; answers whether `edit` agreed and the write went through.
-fn change(shared: &mut dyn SharedData, key: &str, now_ms: u64, mut edit: impl FnMut(&mut Vec<Slot>) -> bool) -> bool {
+/// Counts one more try of the call with this digest; `false` when it has been tried `1 + retries_max` times within
+/// [`RETRY_WINDOW_MS`] and none of them succeeded.
+pub fn try_once(shared: &mut dyn SharedData, call: Digest, retries_max: u32, now_ms: u64) -> bool {
+    windows::try_once(shared, call, retries_max, now_ms)
+}
+
+/// Forgets the tries of a call that succeeded.
+pub fn succeeded(shared: &mut dyn SharedData, call: Digest, now_ms: u64) {
+    windows::forget(shared, call, now_ms);
+}
+
+/// One compare-and-set over the value of a key, which must be there; answers what `edit` made of it, once it is written.
+/// `None` when `edit` declined, or the write did not go through.
+fn change<T>(shared: &mut dyn SharedData, key: &str, mut edit: impl FnMut(&[u8]) -> Option<(Vec<u8>, T)>) -> Option<T> {
     for _ in 0..RACES_MAX {
-        let Some((bytes, cas)) = shared.load(key) else { return false };
+        let (bytes, cas) = shared.load(key)?;
         if cas == NEW {
-            return false;
+            return None;
         }
-        let mut slots = read(&bytes);
-        slots.retain(|slot| slot.expires_at_ms > now_ms);
-        if !edit(&mut slots) {
-            return false;
-        }
-        match shared.store(key, &write(&slots), cas) {
-            Stored::Done => return true,
+        let (written, made) = edit(&bytes)?;
+        match shared.store(key, &written, cas) {
+            Stored::Done => return Some(made),
             Stored::Raced => {}
-            Stored::Failed => return false,
+            Stored::Failed => return None,
         }
     }
-    false
+    None
 }
 
-fn read(bytes: &[u8]) -> Vec<Slot> {
-    bytes
-        .as_chunks::<16>()
-        .0
-        .iter()
-        .filter_map(|chunk| {
-            let (holder, expires_at_ms) = chunk.split_at_checked(8)?;
-            Some(Slot {
-                holder: u64::from_le_bytes(holder.try_into().ok()?),
-                expires_at_ms: u64::from_le_bytes(expires_at_ms.try_into().ok()?),
-            })
-        })
-        .collect()
-}
-
-fn write(slots: &[Slot]) -> Vec<u8> {
-    slots.iter().flat_map(|slot| [slot.holder.to_le_bytes(), slot.expires_at_ms.to_le_bytes()]).flatten().collect()
+fn number(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

@@ -139,6 +139,9 @@ pub struct AuditEntry {
     /// The most that the policy lets the record keep of arguments and result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditLevel>,
+    /// The limits in force and the rules they came from, in words. Bounded by [`DETAIL_CHARS_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraints: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,6 +189,7 @@ impl AuditEntry {
             basis: None,
             observed: None,
             audit: None,
+            constraints: None,
             approval_id: None,
             hold_id: None,
             status: None,

@@ -40,58 +40,231 @@ pub struct ConcurrencyLimit {
     pub jobs_max: u32,
 }
 
+/// At most `calls_max` calls in any `per_ms` milliseconds under `rule_id`, for one value of `key` (per Envoy process).
+/// Windows of several rules stand side by side.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RateLimit {
+    pub rule_id: String,
+    pub calls_max: u32,
+    pub per_ms: u64,
+    pub key: RateKey,
+    /// Whose calls are counted: the actor, tool, server or tenant of this call.
+    pub of: String,
+}
+
+/// What calls are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateKey {
+    /// Issuer and subject of the principal.
+    Actor,
+    /// Tool, resource or prompt on its server.
+    Tool,
+    Server,
+    /// The tenant of the principal; callers without one share a window.
+    Tenant,
+}
+
+impl RateKey {
+    /// The word used in policies and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Actor => "actor",
+            Self::Tool => "tool",
+            Self::Server => "server",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
+/// A bound that this call has been found to keep, in words; kept for the people who approve and for the record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct KeptBound {
+    pub rule_id: String,
+    pub text: String,
+}
+
+/// What enforcement must do to the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLimits {
+    /// An answer of more bytes is not delivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
+    /// Patterns whose matches are taken out of every string.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub redact: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "RedactionLevel::is_none")]
+    pub redaction_level: RedactionLevel,
+}
+
+impl OutputLimits {
+    /// Whether nothing is asked.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the text of the answer may have to change.
+    pub fn redacts(&self) -> bool {
+        !self.redact.is_empty() || !self.redaction_level.is_none()
+    }
+}
+
+/// What is taken out of an answer beside the patterns that a rule names. Ordered: the greater one takes out more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RedactionLevel {
+    #[default]
+    None,
+    /// Keys, tokens and passwords of well-known shapes.
+    Secrets,
+    /// Every text: only the shape of the answer remains.
+    Full,
+}
+
+impl RedactionLevel {
+    /// The word used in policies and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Secrets => "secrets",
+            Self::Full => "full",
+        }
+    }
+
+    /// Whether nothing is taken out.
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+}
+
 /// What enforcement must do if it lets the call run. Those of all matching rules unite, each towards stricter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraints {
     /// The call is ended after this many milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_runtime_ms: Option<u64>,
-    /// How often Envoy may forward again after an attempt that cannot have reached the server.
+    /// How often Envoy may forward again after an attempt that cannot have reached the server, and how often an
+    /// identical call may be sent again after one that did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
     /// Sorted by rule id, one per rule.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub concurrency: BTreeSet<ConcurrencyLimit>,
+    /// Sorted by rule id.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub rates: BTreeSet<RateLimit>,
+    #[serde(default, skip_serializing_if = "OutputLimits::is_empty")]
+    pub output: OutputLimits,
+    /// What was checked before the call was let through.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub bounds: BTreeSet<KeptBound>,
+    /// Which rule a scalar limit came from, by the limit's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limited_by: BTreeMap<String, String>,
 }
+
+/// Names of the scalar limits in [`Constraints::limited_by`].
+pub(crate) const MAX_RUNTIME: &str = "max_runtime_ms";
+pub(crate) const MAX_RETRIES: &str = "max_retries";
+pub(crate) const MAX_BYTES: &str = "output.max_bytes";
+pub(crate) const REDACTION_LEVEL: &str = "redaction_level";
 
 impl Constraints {
     /// Whether nothing is asked of enforcement.
     pub fn is_empty(&self) -> bool {
-        self.max_runtime_ms.is_none() && self.max_retries.is_none() && self.concurrency.is_empty()
+        let Self { max_runtime_ms, max_retries, concurrency, rates, output, bounds, limited_by: _ } = self;
+        max_runtime_ms.is_none()
+            && max_retries.is_none()
+            && concurrency.is_empty()
+            && rates.is_empty()
+            && output.is_empty()
+            && bounds.is_empty()
     }
 
-    /// Both at once: numbers by minimum, leases side by side.
+    /// Both at once: numbers by minimum, leases, windows and bounds side by side, redactions by union.
     #[must_use]
     pub fn united(&self, other: &Self) -> Self {
-        fn least<T: Ord + Copy>(one: Option<T>, two: Option<T>) -> Option<T> {
-            match (one, two) {
-                (Some(one), Some(two)) => Some(one.min(two)),
-                (some, None) | (None, some) => some,
+        let mut limited_by = BTreeMap::new();
+        let mut origin = |name: &str, is_mine: bool, is_theirs: bool| {
+            let mine = self.limited_by.get(name).filter(|_| is_mine);
+            let theirs = other.limited_by.get(name).filter(|_| is_theirs);
+            // Where both ask the same, the first by id is named, so that no order shows.
+            if let Some(rule_id) = mine.into_iter().chain(theirs).min() {
+                limited_by.insert(name.to_owned(), rule_id.clone());
             }
-        }
+        };
+        let max_runtime_ms = least(self.max_runtime_ms, other.max_runtime_ms);
+        let max_retries = least(self.max_retries, other.max_retries);
+        let max_bytes = least(self.output.max_bytes, other.output.max_bytes);
+        let redaction_level = self.output.redaction_level.max(other.output.redaction_level);
+        origin(MAX_RUNTIME, self.max_runtime_ms == max_runtime_ms, other.max_runtime_ms == max_runtime_ms);
+        origin(MAX_RETRIES, self.max_retries == max_retries, other.max_retries == max_retries);
+        origin(MAX_BYTES, self.output.max_bytes == max_bytes, other.output.max_bytes == max_bytes);
+        origin(
+            REDACTION_LEVEL,
+            self.output.redaction_level == redaction_level,
+            other.output.redaction_level == redaction_level,
+        );
         Self {
-            max_runtime_ms: least(self.max_runtime_ms, other.max_runtime_ms),
-            max_retries: least(self.max_retries, other.max_retries),
+            max_runtime_ms,
+            max_retries,
             concurrency: self.concurrency.union(&other.concurrency).cloned().collect(),
+            rates: self.rates.union(&other.rates).cloned().collect(),
+            output: OutputLimits {
+                max_bytes,
+                redact: self.output.redact.union(&other.output.redact).cloned().collect(),
+                redaction_level,
+            },
+            bounds: self.bounds.union(&other.bounds).cloned().collect(),
+            limited_by,
         }
+    }
+}
+
+fn least<T: Ord + Copy>(one: Option<T>, two: Option<T>) -> Option<T> {
+    match (one, two) {
+        (Some(one), Some(two)) => Some(one.min(two)),
+        (some, None) | (None, some) => some,
     }
 }
 
 impl fmt::Display for Constraints {
     /// In words, for the person who approves: `at most 30000 ms, 1 retry, 1 at a time (rule `bounded`)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = |name: &str| match self.limited_by.get(name) {
+            Some(rule_id) => format!(" (rule `{rule_id}`)"),
+            None => String::new(),
+        };
         let mut words = Vec::new();
         if let Some(max_runtime_ms) = self.max_runtime_ms {
-            words.push(format!("at most {max_runtime_ms} ms"));
+            words.push(format!("at most {max_runtime_ms} ms{}", from(MAX_RUNTIME)));
         }
-        match self.max_retries {
-            None => {}
-            Some(0) => words.push("no retries".to_owned()),
-            Some(1) => words.push("1 retry".to_owned()),
-            Some(retries) => words.push(format!("{retries} retries")),
-        }
+        let retries = match self.max_retries {
+            None => None,
+            Some(0) => Some("no retries".to_owned()),
+            Some(1) => Some("1 retry".to_owned()),
+            Some(retries) => Some(format!("{retries} retries")),
+        };
+        words.extend(retries.map(|retries| retries + &from(MAX_RETRIES)));
         for ConcurrencyLimit { rule_id, jobs_max } in &self.concurrency {
             words.push(format!("{jobs_max} at a time (rule `{rule_id}`)"));
+        }
+        for RateLimit { rule_id, calls_max, per_ms, key, of } in &self.rates {
+            words.push(format!("{calls_max} calls in {per_ms} ms for {} `{of}` (rule `{rule_id}`)", key.as_str()));
+        }
+        if let Some(max_bytes) = self.output.max_bytes {
+            words.push(format!("an answer of at most {max_bytes} bytes{}", from(MAX_BYTES)));
+        }
+        match self.output.redaction_level {
+            RedactionLevel::None => {}
+            RedactionLevel::Secrets => words.push(format!("secrets taken out of the answer{}", from(REDACTION_LEVEL))),
+            RedactionLevel::Full => words.push(format!("all text taken out of the answer{}", from(REDACTION_LEVEL))),
+        }
+        for pattern in &self.output.redact {
+            words.push(format!("`{pattern}` taken out of the answer"));
+        }
+        for KeptBound { rule_id, text } in &self.bounds {
+            words.push(format!("{text} (rule `{rule_id}`)"));
         }
         if words.is_empty() {
             words.push("no constraints".to_owned());

@@ -14,6 +14,8 @@ pub mod envelope;
 pub mod secrets;
 
 pub mod decision;
+pub mod edits;
+pub mod redact;
 pub mod yaml;
 
 pub mod policy;

@@ -10,6 +10,7 @@ mod method;
 mod near_key;
 mod own_round;
 mod param_headers;
+pub mod sse;
 mod target;
 
 pub use batch::BATCH_MESSAGES_MAX;

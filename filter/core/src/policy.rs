@@ -15,6 +15,7 @@ mod canonical;
 mod catalogue;
 mod compile;
 
+mod bounds;
 mod condition;
 mod evaluate;
 mod index;
@@ -31,8 +32,8 @@ pub(crate) mod tests;
 pub use catalogue::ServerError;
 pub use compile::{PolicySnapshot, compile};
 pub use document::{
-    ActionClass, Budgets, Credential, Entry, Match, PolicyDocument, RESERVED_RULE_IDS, Recognition, Rule, Scalar,
-    Selection, Server, VERSIONS, ValueTest, read_document, read_file,
+    ActionClass, Bound, Credential, Entry, Match, PolicyDocument, RESERVED_RULE_IDS, RateWindow, Recognition, Rule,
+    RuleConstraints, Scalar, Selection, Server, VERSIONS, ValueTest, read_document, read_file,
 };
 pub use evaluate::{NoUsage, UsageView};
 pub use glob::Glob;

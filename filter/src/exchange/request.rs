@@ -309,9 +309,18 @@ impl Exchange {
                 match usage::take(around.shared, permit.constraints(), holder, around.now_ms) {
                     Leased::Full { rule_id } => {
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
-                        entry.detail = Some(format!("no free slot under rule `{rule_id}`"));
+                        entry.detail = Some(format!("rule `{rule_id}` lets no more calls run now"));
                         commands.push(HostCommand::Record(Box::new(entry)));
                         commands.extend(refuse(&Refusal::Busy { rule_id }, &judged.asked));
+                        Phase::Ended
+                    }
+                    Leased::All(leases) if !may_try(&judged, permit.constraints(), around) => {
+                        usage::give_back(around.shared, leases, around.now_ms);
+                        let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+                        entry.detail = Some("sent again more often than `max_retries` allows".to_owned());
+                        commands.push(HostCommand::Record(Box::new(entry)));
+                        let retries_max = permit.constraints().max_retries.unwrap_or_default();
+                        commands.extend(refuse(&Refusal::TriedTooOften { retries_max }, &judged.asked));
                         Phase::Ended
                     }
                     Leased::All(leases) => {
@@ -320,7 +329,9 @@ impl Exchange {
                             let envelope = &judged.envelope;
                             self.opens_session = Some(SessionOwner::new(envelope.server(), envelope.principal()));
                         }
-                        let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms);
+                        let tried = permit.constraints().max_retries.map(|_| judged.envelope.call_digest());
+                        let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms)
+                            .trying(tried);
                         commands.extend(running.renewal());
                         commands.push(HostCommand::Forward(judged.forward(&self.config, permit, false)));
                         Phase::Running(Box::new(running))
@@ -480,6 +491,7 @@ impl Judged {
         entry.basis = Some(decision.basis);
         entry.observed.clone_from(&decision.observed);
         entry.audit = decision.audit;
+        entry.constraints = (!decision.constraints.is_empty()).then(|| bounded(&decision.constraints.to_string()));
         entry.trace_id.clone_from(&self.trace_id);
         entry
     }
@@ -548,6 +560,14 @@ fn records_digest(decision: &Decision) -> bool {
         Some(AuditLevel::Digest | AuditLevel::Redacted | AuditLevel::Full) => true,
         None => decision.verdict != Verdict::Allow,
     }
+}
+
+/// Counts this try of a call that may only be repeated so often; an approved call is not asked, for it has an approval of
+/// its own every time.
+fn may_try(judged: &Judged, constraints: &Constraints, around: &mut Surroundings<'_>) -> bool {
+    constraints.max_retries.is_none_or(|retries_max| {
+        usage::try_once(around.shared, judged.envelope.call_digest(), retries_max, around.now_ms)
+    })
 }
 
 /// Answers with a refusal and shows it in the access log.

@@ -2,6 +2,7 @@
 
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::decision::Constraints;
+use holdpoint_core::digest::Digest;
 use holdpoint_core::json::{self, Document, Kind};
 
 use super::{HostCommand, HostEvent, Phase, ResponseHead, Surroundings};
@@ -15,6 +16,8 @@ const KEPT_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Running {
     asked: Asked,
     max_runtime_ms: Option<u64>,
+    /// The call whose tries are counted until one succeeds.
+    tried: Option<Digest>,
     leases: Vec<Lease>,
     entry: AuditEntry,
     /// Of the other messages of the same batch; their outcome is the same.
@@ -44,6 +47,7 @@ impl Running {
         Self {
             asked: asked.clone(),
             max_runtime_ms: constraints.max_runtime_ms,
+            tried: None,
             leases,
             entry,
             beside: Vec::new(),
@@ -58,9 +62,14 @@ impl Running {
         Self { beside, ..self }
     }
 
+    /// The same, for a call whose tries are counted.
+    pub(super) fn trying(self, tried: Option<Digest>) -> Self {
+        Self { tried, ..self }
+    }
+
     /// The wake-up at which leases must be renewed, if there are any.
     pub(super) fn renewal(&self) -> Option<HostCommand> {
-        (!self.leases.is_empty()).then_some(HostCommand::WakeAt(self.renew_at_ms))
+        usage::needs_renewal(&self.leases).then_some(HostCommand::WakeAt(self.renew_at_ms))
     }
 
     /// Renews the leases when it is time; a wake-up left over from the hold comes too early.
@@ -76,7 +85,7 @@ impl Running {
     /// Whether the answer's body must be seen to tell the outcome: that of an approved call, whose entry says
     /// "outcome"; other calls are told by their status.
     fn reads_answer(&self) -> bool {
-        self.entry.kind == EntryKind::Outcome
+        self.entry.kind == EntryKind::Outcome || self.tried.is_some()
     }
 
     fn on_response_head(&mut self, head: ResponseHead) -> HostCommand {
@@ -104,8 +113,12 @@ impl Running {
     }
 
     fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
-        usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
-        self.entry.outcome = Some(self.answer.outcome());
+        usage::end(around.shared, std::mem::take(&mut self.leases), around.now_ms);
+        let outcome = self.answer.outcome();
+        if let (Some(call), Outcome::Committed) = (self.tried, outcome) {
+            usage::succeeded(around.shared, call, around.now_ms);
+        }
+        self.entry.outcome = Some(outcome);
         self.entry.http_status = self.answer.head.map(|head| head.status);
         self.entry.latency_ms = Some(around.now_ms.saturating_sub(self.forwarded_at_ms));
         if self.answer.head.is_some_and(|head| head.is_timeout) {

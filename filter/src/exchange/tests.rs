@@ -112,7 +112,7 @@ impl Bench {
     }
 
     fn put_in_force(&mut self, config: Rc<FilterConfig>) {
-        usage::prepare(&mut self.shared, config.policy.concurrency_rules());
+        usage::prepare(&mut self.shared, config.policy.concurrency_rules(), config.policy.counts_calls());
         crate::session::prepare(&mut self.shared);
         self.worker.put_in_force(PLUGIN, Rc::clone(&config));
         self.config = config;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdpoint_core::decision::ConcurrencyLimit;
+use holdpoint_core::decision::{ConcurrencyLimit, RateKey, RateLimit};
 
 use super::*;
 
@@ -35,7 +35,7 @@ impl SharedData for Shared {
 
 fn prepared() -> Shared {
     let mut shared = Shared::default();
-    prepare(&mut shared, ["r", "a", "b"].into_iter());
+    prepare(&mut shared, ["r", "a", "b"].into_iter(), true);
     shared
 }
 
@@ -100,8 +100,74 @@ fn a_key_that_was_not_prepared_has_no_slots_and_preparing_again_keeps_leases() {
     let mut shared = Shared::default();
     let one = limits(&[("r", 1)]);
     assert!(matches!(take(&mut shared, &one, 1, 0), Leased::Full { .. }));
-    prepare(&mut shared, ["r"].into_iter());
+    prepare(&mut shared, ["r"].into_iter(), false);
     taken(take(&mut shared, &one, 1, 0));
-    prepare(&mut shared, ["r"].into_iter());
+    prepare(&mut shared, ["r"].into_iter(), false);
     assert!(matches!(take(&mut shared, &one, 2, 0), Leased::Full { .. }));
+}
+
+fn rate(rule: &str, calls_max: u32, of: &str) -> Constraints {
+    let limit =
+        RateLimit { rule_id: rule.to_owned(), calls_max, per_ms: 1_000, key: RateKey::Actor, of: of.to_owned() };
+    Constraints { rates: [limit].into(), ..Constraints::default() }
+}
+
+#[test]
+fn a_window_never_lets_more_through_in_any_stretch_of_its_length() {
+    let mut shared = prepared();
+    let (limit, mut admitted) = (rate("r", 3, "alice"), Vec::new());
+    for now_ms in (0..5_000).step_by(7) {
+        if matches!(take(&mut shared, &limit, 1, now_ms), Leased::All(_)) {
+            admitted.push(now_ms);
+        }
+    }
+    let fits = admitted.windows(4).all(|four| four[3] - four[0] >= 1_000);
+    assert!(fits, "{admitted:?}");
+    assert!(admitted.len() >= 12, "and not many fewer: {admitted:?}");
+}
+
+#[test]
+fn windows_of_others_and_of_other_rules_stand_apart() {
+    let mut shared = prepared();
+    for (rule, of) in [("r", "alice"), ("r", "bob"), ("a", "alice")] {
+        taken(take(&mut shared, &rate(rule, 1, of), 1, 0));
+        assert_eq!(take(&mut shared, &rate(rule, 1, of), 1, 0), Leased::Full { rule_id: rule.to_owned() });
+    }
+}
+
+#[test]
+fn a_call_that_did_not_run_is_not_counted_and_one_that_ran_is() {
+    let mut shared = prepared();
+    let limit = rate("r", 1, "alice");
+    let counted = taken(take(&mut shared, &limit, 1, 0));
+    assert!(covers(&counted, &limit) && !covers(&[], &limit) && !covers(&counted, &rate("r", 1, "bob")));
+    give_back(&mut shared, counted, 0);
+    let counted = taken(take(&mut shared, &limit, 1, 0));
+    end(&mut shared, counted, 0);
+    assert!(matches!(take(&mut shared, &limit, 1, 0), Leased::Full { .. }));
+}
+
+#[test]
+fn made_up_names_neither_grow_without_end_nor_push_others_out() {
+    let mut shared = prepared();
+    let alice = rate("r", 1, "alice");
+    taken(take(&mut shared, &alice, 1, 0));
+    let admitted = (0..50_000_u32)
+        .filter(|number| matches!(take(&mut shared, &rate("r", 1, &number.to_string()), 1, 0), Leased::All(_)))
+        .count();
+    assert!(admitted < 64 * 512, "{admitted}");
+    assert!(matches!(take(&mut shared, &alice, 1, 0), Leased::Full { .. }), "still counted");
+    assert!(matches!(take(&mut shared, &rate("r", 1, "late"), 1, 5_000), Leased::All(_)), "and all of it passes");
+}
+
+#[test]
+fn the_same_call_is_tried_as_often_as_the_rule_says_until_it_succeeds() {
+    let mut shared = prepared();
+    let call = Digest::tagged("t", b"call");
+    let mut tries = |now_ms| (0..5).filter(|_| try_once(&mut shared, call, 1, now_ms)).count();
+    assert_eq!(tries(0), 2, "once, and one retry");
+    assert_eq!(tries(RETRY_WINDOW_MS), 2, "forgotten in time");
+    succeeded(&mut shared, call, RETRY_WINDOW_MS);
+    assert!(try_once(&mut shared, call, 0, RETRY_WINDOW_MS));
+    assert!(try_once(&mut shared, Digest::tagged("t", b"other"), 0, RETRY_WINDOW_MS));
 }

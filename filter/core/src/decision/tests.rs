@@ -8,19 +8,61 @@ fn limit(rule_id: &str, jobs_max: u32) -> ConcurrencyLimit {
 
 #[test]
 fn united_constraints_are_as_strict_as_each() {
-    let one = Constraints { max_runtime_ms: Some(5), max_retries: None, concurrency: [limit("a", 1)].into() };
-    let two = Constraints { max_runtime_ms: Some(9), max_retries: Some(2), concurrency: [limit("b", 3)].into() };
+    let from = |name: &str, rule: &str| [(name.to_owned(), rule.to_owned())].into();
+    let one = Constraints {
+        max_runtime_ms: Some(5),
+        concurrency: [limit("a", 1)].into(),
+        limited_by: from("max_runtime_ms", "a"),
+        ..Constraints::default()
+    };
+    let two = Constraints {
+        max_runtime_ms: Some(9),
+        max_retries: Some(2),
+        concurrency: [limit("b", 3)].into(),
+        limited_by: from("max_runtime_ms", "b"),
+        ..Constraints::default()
+    };
     let both = one.united(&two);
     assert_eq!(both, two.united(&one));
     assert_eq!((both.max_runtime_ms, both.max_retries), (Some(5), Some(2)));
     assert_eq!(both.concurrency, [limit("a", 1), limit("b", 3)].into());
+    assert_eq!(both.limited_by, from("max_runtime_ms", "a"), "the rule whose limit it is, not every rule");
     assert_eq!(one.united(&Constraints::default()), one);
 }
 
 #[test]
 fn constraints_read_as_words() {
-    let all = Constraints { max_runtime_ms: Some(30_000), max_retries: Some(1), concurrency: [limit("a", 1)].into() };
-    assert_eq!(all.to_string(), "at most 30000 ms, 1 retry, 1 at a time (rule `a`)");
+    let all = Constraints {
+        max_runtime_ms: Some(30_000),
+        max_retries: Some(1),
+        concurrency: [limit("a", 1)].into(),
+        limited_by: [("max_runtime_ms".to_owned(), "b".to_owned())].into(),
+        ..Constraints::default()
+    };
+    assert_eq!(all.to_string(), "at most 30000 ms (rule `b`), 1 retry, 1 at a time (rule `a`)");
+    let answer = Constraints {
+        rates: [RateLimit {
+            rule_id: "r".to_owned(),
+            calls_max: 3,
+            per_ms: 1_000,
+            key: RateKey::Actor,
+            of: "alice".to_owned(),
+        }]
+        .into(),
+        output: OutputLimits {
+            max_bytes: Some(10),
+            redact: ["sk-*".to_owned()].into(),
+            redaction_level: RedactionLevel::Secrets,
+        },
+        bounds: [KeptBound { rule_id: "b".to_owned(), text: "only tools `a`".to_owned() }].into(),
+        ..Constraints::default()
+    };
+    assert_eq!(
+        answer.to_string(),
+        "3 calls in 1000 ms for actor `alice` (rule `r`), an answer of at most 10 bytes, secrets taken out of the \
+         answer, `sk-*` taken out of the answer, only tools `a` (rule `b`)"
+    );
+    assert!(!answer.is_empty());
     assert_eq!(Constraints::default().to_string(), "no constraints");
 }
 

@@ -4,7 +4,8 @@
 //! neither formatting and comments nor the order of rules nor YAML against JSON changes the id.
 
 use super::document::{
-    Credential, Entry, Match, PolicyDocument, Recognition, Rule, Scalar, Selection, Server, ValueTest,
+    Bound, Credential, Entry, Match, PolicyDocument, Recognition, Rule, RuleConstraints, Scalar, Selection, Server,
+    ValueTest,
 };
 use super::glob::Glob;
 use super::number::Number;
@@ -51,19 +52,51 @@ pub(super) fn rule(rule: &Rule) -> String {
         Some(level) => writer.string("audit", level.as_str()),
         None => writer,
     };
-    some(writer, "constraints", !rule.budgets.is_empty(), || {
-        let numbers = [
-            ("max_runtime_ms", rule.budgets.max_runtime_ms),
-            ("max_retries", rule.budgets.max_retries.map(u64::from)),
-            ("max_concurrent_jobs", rule.budgets.max_concurrent_jobs.map(u64::from)),
-        ];
-        let budgets = numbers.into_iter().fold(ObjectWriter::new(), |writer, (name, number)| match number {
-            Some(number) => writer.number(name, number),
-            None => writer,
+    some(writer, "constraints", !rule.constraints.is_empty(), || constraints(&rule.constraints)).finish()
+}
+
+fn constraints(of: &RuleConstraints) -> String {
+    let rate = of.rate;
+    let numbers = [
+        ("max_runtime_ms", of.max_runtime_ms),
+        ("max_retries", of.max_retries.map(u64::from)),
+        ("max_concurrent_jobs", of.max_concurrent_jobs.map(u64::from)),
+        ("max_calls", rate.map(|rate| u64::from(rate.calls_max))),
+        ("per_ms", rate.map(|rate| rate.per_ms)),
+    ];
+    let budgets = numbers.into_iter().fold(ObjectWriter::new(), |writer, (name, number)| match number {
+        Some(number) => writer.number(name, number),
+        None => writer,
+    });
+    let budgets = match rate {
+        Some(rate) => budgets.string("key", rate.key.as_str()),
+        None => budgets,
+    }
+    .finish();
+    let writer = some(ObjectWriter::new(), "budgets", budgets != "{}", || budgets);
+    let writer = some(writer, "toolchain", !of.allowed_tools.is_empty(), || {
+        globs(ObjectWriter::new(), "allowed_tools", &of.allowed_tools).finish()
+    });
+    let writer = some(writer, "arguments", !of.arguments.is_empty(), || {
+        let each = of.arguments.iter().fold(ObjectWriter::new(), |writer, (pointer, bound)| {
+            writer.fragment(pointer.as_str().to_owned(), self::bound(bound))
         });
-        ObjectWriter::new().fragment("budgets", budgets.finish()).finish()
-    })
-    .finish()
+        each.finish()
+    });
+    let output = match of.output.max_bytes {
+        Some(max_bytes) => ObjectWriter::new().number("max_bytes", max_bytes),
+        None => ObjectWriter::new(),
+    };
+    let output = strings(output, "redact", &of.output.redact).finish();
+    let writer = some(writer, "output", output != "{}", || output);
+    let level = of.output.redaction_level;
+    some(writer, "redaction_level", !level.is_none(), || literal(level.as_str())).finish()
+}
+
+/// A bound on an argument, as the grammar writes it.
+pub(super) fn bound(bound: &Bound) -> String {
+    let test = test_members(&bound.test);
+    some(test, "optional", bound.optional, || "true".to_owned()).finish()
 }
 
 /// What a server says of every call to it: all but how it is recognised and what it exposes.
@@ -201,6 +234,10 @@ fn selection(mut writer: ObjectWriter, prefix: &str, selection: &Selection) -> O
 }
 
 fn value_test(test: &ValueTest) -> String {
+    test_members(test).finish()
+}
+
+fn test_members(test: &ValueTest) -> ObjectWriter {
     let mut writer = ObjectWriter::new();
     if let Some(equals) = &test.equals {
         writer = writer.fragment("equals", scalar(equals));
@@ -228,7 +265,7 @@ fn value_test(test: &ValueTest) -> String {
     if let Some(not) = &test.not {
         writer = writer.fragment("not", value_test(not));
     }
-    some(writer, "every", test.every, || "true".to_owned()).finish()
+    some(writer, "every", test.every, || "true".to_owned())
 }
 
 fn scalar(scalar: &Scalar) -> String {

@@ -60,8 +60,14 @@ impl PolicySnapshot {
         self.rules
             .iter()
             .filter(|compiled| !compiled.rule.is_observed)
-            .filter(|compiled| compiled.rule.budgets.max_concurrent_jobs.is_some())
+            .filter(|compiled| compiled.rule.constraints.max_concurrent_jobs.is_some())
             .map(|compiled| compiled.rule.id.as_str())
+    }
+
+    /// Whether any rule counts calls: `max_calls`, or `max_retries` for identical ones.
+    pub fn counts_calls(&self) -> bool {
+        let counts = |rule: &Rule| rule.constraints.rate.is_some() || rule.constraints.max_retries.is_some();
+        self.rules.iter().any(|compiled| counts(&compiled.rule))
     }
 }
 

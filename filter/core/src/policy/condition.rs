@@ -5,8 +5,9 @@ mod attain;
 
 use std::collections::BTreeSet;
 
-use super::document::{ActionClass, Match, Selection};
+use super::document::{ActionClass, Match, Selection, ValueTest};
 use super::glob::Glob;
+use super::pointer::Pointer;
 use super::trace::{Described, Tracer};
 use super::truth::Truth;
 use crate::envelope::{LabelFact, Reading, Topic};
@@ -156,6 +157,11 @@ pub(super) fn holds<T: Tracer>(condition: &Match, facts: &Facts<'_>, mode: Mode,
         parts.tracer.close(truth, || described("not", "must not hold", Vec::new(), Vec::new()));
     }
     parts.truth
+}
+
+/// Whether every value that `pointer` leads to passes `test` for certain. Absence passes only where it is `optional`.
+pub(super) fn keeps_bound(pointer: &Pointer, test: &ValueTest, optional: bool, arguments: Option<Value<'_>>) -> bool {
+    arguments::is_certain(pointer, test, optional, arguments)
 }
 
 impl<'r> From<Option<&'r str>> for LabelFact<'r> {

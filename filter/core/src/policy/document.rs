@@ -6,6 +6,7 @@
 mod arguments;
 mod catalogue;
 mod conditions;
+mod constraints;
 mod read;
 mod rules;
 
@@ -17,7 +18,7 @@ use super::glob::Glob;
 use super::number::Number;
 use super::pointer::Pointer;
 use super::template::Template;
-use crate::decision::{ApprovalRequirement, AuditLevel, Verdict};
+use crate::decision::{ApprovalRequirement, AuditLevel, OutputLimits, RateKey, Verdict};
 use crate::identity::ActorType;
 use crate::yaml::Place;
 
@@ -137,25 +138,53 @@ pub struct Rule {
     /// Present exactly with `RequireApproval`.
     pub approval: Option<ApprovalRequirement>,
     /// Never with `Deny`.
-    pub budgets: Budgets,
+    pub constraints: RuleConstraints,
     /// `mode: observe`: what the rule would do is recorded and not done.
     pub is_observed: bool,
     /// The most that the record may keep of a call that the rule matches.
     pub audit: Option<AuditLevel>,
 }
 
-/// `constraints.budgets` of a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Budgets {
+/// `constraints` of a rule.
+#[derive(Clone, Debug, Default)]
+pub struct RuleConstraints {
     pub max_runtime_ms: Option<u64>,
     pub max_retries: Option<u32>,
     pub max_concurrent_jobs: Option<u32>,
+    pub rate: Option<RateWindow>,
+    /// Tools that may be called at all; empty says nothing about tools.
+    pub allowed_tools: BTreeSet<Glob>,
+    pub arguments: BTreeMap<Pointer, Bound>,
+    pub output: OutputLimits,
 }
 
-impl Budgets {
+/// `max_calls`, `per_ms` and `key` of a rule's budgets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateWindow {
+    pub calls_max: u32,
+    pub per_ms: u64,
+    pub key: RateKey,
+}
+
+/// A bound on an argument: what cannot be judged breaks it.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    pub test: ValueTest,
+    /// Absence keeps the bound. Otherwise it breaks it, for nobody knows what the server puts in its place.
+    pub optional: bool,
+}
+
+impl RuleConstraints {
     /// Whether the rule asks nothing of enforcement.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let Self { max_runtime_ms, max_retries, max_concurrent_jobs, rate, allowed_tools, arguments, output } = self;
+        max_runtime_ms.is_none()
+            && max_retries.is_none()
+            && max_concurrent_jobs.is_none()
+            && rate.is_none()
+            && allowed_tools.is_empty()
+            && arguments.is_empty()
+            && output.is_empty()
     }
 }
 

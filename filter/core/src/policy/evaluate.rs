@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bounds;
 use super::compile::{PolicySnapshot, SnapshotRule};
 use super::condition::{self, Arguments, Facts, Mode};
 use super::document::Rule;
@@ -12,8 +13,7 @@ use super::scopes;
 use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
 use crate::decision::{
-    ApprovalRequirement, AuditLevel, ConcurrencyLimit, Constraints, Decision, Evaluated, Observed, Permit, Reason,
-    Verdict,
+    ApprovalRequirement, AuditLevel, Constraints, Decision, Evaluated, Observed, Permit, Reason, Verdict,
 };
 use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, Topic};
@@ -48,6 +48,8 @@ struct Judgement {
     observed: Option<(Verdict, BTreeSet<usize>)>,
     /// The least that any rule says which matches, or may match.
     audit: Option<AuditLevel>,
+    /// The bound of the deciding rule that the call breaks.
+    broken: Option<String>,
 }
 
 /// What the rules asked so far do to one reading: the first of each kind by id, and all that had a say.
@@ -60,17 +62,22 @@ struct Tally {
     granted_plainly: Option<usize>,
     granted_bounded: Option<usize>,
     rules: BTreeSet<usize>,
+    /// What the first rule that denies found broken, if it denies for that.
+    broken: Option<String>,
 }
 
 impl Tally {
     /// Indexes come in rising order.
-    fn take(&mut self, index: usize, rule: &Rule, effect: Effect) {
+    fn take(&mut self, index: usize, rule: &Rule, effect: Effect, broken: Option<String>) {
+        if self.denied.is_none() {
+            self.broken = broken;
+        }
         let slot = match effect {
             Effect::Nothing | Effect::PassedOver => return,
             Effect::Denies => Some(&mut self.denied),
             Effect::Asks => Some(&mut self.asked),
             Effect::MayAsk => Some(&mut self.perhaps_asked),
-            Effect::Grants if rule.budgets.is_empty() => Some(&mut self.granted_plainly),
+            Effect::Grants if rule.constraints.is_empty() => Some(&mut self.granted_plainly),
             Effect::Grants => Some(&mut self.granted_bounded),
             Effect::Constrains => None,
         };
@@ -110,7 +117,7 @@ pub(super) fn effect(rule: &Rule, matched: Truth, topic: Topic) -> Effect {
         (Verdict::RequireApproval, Truth::True) => Effect::Asks,
         (Verdict::RequireApproval, Truth::Unknown) => Effect::MayAsk,
         (Verdict::Allow, Truth::True) if may_grant => Effect::Grants,
-        (Verdict::Allow, Truth::True | Truth::Unknown) if rule.budgets.is_empty() => Effect::Nothing,
+        (Verdict::Allow, Truth::True | Truth::Unknown) if rule.constraints.is_empty() => Effect::Nothing,
         (Verdict::Allow, Truth::True | Truth::Unknown) => Effect::Constrains,
     }
 }
@@ -158,7 +165,9 @@ impl PolicySnapshot {
         let by_default = judgements.iter().any(|(_, judgement)| judgement.decider == Decider::Default);
         let decision = Decision {
             verdict,
-            constraints: rules.iter().fold(Constraints::default(), |sum, taken| sum.united(&constraints(&taken.rule))),
+            constraints: rules
+                .iter()
+                .fold(Constraints::default(), |sum, taken| sum.united(&bounds::constraints(&taken.rule, envelope))),
             approval: (verdict == Verdict::RequireApproval).then(|| requirement(&rules)),
             reasons: self.reasons(envelope, decided, &taken),
             conceal,
@@ -192,16 +201,17 @@ impl PolicySnapshot {
             }
             let mode = Mode::of_rule(rule.verdict == Verdict::Allow);
             let matched = condition::holds(&rule.matches, &facts, mode, tracer);
-            let effect = effect(rule, matched, topic);
+            let broken = bounds::broken(&rule.constraints, &facts).filter(|_| matched != Truth::False);
+            let effect = if broken.is_some() { Effect::Denies } else { effect(rule, matched, topic) };
             tracer.rule(rule, matched, effect);
             if let Some(all) = &mut all {
-                all.take(index, rule, effect);
+                all.take(index, rule, effect, broken.clone());
             }
             if rule.is_observed {
                 let had_a_say = !matches!(effect, Effect::Nothing | Effect::PassedOver);
                 observed.extend(had_a_say.then_some(index));
             } else {
-                tally.take(index, rule, effect);
+                tally.take(index, rule, effect, broken);
                 audit = match (audit, rule.audit.filter(|_| matched != Truth::False)) {
                     (Some(one), Some(two)) => Some(one.min(two)),
                     (one, two) => one.or(two),
@@ -212,7 +222,7 @@ impl PolicySnapshot {
         let (verdict, decider) = tally.verdict(topic, is_open);
         tracer.reading(reading, verdict, self.decider_id(decider));
         let observed = all.map(|all| (all.verdict(topic, is_open).0, observed));
-        Judgement { verdict, decider, rules: tally.rules, observed, audit }
+        Judgement { verdict, decider, rules: tally.rules, observed, audit, broken: tally.broken }
     }
 
     /// What the observed rules would have made of the call, when any of them had a say.
@@ -247,9 +257,12 @@ impl PolicySnapshot {
         let mut reasons = Vec::new();
         let mut first = None;
         match decided {
-            Some((_, Judgement { decider: Decider::Rule(index), .. })) => {
+            Some((_, judgement @ Judgement { decider: Decider::Rule(index), .. })) => {
                 first = Some(*index);
-                reasons.extend(self.rules.get(*index).map(|decided| reason(&decided.rule)));
+                reasons.extend(self.rules.get(*index).map(|decided| match &judgement.broken {
+                    Some(broken) => broken_reason(&decided.rule, broken),
+                    None => reason(&decided.rule),
+                }));
             }
             Some((_, Judgement { decider: Decider::Plumbing, .. })) => reasons.push(Reason {
                 rule_id: "plumbing".to_owned(),
@@ -318,14 +331,13 @@ fn default_reason(verdict: Verdict, reading: &Reading, envelope: &CallEnvelope) 
     Reason { rule_id: "default_decision".to_owned(), text, remediation: None }
 }
 
-fn constraints(rule: &Rule) -> Constraints {
-    let limit =
-        rule.budgets.max_concurrent_jobs.map(|jobs_max| ConcurrencyLimit { rule_id: rule.id.clone(), jobs_max });
-    Constraints {
-        max_runtime_ms: rule.budgets.max_runtime_ms,
-        max_retries: rule.budgets.max_retries,
-        concurrency: limit.into_iter().collect(),
-    }
+/// What the call broke first, then why there is a bound.
+fn broken_reason(rule: &Rule, broken: &str) -> Reason {
+    let text = match &rule.reason {
+        Some(reason) => format!("{broken} ({reason})"),
+        None => broken.to_owned(),
+    };
+    Reason { rule_id: rule.id.clone(), text, remediation: rule.remediation.clone() }
 }
 
 /// What all approval rules together ask: per group the largest minimum, and the shortest clocks.

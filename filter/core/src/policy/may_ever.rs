@@ -3,6 +3,7 @@
 //! Errs to one side only: what some call of this principal could reach is never hidden. Predicates over arguments are
 //! looked at one by one, so what only their interplay rules out is shown.
 
+use super::bounds;
 use super::compile::{PolicySnapshot, SnapshotRule};
 use super::condition::{self, Arguments, Facts, Kinds, Mode};
 use super::evaluate::{effect, is_asked};
@@ -50,10 +51,12 @@ impl PolicySnapshot {
         let enforced = asked.filter(|compiled| !compiled.rule.is_observed && is_asked(&compiled.rule, topic));
         for SnapshotRule { rule, .. } in enforced {
             // The caller would have denials miss and all else match.
-            let wished = if rule.verdict == Verdict::Deny { Truth::False } else { Truth::True };
+            let forbids = bounds::forbids(&rule.constraints, reading);
+            let wished = if rule.verdict == Verdict::Deny || forbids { Truth::False } else { Truth::True };
             let mode = Mode::of_rule(rule.verdict == Verdict::Allow).towards(wished);
             let matched = condition::holds(&rule.matches, &facts, mode, &mut Untraced);
             match effect(rule, matched, topic) {
+                _ if forbids && matched != Truth::False => return false,
                 Effect::Denies => return false,
                 Effect::Asks | Effect::Grants => is_open = true,
                 Effect::MayAsk | Effect::Constrains | Effect::Nothing | Effect::PassedOver => {}

@@ -8,6 +8,7 @@ use crate::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use crate::identity::{ActorType, Principal};
 use crate::{json, mcp};
 
+mod constraints;
 mod credentials;
 mod decisions;
 mod messages;

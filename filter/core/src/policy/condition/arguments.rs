@@ -8,7 +8,7 @@ use crate::policy::document::{Scalar, ValueTest};
 use crate::policy::member::{self, Member};
 use crate::policy::number::Number;
 use crate::policy::pointer::{Pointer, Segment};
-use crate::policy::trace::{Described, Tracer};
+use crate::policy::trace::{Described, Tracer, Untraced};
 use crate::policy::truth::Truth;
 
 /// What a pointer leads to.
@@ -59,6 +59,21 @@ pub(super) fn holds<T: Tracer>(
 /// All of nothing pass; a rule that grants must not rest on that.
 pub(super) fn of_no_values(mode: Mode) -> Truth {
     if mode.loosens { Truth::Unknown } else { Truth::True }
+}
+
+/// Whether every value that `pointer` leads to passes `test` for certain. Of values that are not there only `optional`
+/// ones pass.
+pub(super) fn is_certain(pointer: &Pointer, test: &ValueTest, optional: bool, arguments: Option<Value<'_>>) -> bool {
+    let mut leaves = Vec::new();
+    match arguments {
+        Some(arguments) => collect(arguments, pointer.segments(), &mut leaves),
+        None => leaves.push(Leaf::Absent),
+    }
+    let mode = Mode::of_rule(true).under_every();
+    leaves.into_iter().all(|leaf| match leaf {
+        Leaf::Absent if optional => true,
+        leaf => passes(test, leaf, mode, &mut Untraced) == Truth::True,
+    })
 }
 
 /// Recurses at most once per segment.

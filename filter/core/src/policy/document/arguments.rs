@@ -30,7 +30,13 @@ pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeMap<Poi
 }
 
 fn test(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ValueTest> {
-    let fields = cursor.fields(&TESTS, problems)?;
+    test_beside(cursor, &[], problems)
+}
+
+/// Reads a test that stands in one map with `others`, which somebody else reads.
+pub(super) fn test_beside(cursor: &Cursor<'_>, others: &[&str], problems: &mut Problems) -> Option<ValueTest> {
+    let known: Vec<&str> = TESTS.iter().chain(others).copied().collect();
+    let fields = cursor.fields(&known, problems)?;
     let tests = TESTS.iter().filter(|name| **name != "every");
     if tests.clone().all(|name| fields.get(name).is_none()) {
         let known: Vec<&str> = tests.copied().collect();

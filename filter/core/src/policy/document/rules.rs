@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::refuse_unsupported;
-use super::{Budgets, RESERVED_RULE_IDS, Rule, conditions};
+use super::{RESERVED_RULE_IDS, Rule, conditions, constraints};
 use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, Escalation, GrantLimits, Verdict};
 use crate::yaml::{Cursor, Place, Problems};
 
@@ -46,8 +45,6 @@ const APPROVERS_MAX: u64 = 100;
 /// No grant reaches further, whatever a rule says.
 const GRANT_USES_MAX: u64 = 1_000;
 const GRANT_MS_MAX: u64 = 28_800_000;
-const RETRIES_MAX: u64 = 100;
-const JOBS_MAX: u64 = 1_000_000;
 const ID_BYTES_MAX: usize = 128;
 const TEXT_BYTES_MAX: usize = 2_048;
 
@@ -112,11 +109,11 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
         }
         requirement(&approval, problems)
     });
-    let budgets = fields.get("constraints").and_then(|constraints| {
+    let constraints = fields.get("constraints").and_then(|field| {
         if verdict == Some(Verdict::Deny) {
-            constraints.problem("a denied call runs under no constraints; leave them out", problems);
+            field.problem("a denied call runs under no constraints; leave them out", problems);
         }
-        budgets(&constraints, problems)
+        constraints::read(&field, problems)
     });
     if fields.get("constraints").is_none() && decides.is_some_and(|decides| decides.constrained) {
         cursor.problem("`decision: allow_with_constraints` needs `constraints`", problems);
@@ -133,7 +130,7 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
         remediation,
         conceal: conceal.unwrap_or(false),
         approval: (verdict == Verdict::RequireApproval).then(|| approval.unwrap_or_default()),
-        budgets: budgets.unwrap_or_default(),
+        constraints: constraints.unwrap_or_default(),
         is_observed: is_observed.unwrap_or(false),
         audit,
     })
@@ -195,29 +192,4 @@ fn groups(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Vec<ApproverGr
         }
     }
     Some(groups.into_iter().map(|(group, min)| ApproverGroup { group, min }).collect())
-}
-
-fn budgets(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Budgets> {
-    let known = ["budgets", "toolchain", "arguments", "output", "redaction_level"];
-    let fields = cursor.fields(&known, problems)?;
-    refuse_unsupported(&fields, &["toolchain", "arguments", "output", "redaction_level"], problems);
-    let Some(budgets) = fields.get("budgets") else {
-        cursor.problem("expected `budgets`: constraints without any constrain nothing", problems);
-        return None;
-    };
-    let known = ["max_runtime_ms", "max_retries", "max_concurrent_jobs", "max_calls", "per_ms", "key"];
-    let fields = budgets.fields(&known, problems)?;
-    refuse_unsupported(&fields, &["max_calls", "per_ms", "key"], problems);
-    let mut number = |name: &str, least: u64, most: u64| {
-        fields.get(name).and_then(|field| field.whole_number(least..=most, problems))
-    };
-    let read = Budgets {
-        max_runtime_ms: number("max_runtime_ms", 1, DAY_MS),
-        max_retries: number("max_retries", 0, RETRIES_MAX).and_then(|retries| u32::try_from(retries).ok()),
-        max_concurrent_jobs: number("max_concurrent_jobs", 1, JOBS_MAX).and_then(|jobs| u32::try_from(jobs).ok()),
-    };
-    if known.iter().all(|name| fields.get(name).is_none()) {
-        budgets.problem("expected max_runtime_ms, max_retries or max_concurrent_jobs", problems);
-    }
-    Some(read)
 }

@@ -59,6 +59,8 @@ fn decision_words() -> impl Strategy<Value = String> {
         Just("allow, mode: observe, audit: full".to_owned()),
         Just("require_approval, audit: metadata".to_owned()),
         (1..9_u32).prop_map(|n| format!("allow, constraints: {{budgets: {{max_runtime_ms: {n}, max_retries: {n}}}}}")),
+        Just("allow, constraints: {toolchain: {allowed_tools: [\"list_*\", pub_x]}}".to_owned()),
+        Just("allow, constraints: {arguments: {/n: {lte: 10}}}".to_owned()),
     ]
 }
 

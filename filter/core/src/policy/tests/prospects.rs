@@ -30,6 +30,23 @@ fn a_tool_is_shown_when_some_arguments_could_make_it_callable() {
             true,
         ),
         ("- {id: a, match: {arguments: {\"/to/*\": {every: true, prefix: x}}}, decision: allow}", "list_x", true),
+        // A list of tools denies all others, whatever their arguments; bounds on arguments deny some.
+        (
+            "- {id: a, match: {}, decision: allow, constraints: {toolchain: {allowed_tools: \"list_*\"}}}",
+            "list_x",
+            true,
+        ),
+        (
+            "- {id: a, match: {}, decision: allow, constraints: {toolchain: {allowed_tools: \"list_*\"}}}",
+            "pub_x",
+            false,
+        ),
+        (
+            "- {id: a, match: {}, decision: allow}\n- {id: b, match: {arguments: {/n: {lt: 5}}}, decision: allow, constraints: {toolchain: {allowed_tools: x}}}",
+            "list_x",
+            true,
+        ),
+        ("- {id: a, match: {}, decision: allow, constraints: {arguments: {/n: {lt: 5}}}}", "list_x", true),
         // None do.
         ("- {id: a, match: {arguments: {/n: {lt: 5, gt: 5}}}, decision: allow}", "list_x", false),
         ("- {id: a, match: {arguments: {/n: {equals: x, prefix: y}}}, decision: allow}", "list_x", false),

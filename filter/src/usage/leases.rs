@@ -1,0 +1,75 @@
+//! Step 7: how many calls run at once under one rule: slots with an expiry.
+
+use holdpoint_core::decision::ConcurrencyLimit;
+
+use super::{SharedData, change, number};
+
+/// A slot is renewed while its call runs and expires this long after the last renewal.
+pub const LEASE_MS: u64 = 60_000;
+
+/// One slot of one rule, held by one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    key: String,
+    holder: u64,
+}
+
+impl Slot {
+    pub(super) fn is_of(&self, key: &str) -> bool {
+        self.key == key
+    }
+}
+
+pub(super) fn key(rule_id: &str) -> String {
+    format!("holdpoint/lease/{rule_id}")
+}
+
+pub(super) fn take(shared: &mut dyn SharedData, limit: &ConcurrencyLimit, holder: u64, now_ms: u64) -> Option<Slot> {
+    let key = key(&limit.rule_id);
+    let slots_max = usize::try_from(limit.jobs_max).unwrap_or(usize::MAX);
+    edit(shared, &key, now_ms, |slots| {
+        let is_free = slots.len() < slots_max;
+        if is_free {
+            slots.push((holder, now_ms.saturating_add(LEASE_MS)));
+        }
+        is_free
+    })?;
+    Some(Slot { key, holder })
+}
+
+pub(super) fn give_back(shared: &mut dyn SharedData, slot: &Slot, now_ms: u64) {
+    edit(shared, &slot.key, now_ms, |slots| {
+        slots.retain(|(holder, _)| *holder != slot.holder);
+        true
+    });
+}
+
+pub(super) fn renew(shared: &mut dyn SharedData, slot: &Slot, now_ms: u64) {
+    edit(shared, &slot.key, now_ms, |slots| {
+        slots.retain(|(holder, _)| *holder != slot.holder);
+        slots.push((slot.holder, now_ms.saturating_add(LEASE_MS)));
+        true
+    });
+}
+
+/// Changes the live slots of a key, each its holder and when it expires; nothing is written unless `edit` agrees.
+fn edit(
+    shared: &mut dyn SharedData,
+    key: &str,
+    now_ms: u64,
+    mut edit: impl FnMut(&mut Vec<(u64, u64)>) -> bool,
+) -> Option<()> {
+    change(shared, key, |bytes| {
+        let mut slots: Vec<(u64, u64)> = bytes
+            .as_chunks::<16>()
+            .0
+            .iter()
+            .filter_map(|chunk| Some((number(chunk, 0)?, number(chunk, 8)?)))
+            .filter(|(_, expires_at_ms)| *expires_at_ms > now_ms)
+            .collect();
+        let written = |slots: &[(u64, u64)]| {
+            slots.iter().flat_map(|(a, b)| [a.to_le_bytes(), b.to_le_bytes()]).flatten().collect()
+        };
+        edit(&mut slots).then(|| (written(&slots), ()))
+    })
+}
