@@ -1,5 +1,7 @@
 //! What the measurements of step 6 work on: policies of any size and calls that meet them.
 
+#![expect(clippy::panic, reason = "no data path: a measurement without its subject is worth nothing")]
+
 use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use holdpoint_core::identity::{ActorType, Principal};
 use holdpoint_core::policy::{PolicySnapshot, compile, read_file};

@@ -164,6 +164,17 @@ pub(super) fn keeps_bound(pointer: &Pointer, test: &ValueTest, optional: bool, a
     arguments::is_certain(pointer, test, optional, arguments)
 }
 
+/// A pointer whose test no value can pass, in a rule that grants (`loosens`) or in one that forbids.
+pub(super) fn never_passes(condition: &Match, loosens: bool) -> Option<&str> {
+    let mode = Mode::of_rule(loosens).towards(Truth::True);
+    let mut tests = condition.arguments.iter();
+    let never = tests.find(|(pointer, test)| {
+        let best = attain::extreme(pointer, test, Kinds::All, mode);
+        best == Truth::False || (loosens && best == Truth::Unknown)
+    });
+    never.map(|(pointer, _)| pointer.as_str())
+}
+
 impl<'r> From<Option<&'r str>> for LabelFact<'r> {
     fn from(value: Option<&'r str>) -> Self {
         value.map_or(Self::Absent, Self::Known)

@@ -189,7 +189,7 @@ impl RuleConstraints {
 }
 
 /// A condition on a call: every part that is not empty must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     /// By label name: any of the patterns.
     pub labels: BTreeMap<String, BTreeSet<Glob>>,
@@ -219,7 +219,7 @@ pub struct Match {
 }
 
 /// The patterns of `mcp.allow_…` or `mcp.deny_…`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     pub servers: BTreeSet<Glob>,
     pub tools: BTreeSet<Glob>,
@@ -241,7 +241,7 @@ impl Selection {
 }
 
 /// A predicate over the value or values that a pointer leads to: every test that is present must hold.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValueTest {
     pub equals: Option<Scalar>,
     pub one_of: BTreeSet<Scalar>,

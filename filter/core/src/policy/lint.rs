@@ -1,5 +1,10 @@
 //! Step 6, before it: what a policy says that its author hardly meant. Never changes a decision.
 
+mod narrower;
+mod reach;
+
+use std::collections::BTreeSet;
+
 use super::document::{ActionClass, Entry, Match, PolicyDocument, Rule, Server};
 use super::glob::Glob;
 use crate::decision::Verdict;
@@ -33,10 +38,19 @@ pub fn lint(document: &PolicyDocument) -> Vec<Finding> {
             subject: "default_decision".to_owned(),
             message: "every call that no rule matches is allowed; allow-lists then allow nothing more".to_owned(),
         });
+        if !admin_is_gated(&Match::default(), document) {
+            findings.push(Finding {
+                lint: "admin-without-human",
+                at: Place::START,
+                subject: "default_decision".to_owned(),
+                message: "lets admin calls through without a human: add a rule that requires approval for \
+                          `mcp.action: admin`"
+                    .to_owned(),
+            });
+        }
     }
-    let admin_is_gated = document.rules.iter().any(gates_every_admin_call);
     for rule in &document.rules {
-        lint_rule(rule, admin_is_gated, &mut findings);
+        lint_rule(rule, document, &mut findings);
     }
     for (name, server) in &document.servers {
         lint_server(name, server, &mut findings);
@@ -45,20 +59,33 @@ pub fn lint(document: &PolicyDocument) -> Vec<Finding> {
     findings
 }
 
-fn lint_rule(rule: &Rule, admin_is_gated: bool, findings: &mut Vec<Finding>) {
+fn lint_rule(rule: &Rule, document: &PolicyDocument, findings: &mut Vec<Finding>) {
     let mut warn = |lint: &'static str, message: &str| {
         let subject = format!("rule `{}`", rule.id);
         findings.push(Finding { lint, at: rule.at, subject, message: message.to_owned() });
     };
+    if let Some(why) = reach::why_unreachable(rule, document) {
+        warn("unreachable", &format!("never matches: {why}"));
+    }
+    if let Some(message) = shadow(rule, document) {
+        warn("shadowed", &message);
+    }
     match rule.verdict {
         Verdict::Allow => {
+            if document.default_decision == Verdict::Allow && rule.constraints.is_empty() {
+                warn(
+                    "allow-under-default-allow",
+                    "allows what is allowed anyway, and keeps nothing else out: under `default_decision: allow` an \
+                     allow-list does nothing",
+                );
+            }
             if !is_bounded(&rule.matches) {
                 warn(
                     "unbounded-allow",
                     "allows on every server: bind it with `mcp.allow_servers` or `mcp.allow_tools`",
                 );
             }
-            if !admin_is_gated && reaches_admin(&rule.matches) {
+            if reaches_admin(&rule.matches) && !admin_is_gated(&rule.matches, document) {
                 warn(
                     "admin-without-human",
                     "lets admin calls through without a human: add `mcp.deny_actions: [admin]` to it, or a rule that \
@@ -95,13 +122,39 @@ fn reaches_admin(condition: &Match) -> bool {
     by_label && allowed && !denied && !excluded
 }
 
-/// Whether the rule holds or denies every admin call, whoever makes it.
-fn gates_every_admin_call(rule: &Rule) -> bool {
-    let gates = match rule.verdict {
+/// Whether some rule holds or denies every admin call that matches.
+fn admin_is_gated(condition: &Match, document: &PolicyDocument) -> bool {
+    let mut admin = condition.clone();
+    admin.labels.remove("mcp.action");
+    admin.mcp_deny.actions.clear();
+    admin.mcp_allow.actions = BTreeSet::from([ActionClass::Admin]);
+    document.rules.iter().any(|gate| gates(gate) && narrower::is_within(&admin, &gate.matches))
+}
+
+/// Whether the rule is enforced and keeps calls from running by themselves.
+fn gates(rule: &Rule) -> bool {
+    let is_gate = match rule.verdict {
         Verdict::RequireApproval | Verdict::Deny => true,
         Verdict::Allow => false,
     };
-    gates && !rule.is_observed && is_only_about_actions(&rule.matches) && reaches_admin(&rule.matches)
+    is_gate && !rule.is_observed
+}
+
+/// Says which stricter rule leaves `rule` nothing to decide.
+fn shadow(rule: &Rule, document: &PolicyDocument) -> Option<String> {
+    let has_more_to_say = match rule.verdict {
+        Verdict::Allow => !rule.constraints.is_empty() || rule.audit.is_some(),
+        Verdict::RequireApproval | Verdict::Deny => false,
+    };
+    let strict = document.rules.iter().filter(|other| gates(other) && other.verdict > rule.verdict);
+    let stricter = strict.filter(|other| other.verdict == Verdict::Deny || !has_more_to_say);
+    let shadow = stricter.into_iter().find(|other| narrower::is_within(&rule.matches, &other.matches))?;
+    Some(match shadow.verdict {
+        Verdict::Deny => format!("decides nothing: rule `{}` denies every call that it matches", shadow.id),
+        Verdict::Allow | Verdict::RequireApproval => {
+            format!("decides nothing: rule `{}` requires an approval for every call that it matches", shadow.id)
+        }
+    })
 }
 
 fn is_only_about_actions(condition: &Match) -> bool {
@@ -141,7 +194,16 @@ fn lint_server(name: &str, server: &Server, findings: &mut Vec<Finding>) {
     for (kind, entries) in [("tools", &server.tools), ("resources", &server.resources), ("prompts", &server.prompts)] {
         let entries: Vec<(&Glob, &Entry)> = entries.iter().collect();
         for (index, (one, entry)) in entries.iter().enumerate() {
-            for (other, _) in entries.iter().skip(index.saturating_add(1)) {
+            for (other, beside) in entries.iter().skip(index.saturating_add(1)) {
+                if let Some((first, hidden)) = hides((one, entry), (other, beside)) {
+                    let message = format!(
+                        "{kind}: names that match both `{}` and `{}` are judged by the first alone, which has more \
+                         fixed characters; write an entry of their own for them",
+                        first.as_str(),
+                        hidden.as_str()
+                    );
+                    findings.push(Finding { lint: "pattern-hides", at: entry.at, subject: subject(), message });
+                }
                 let tied = !one.is_literal() && !other.is_literal() && one.literal_bytes() == other.literal_bytes();
                 if tied && one.overlaps(other) {
                     let message = format!(
@@ -171,6 +233,15 @@ fn lint_server(name: &str, server: &Server, findings: &mut Vec<Finding>) {
             findings.push(Finding { lint: "name-says-otherwise", at: entry.at, subject: subject(), message });
         }
     }
+}
+
+/// The pattern of the two that alone speaks for names which match both, where it leaves the other nothing to say or says
+/// less; not where it plainly refines the other.
+fn hides<'g>(one: (&'g Glob, &Entry), two: (&'g Glob, &Entry)) -> Option<(&'g Glob, &'g Glob)> {
+    let ((first, speaks), (other, says)) = if one.0.is_before(two.0) { (one, two) } else { (two, one) };
+    let is_refinement = first.is_literal() || other.covers(first);
+    let matters = first.covers(other) || speaks.action < says.action;
+    (first.is_before(other) && !is_refinement && matters && first.overlaps(other)).then_some((first, other))
 }
 
 /// A read tool and an admin tool with which the caller's credential goes on.

@@ -11,6 +11,7 @@ use crate::{json, mcp};
 mod constraints;
 mod credentials;
 mod decisions;
+mod lints;
 mod messages;
 mod properties;
 mod prospects;

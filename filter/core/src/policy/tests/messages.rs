@@ -28,6 +28,21 @@ fn one_policy_has_one_id_whatever_its_form() {
     assert_eq!(snapshot(&format!("# a comment\n{yaml}\n# another\n")).id(), id);
     assert_eq!(snapshot(snapshot(&yaml).canonical()).id(), id);
     assert_ne!(snapshot(&yaml.replace("30000", "30001")).id(), id);
+    // As Envoy hands it over: the text of a block, or JSON where a control plane wrote that.
+    let key = "ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let around = serde_json::json!({
+        "approval": {"cluster": "x", "service_key": key},
+        "identity": {"sources": [{"jwt": {"metadata_key": "jwt"}}]},
+    });
+    let mut in_json = around.clone();
+    in_json["policy"] = json;
+    let block: String = yaml.lines().map(|line| format!("  {line}\n")).collect();
+    let in_yaml = format!("approval: {}\nidentity: {}\npolicy:\n{block}", around["approval"], around["identity"]);
+    for text in [in_json.to_string(), in_yaml] {
+        let config = crate::config::FilterConfig::read(text.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(config.policy.id(), id, "{text}");
+        assert_eq!(snapshot(&text).id(), id);
+    }
 }
 
 #[test]
@@ -212,9 +227,13 @@ rules:
         findings(text),
         [
             named("default-allow", "default_decision"),
+            named("admin-without-human", "default_decision"),
             named("patterns-tie", "server `s`"),
             named("name-says-otherwise", "server `s`"),
             named("name-says-otherwise", "server `s`"),
+            named("shadowed", "rule `a`"),
+            named("allow-under-default-allow", "rule `a`"),
+            named("allow-under-default-allow", "rule `b`"),
             named("unbounded-allow", "rule `b`"),
             named("admin-without-human", "rule `b`"),
             named("no-reason", "rule `c`"),
