@@ -17,6 +17,7 @@ use crate::store::{ApprovalMove, Change, CommitError, Conflict, Store, StoreErro
 use crate::waiters::Waiters;
 
 pub mod claim;
+pub mod come_back;
 pub mod open;
 pub mod quorum;
 pub mod review;
@@ -63,6 +64,8 @@ pub struct Approvals {
     pub(crate) pending_max: u64,
     /// How long the arguments of a call are kept after its approval has ended.
     pub(crate) arguments_keep_ms: u64,
+    /// Where browsers reach this service; without it, requesters are given no page to look at.
+    pub(crate) public_url: Option<Arc<str>>,
     /// Turns true when the service goes down: whoever waits is answered with what there is.
     pub(crate) stopping: watch::Receiver<bool>,
 }

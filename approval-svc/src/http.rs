@@ -13,5 +13,6 @@ pub mod pages;
 pub mod policies;
 pub mod prefer;
 pub mod problem;
+pub mod requester;
 pub mod session;
 pub mod status;

@@ -10,6 +10,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::signed_bytes;
 use holdpoint_core::digest::{Digest, hex_decode, hex_encode};
 use holdpoint_core::freeze;
+use subtle::ConstantTimeEq;
 
 #[cfg(test)]
 mod tests;
@@ -102,6 +103,16 @@ impl ServiceSigner {
     /// Signs the text of a list of freezes; 64 bytes in hex.
     pub fn sign_freezes(&self, list: &str) -> String {
         hex_encode(&self.0.sign(&freeze::signed_bytes(list)).to_bytes())
+    }
+
+    /// Signs a text of `purpose` that only this service reads again; hex. The purpose keeps it from passing for another.
+    pub fn seal(&self, purpose: &str, text: &str) -> String {
+        hex_encode(&self.0.sign(format!("holdpoint/{purpose}/v1\n{text}").as_bytes()).to_bytes())
+    }
+
+    /// Whether `seal` is what [`ServiceSigner::seal`] gives.
+    pub fn is_sealed(&self, purpose: &str, text: &str, seal: &str) -> bool {
+        self.seal(purpose, text).as_bytes().ct_eq(seal.as_bytes()).into()
     }
 
     /// What a signed note carries after the signer's `name`: four bytes of key hash and the signature over `text`.

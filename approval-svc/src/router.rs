@@ -12,7 +12,8 @@ use crate::approvals::Approvals;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
-    approvals, audit, auth, delegations, events, freezes, history, holds, pages, policies, problem, session, status,
+    approvals, audit, auth, delegations, events, freezes, history, holds, pages, policies, problem, requester, session,
+    status,
 };
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -77,6 +78,7 @@ fn pages_router() -> Router<App> {
         .route("/approvals/{id}/row", get(pages::row))
         .route("/approvals/{id}/review", post(pages::decide))
         .route("/history", get(history::search))
+        .route("/status/{page}", get(requester::show))
         .route("/live", get(pages::live))
         .route("/login", get(pages::ask_to_sign_in).post(pages::sign_in))
         .route("/logout", post(pages::sign_out))

@@ -61,7 +61,8 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
         pending_per_principal_max: settings.pending_per_principal_max,
         arguments_keep_ms: settings.arguments_keep_ms,
     };
-    let app = wire(store, Arc::clone(&signer), limits, stopping.clone());
+    let mut app = wire(store, Arc::clone(&signer), limits, stopping.clone());
+    app.approvals.public_url = settings.public_url.as_deref().map(Arc::from);
     ready(listener.local_addr()?, &signer.public());
     let background = [
         tokio::spawn(sweep(app.approvals.clone(), stopping.clone())),
@@ -103,6 +104,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         waiters,
         pending_max: limits.pending_per_principal_max,
         arguments_keep_ms: limits.arguments_keep_ms,
+        public_url: None,
         stopping,
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());

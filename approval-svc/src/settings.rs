@@ -14,6 +14,8 @@ pub struct Settings {
     pub pending_per_principal_max: u64,
     /// How long arguments are kept after their approval has ended.
     pub arguments_keep_ms: u64,
+    /// Where browsers reach the service, without a slash at the end.
+    pub public_url: Option<String>,
 }
 
 /// Why the service does not start.
@@ -27,6 +29,8 @@ pub enum SettingsError {
     Exposed(SocketAddr),
     #[error("`--pending-per-principal-max` must be at least 1: with 0, nothing could ever ask for approval")]
     PendingMax,
+    #[error("`--public-url` must begin with https:// (or http:// for a test): it is given to the users of agents")]
+    PublicUrl,
 }
 
 impl Settings {
@@ -37,6 +41,7 @@ impl Settings {
         data_dir: PathBuf,
         pending_per_principal_max: u64,
         arguments_keep_days: u32,
+        public_url: Option<&str>,
     ) -> Result<Self, SettingsError> {
         if !listen.ip().is_loopback() && !insecure_listen {
             return Err(SettingsError::Exposed(listen));
@@ -45,6 +50,10 @@ impl Settings {
             return Err(SettingsError::PendingMax);
         }
         let arguments_keep_ms = u64::from(arguments_keep_days).saturating_mul(DAY_MS);
-        Ok(Self { listen, data_dir, pending_per_principal_max, arguments_keep_ms })
+        let public_url = public_url.map(|url| url.trim_end_matches('/').to_owned());
+        if public_url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
+            return Err(SettingsError::PublicUrl);
+        }
+        Ok(Self { listen, data_dir, pending_per_principal_max, arguments_keep_ms, public_url })
     }
 }

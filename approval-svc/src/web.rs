@@ -11,6 +11,7 @@ use crate::tokens::Credential;
 pub mod approval;
 pub mod history;
 pub mod inbox;
+pub mod requester;
 pub mod sign_in;
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! a tool result with `isError: true` and a sentence the model can act on; other methods get a JSON-RPC error with a
 //! code outside the reserved range. Nothing here looks like success.
 
-use holdpoint_core::approval::{ApprovalStatus, RanBefore};
+use holdpoint_core::approval::{ApprovalStatus, ComeBack, RanBefore};
 use holdpoint_core::decision::Decision;
-use holdpoint_core::mcp::{Era, Malformed, McpMessage, MessageKind, Method};
+use holdpoint_core::mcp::{Era, Malformed, McpMessage, MessageKind, Method, OWN_KEY_PREFIX};
 use serde_json::{Value, json};
 
 #[cfg(test)]
@@ -47,6 +47,10 @@ pub struct Asked {
     is_modern: bool,
     target: Option<String>,
     call_digest: Option<String>,
+    /// The answer may send its client away to come back: a 2026-07-28 request of a method that has such rounds.
+    may_come_back: bool,
+    /// This very message says that its client opens URLs for its user.
+    opens_urls: bool,
     /// A GET or DELETE: nothing but an HTTP status tells its client no.
     is_bodiless: bool,
     /// The messages of a batch, each by itself; empty for one that came alone.
@@ -70,6 +74,10 @@ impl Asked {
             is_modern: message.era() == Era::V2026_07_28,
             target: message.target().name().map(str::to_owned),
             call_digest: None,
+            may_come_back: message.era() == Era::V2026_07_28
+                && message.kind() == MessageKind::Request
+                && matches!(message.method(), Method::ToolsCall | Method::ResourcesRead | Method::PromptsGet),
+            opens_urls: message.declares_url_elicitation(),
             is_bodiless: message.kind() == MessageKind::Bodiless,
             batch: Vec::new(),
         }
@@ -83,6 +91,8 @@ impl Asked {
             is_modern: false,
             target: None,
             call_digest: None,
+            may_come_back: false,
+            opens_urls: false,
             is_bodiless: false,
             batch,
         }
@@ -104,7 +114,13 @@ pub enum Refusal {
     /// People said no, or did not say yes in time, or took it back.
     NotApproved { status: ApprovalStatus, approval_id: String, reason: Option<String>, by: Option<String> },
     /// Waits for people: the same call, repeated, finds its request.
-    Pending { approval_id: String, reason: String, ran_before: Option<RanBefore> },
+    Pending {
+        approval_id: String,
+        reason: String,
+        ran_before: Option<RanBefore>,
+        /// With the whole `requestState` as its token.
+        come_back: Option<ComeBack>,
+    },
     /// Approved, but every slot is taken: the same call, repeated, finds its grant.
     ApprovedButBusy { approval_id: String, rule_id: String },
     /// A limit of the policy is reached now.
@@ -161,7 +177,7 @@ impl Refusal {
                     ),
                 }
             }
-            Self::Pending { approval_id, reason, ran_before } => {
+            Self::Pending { approval_id, reason, ran_before, .. } => {
                 let earlier = ran_before.as_ref().map_or_else(String::new, |ran| {
                     format!(
                         " An identical call already ran (approval {}, outcome {}): do not repeat it by mistake.",
@@ -274,6 +290,11 @@ impl Refusal {
         {
             return unknown_target(id, asked);
         }
+        if let Self::Pending { come_back: Some(come_back), .. } = self
+            && asked.may_come_back
+        {
+            return sent_away(id, asked, come_back, &self.sentence());
+        }
         let sentence = self.sentence();
         let mut facts = json!({"status": word, "may_repeat": may_repeat});
         if let (Self::Denied(decision), Some(facts)) = (self, facts.as_object_mut()) {
@@ -305,6 +326,18 @@ impl Refusal {
         };
         json_rpc(200, id, answer, word)
     }
+}
+
+/// The answer that lets a 2026-07-28 client come back by itself with the same call. Only such a client gets it: to an
+/// older one it would look like success.
+fn sent_away(id: &str, asked: &Asked, come_back: &ComeBack, sentence: &str) -> LocalReply {
+    let mut result = json!({"resultType": "input_required", "requestState": come_back.token});
+    if let (true, Some(url), Some(result)) = (asked.opens_urls, &come_back.status_url, result.as_object_mut()) {
+        let params = json!({"mode": "url", "message": sentence, "url": url});
+        let key = format!("{OWN_KEY_PREFIX}approval");
+        result.insert("inputRequests".to_owned(), json!({key: {"method": "elicitation/create", "params": params}}));
+    }
+    json_rpc(200, id, ("result", result), "pending")
 }
 
 /// The answer a server gives that never heard of the target.

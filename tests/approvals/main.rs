@@ -9,6 +9,7 @@
 mod gateway;
 
 mod freeze;
+mod ladder;
 mod matrix;
 mod races;
 mod signed;

@@ -16,7 +16,7 @@ async fn check(script: Script, version: &str) -> anyhow::Result<()> {
         return Ok(());
     };
     assert!([version, ""].contains(&client.version()), "the client speaks `{}`", client.version());
-    stage.play(&mut client).await?;
+    stage.play(&mut client, version == MODERN).await?;
     assert_eq!(stage.versions_of_calls(), [version]);
     Ok(())
 }
@@ -56,7 +56,7 @@ async fn rmcp_sees_the_whole_story_in_both_generations() -> anyhow::Result<()> {
     for (era, version) in [(Era::Legacy, LEGACY), (Era::Modern, MODERN)] {
         let stage = Stage::set().await?;
         let mut client = McpClient::connect(&stage.url(), Some(&stage.token()?), era).await?;
-        stage.play(&mut client).await?;
+        stage.play(&mut client, version == MODERN).await?;
         client.close().await?;
         assert_eq!(stage.versions_of_calls(), [version]);
     }

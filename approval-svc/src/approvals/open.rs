@@ -38,6 +38,8 @@ pub enum OpenError {
              `--pending-per-principal-max`"
     )]
     TooManyPending { pending_max: u64 },
+    #[error("`round` was not given for this call, or is too old: call again without it")]
+    Round,
     #[error("an administrator has stopped this ({0}): see GET /v1/freezes")]
     Frozen(String),
     #[error(transparent)]
@@ -60,16 +62,24 @@ enum Before {
 
 impl Approvals {
     /// Opens or joins. Sending the same hold again gives the same approval, as it stands by then.
-    pub async fn open(&self, asked: OpenApproval) -> Result<ApprovalState, OpenError> {
+    pub async fn open(&self, mut asked: OpenApproval) -> Result<ApprovalState, OpenError> {
         check(&asked)?;
+        let number = self.round(&asked, self.store.now_ms().await?)?;
+        // Each client has rounds of its own; what is kept is common to all who ask for the same.
+        asked.round = None;
+        let state = self.open_or_join(&asked).await?;
+        Ok(self.with_come_back(state, &asked, number))
+    }
+
+    async fn open_or_join(&self, asked: &OpenApproval) -> Result<ApprovalState, OpenError> {
         if self.store.policy(asked.snapshot_id).await?.is_none() {
             return Err(OpenError::PolicyUnknown(asked.snapshot_id));
         }
-        if let Some(freeze) = freezes::stops(&*self.store, &asked).await? {
+        if let Some(freeze) = freezes::stops(&*self.store, asked).await? {
             return Err(OpenError::Frozen(freeze.reason));
         }
         for _ in 0..TRIES_MAX {
-            let replaced = match self.before(&asked).await? {
+            let replaced = match self.before(asked).await? {
                 Before::Same(state) => return Ok(state),
                 Before::Fresh(replaced) => replaced,
             };
@@ -81,12 +91,12 @@ impl Approvals {
                     continue;
                 }
                 Some(open) => {
-                    let change = self.join(&open, &asked, now_ms);
+                    let change = self.join(&open, asked, now_ms);
                     (open, change)
                 }
                 None => {
                     let ran_before = self.store.last_run(asked.call_digest).await?;
-                    self.first(&asked, ran_before, replaced.as_deref(), now_ms)
+                    self.first(asked, ran_before, replaced.as_deref(), now_ms)
                 }
             };
             match self.attempt(change).await? {

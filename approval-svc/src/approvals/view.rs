@@ -109,20 +109,26 @@ impl Approvals {
 
 /// Why this reader does not see the arguments, if so: only who may decide, the requester and the tenant's auditors do.
 fn withheld(dossier: &Dossier, reader: &Credential) -> Option<&'static str> {
-    let asked = &dossier.approval.asked;
     if dossier.approval.erased_at_ms.is_some() {
         return Some("the arguments were erased after their time");
     }
+    let may_read = may_read_arguments(&dossier.approval, reader);
+    (!may_read).then_some("only those who may decide, the requester and auditors see the arguments")
+}
+
+/// Whether this reader may see what exactly the call would do.
+pub fn may_read_arguments(approval: &Approval, reader: &Credential) -> bool {
+    let asked = &approval.asked;
     let ways = quorum::ways(&asked.requirement, asked.requirement.escalation.is_some());
     let lent = reader.lent.iter().map(|delegation| &delegation.groups);
     let mut groups = lent.chain([&reader.groups]);
     let may_decide = groups.any(|groups| ways.iter().any(|way| quorum::takes(way, groups)));
-    let may_read = match reader.role {
-        Role::Approver => may_decide || review::is_requester(reader, asked),
-        Role::BreakGlass | Role::Auditor => true,
-        Role::Admin | Role::Enforcer => false,
-    };
-    (!may_read).then_some("only those who may decide, the requester and auditors see the arguments")
+    reader.sees_tenant(asked.principal.tenant.as_deref())
+        && match reader.role {
+            Role::Approver => may_decide || review::is_requester(reader, asked),
+            Role::BreakGlass | Role::Auditor => true,
+            Role::Admin | Role::Enforcer => false,
+        }
 }
 
 /// What `reader` may see; `None` for another tenant's.

@@ -33,6 +33,9 @@ pub struct ServeArgs {
     /// Days after which the arguments of a call are erased once its approval has ended; 0 erases them at once
     #[arg(long, default_value_t = 30, value_name = "DAYS")]
     arguments_keep_days: u32,
+    /// Where browsers reach this service: requesters are given a page that shows where their call stands
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     #[command(flatten)]
     output: Output,
 }
@@ -44,6 +47,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         args.data_dir.data_dir,
         args.pending_per_principal_max,
         args.arguments_keep_days,
+        args.public_url.as_deref(),
     )?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();

@@ -33,7 +33,7 @@ pub async fn open(
     let wait = prefer::wait(&headers)?;
     let opened = app.approvals.open(asked).await?;
     let state = match app.approvals.wait(&opened.id, Until::Decided, wait).await? {
-        Some(state) => state,
+        Some(state) => ApprovalState { come_back: opened.come_back, ..state },
         None => opened,
     };
     let location = HeaderValue::from_str(&format!("/v1/approvals/{}", state.id)).ok();

@@ -7,6 +7,7 @@ use holdpoint_core::approval::ApprovalStatus;
 use serde::Deserialize;
 
 use super::pages::{Page, frame, html, malformed};
+use crate::approvals::view::may_read_arguments;
 use crate::router::App;
 use crate::sessions::Session;
 use crate::store::read_word;
@@ -63,6 +64,11 @@ pub async fn search(
             ..HistoryFilter::default()
         })
         .await?;
+    // What the word was found in may be the arguments: a reader who may not see them must not find by them.
+    let mut found = found;
+    if !asked.text.is_empty() {
+        found.rows.retain(|past| may_read_arguments(&past.approval, &session.person));
+    }
     let older = found.next_before_id.as_deref().map(|before| address(&asked, before));
     let now_ms = app.store.now_ms().await?;
     let page = HistoryPage::new(frame(&session, now_ms, "history"), asked, &found.rows, older);

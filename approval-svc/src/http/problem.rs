@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use holdpoint_core::approval::PROBLEM_POLICY_UNKNOWN;
+use holdpoint_core::approval::{PROBLEM_POLICY_UNKNOWN, PROBLEM_ROUND};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use serde::Serialize;
 
@@ -120,6 +120,7 @@ impl From<OpenError> for Problem {
             OpenError::Field { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
             OpenError::CallDigest => (StatusCode::UNPROCESSABLE_ENTITY, "call-digest"),
             OpenError::PolicyUnknown(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_UNKNOWN),
+            OpenError::Round => (StatusCode::UNPROCESSABLE_ENTITY, PROBLEM_ROUND),
             OpenError::Frozen(_) => (StatusCode::CONFLICT, PROBLEM_FROZEN),
             OpenError::HoldWithdrawn => (StatusCode::CONFLICT, "hold-withdrawn"),
             OpenError::HoldMismatch => (StatusCode::CONFLICT, "hold-mismatch"),

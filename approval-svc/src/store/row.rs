@@ -52,6 +52,7 @@ impl Approval {
             decided_by: self.decided_by.clone(),
             expires_at_ms: self.expires_at_ms,
             ran_before: self.ran_before.clone(),
+            come_back: None,
         }
     }
 }

@@ -184,7 +184,7 @@ impl ApprovalPage {
     }
 }
 
-fn need(group: &ApproverGroup, still_needed: &[ApproverGroup]) -> Need {
+pub(super) fn need(group: &ApproverGroup, still_needed: &[ApproverGroup]) -> Need {
     let missing = still_needed.iter().find(|missing| missing.group == group.group).map_or(0, |missing| missing.min);
     Need { group: shown(group_name(group)), min: group.min, there: group.min.saturating_sub(missing) }
 }
@@ -216,7 +216,7 @@ fn facts(view: &ApprovalView) -> Vec<Fact> {
     all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: shown(value?) })).collect()
 }
 
-fn meaning(status: ApprovalStatus) -> &'static str {
+pub(super) fn meaning(status: ApprovalStatus) -> &'static str {
     match status {
         ApprovalStatus::Pending => "Nothing has run. It waits for people.",
         ApprovalStatus::Approved => "Approved, and not used yet: one such call may run.",

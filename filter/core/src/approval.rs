@@ -143,7 +143,23 @@ pub struct OpenApproval {
     /// W3C trace id, when the request carried one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// What an earlier round of the same call was given as [`ComeBack::token`], as its client brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub round: Option<String>,
 }
+
+/// With what a client that cannot wait longer is sent away, to come back with the same call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComeBack {
+    /// Made and checked by the service: for this call and principal, for a time, for a bounded number of rounds.
+    pub token: String,
+    /// A page that shows the requester where the approval stands; nobody can decide there. Another one each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_url: Option<String>,
+}
+
+/// Problem `code` of a [`OpenApproval::round`] that was not given for this call, or is too old.
+pub const PROBLEM_ROUND: &str = "round";
 
 /// What the service answers to open and to polls, as far as the filter reads it. The service's own view carries more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +184,9 @@ pub struct ApprovalState {
     /// reached its client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ran_before: Option<RanBefore>,
+    /// In the answer to open only; absent when the client has come back often enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub come_back: Option<ComeBack>,
 }
 
 /// An identical call that used a grant of its own.

@@ -10,14 +10,14 @@
 use std::rc::Rc;
 
 use holdpoint_core::approval::{
-    self, ApprovalState, ApprovalStatus, ClaimError, ClaimRequest, LiveHold, OpenApproval, SignedClaim, WithdrawCause,
-    WithdrawHold,
+    self, ApprovalState, ApprovalStatus, ClaimError, ClaimRequest, ComeBack, LiveHold, OpenApproval, PROBLEM_ROUND,
+    SignedClaim, WithdrawCause, WithdrawHold,
 };
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::{Decision, Permit, Verdict};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
-use holdpoint_core::mcp::Era;
+use holdpoint_core::mcp::{Era, wrap};
 use holdpoint_core::policy::NoUsage;
 
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
@@ -53,6 +53,8 @@ pub(super) struct Hold {
     decision: Decision,
     deadline_ms: u64,
     approval: Option<ApprovalState>,
+    /// With what this client is sent away if it cannot wait long enough.
+    come_back: Option<ComeBack>,
     step: Step,
     /// When the last poll was asked.
     polled_at_ms: Option<u64>,
@@ -127,6 +129,7 @@ impl Hold {
             decision,
             deadline_ms: around.now_ms.saturating_add(hold_ms),
             approval: None,
+            come_back: None,
             step: Step::Opening { ask },
             polled_at_ms: None,
             answer_by_ms: u64::MAX,
@@ -171,6 +174,7 @@ impl Hold {
             snapshot_id: self.decision.snapshot_id,
             basis: self.decision.basis,
             trace_id: self.judged.trace_id.clone(),
+            round: self.judged.round.clone(),
         };
         self.ask(Callout::open(&self.seat.config.approval, &record, ask), now_ms)
     }
@@ -247,6 +251,10 @@ impl Hold {
                 approval_id: approval.id.clone(),
                 reason: self.decision.reason().to_owned(),
                 ran_before: approval.ran_before.clone(),
+                come_back: self.come_back.as_ref().map(|given| ComeBack {
+                    token: wrap(&given.token, self.judged.envelope.message()),
+                    status_url: given.status_url.clone(),
+                }),
             },
             (None, _) => {
                 return self.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
@@ -359,6 +367,9 @@ impl Exchange {
         match answer {
             StateAnswer::State(state) => {
                 hold.outage_began_at_ms = None;
+                if state.come_back.is_some() {
+                    hold.come_back.clone_from(&state.come_back);
+                }
                 let status = state.status;
                 let mut commands = Vec::new();
                 if !was_open {
@@ -670,6 +681,11 @@ fn frozen(hold: &Hold, around: &Surroundings<'_>) -> Option<Refusal> {
 
 /// The service said no for a reason that waiting does not mend.
 fn refused_by_service(hold: Hold, code: &str, around: &mut Surroundings<'_>) -> Next {
+    if code == PROBLEM_ROUND {
+        let why = "this `requestState` was not given for this call, or is too old; call again without it";
+        let refusal = Refusal::Unsupported(why.to_owned());
+        return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
+    }
     if code == PROBLEM_FROZEN {
         // The service knows of a freeze that this worker has not heard of yet.
         let refusal = Refusal::Frozen { reason: "see the list of freezes".to_owned() };

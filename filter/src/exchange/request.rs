@@ -183,13 +183,13 @@ impl Exchange {
         delivery: &Delivery,
         around: &mut Surroundings<'_>,
     ) -> (Phase, Vec<HostCommand>) {
-        let (message, body) = match self.without_own_round(message, delivery) {
+        let (message, body, round) = match self.without_own_round(message, delivery) {
             Ok(parts) => parts,
             Err((asked, why)) => return (Phase::Ended, refuse(&Refusal::Unsupported(why), &asked)),
         };
         let asked = Asked::of(&message);
         match self.seal(message, delivery, around) {
-            Ok(judged) => self.decide(Judged { body, ..judged }, around),
+            Ok(judged) => self.decide(Judged { body, round, ..judged }, around),
             Err(Unsealed { mut commands, refusal }) => {
                 commands.extend(refuse(&refusal, &asked));
                 (Phase::Ended, commands)
@@ -199,13 +199,9 @@ impl Exchange {
 
     /// Takes out of a message what it carries of rounds that Holdpoint itself had with this client, and reads the rest
     /// anew: only what the server gets is judged. Answers the body to forward where it is not the one that came.
-    fn without_own_round(
-        &self,
-        message: McpMessage,
-        delivery: &Delivery,
-    ) -> Result<(McpMessage, Option<Vec<u8>>), (Asked, String)> {
+    fn without_own_round(&self, message: McpMessage, delivery: &Delivery) -> Result<Unwrapped, (Asked, String)> {
         let own = match OwnRound::of(&message) {
-            Ok(None) => return Ok((message, None)),
+            Ok(None) => return Ok((message, None, None)),
             Ok(Some(own)) => own,
             Err(found) => return Err((Asked::of(&message), found.detail)),
         };
@@ -217,7 +213,7 @@ impl Exchange {
         let head = mcp::Head { method: b"POST", path: delivery.route.path.as_bytes(), headers: &headers };
         let limits = json::Limits { depth_max: self.config.limits.depth_max, ..json::Limits::default() };
         match mcp::read(&head, own.body.clone(), &limits) {
-            Ok(rest) => Ok((rest, Some(own.body))),
+            Ok(rest) => Ok((rest, Some(own.body), own.token)),
             Err(found) => Err((Asked::of(&message), found.detail)),
         }
     }
@@ -275,6 +271,7 @@ impl Exchange {
             body_bytes: delivery.body_bytes,
             has_trailers: delivery.has_trailers,
             body: None,
+            round: None,
         })
     }
 
@@ -383,7 +380,13 @@ pub(super) struct Judged {
     has_trailers: bool,
     /// What is forwarded, where that is not the body as it came.
     body: Option<Vec<u8>>,
+    /// What this client was given when it was last told to come back.
+    pub(super) round: Option<String>,
 }
+
+/// A message without what Holdpoint itself had given its client, the body to forward where that differs from what came,
+/// and the token of the round.
+type Unwrapped = (McpMessage, Option<Vec<u8>>, Option<String>);
 
 /// Why a message was not sealed, and what to do beside answering it so.
 pub(super) struct Unsealed {

@@ -262,6 +262,7 @@ fn state(open: &OpenApproval, status: ApprovalStatus) -> ApprovalState {
         decided_by: None,
         expires_at_ms: u64::MAX,
         ran_before: None,
+        come_back: None,
     }
 }
 

@@ -46,7 +46,7 @@ fn every_refusal() -> Vec<Refusal> {
         denied(false),
         denied(true),
         Refusal::Frozen { reason: "an incident".to_owned() },
-        Refusal::Pending { approval_id: id(), reason: "why".to_owned(), ran_before: None },
+        Refusal::Pending { approval_id: id(), reason: "why".to_owned(), ran_before: None, come_back: None },
         Refusal::ApprovedButBusy { approval_id: id(), rule_id: "r".to_owned() },
         Refusal::Busy { rule_id: "r".to_owned() },
         Refusal::TooManyPending,

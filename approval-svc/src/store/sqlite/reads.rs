@@ -39,6 +39,7 @@ pub(super) async fn state(readers: &SqlitePool, id: &str) -> Answer<Option<Appro
             decided_by: row.try_get("decided_by")?,
             expires_at_ms: nat(row.try_get("expires_at_ms")?),
             ran_before: optional_json(row.try_get("ran_before")?, "an earlier run")?,
+            come_back: None,
         })
     })
     .transpose()
