@@ -13,6 +13,7 @@ mod print;
 mod approvals;
 mod audit;
 mod client;
+mod doctor;
 mod freeze;
 mod keys;
 mod login;
@@ -34,6 +35,7 @@ mod tests;
   holdpoint serve --data-dir data
   holdpoint login --data-dir data --subject alice --group sre
   holdpoint approvals watch --token-file alice.token
+  holdpoint doctor --token-file alice.token --envoy http://127.0.0.1:9901
 
 Every command takes --help, with examples, and every command that prints takes --output json."
 )]
@@ -52,6 +54,8 @@ enum Command {
     /// Stop a server, a tool or a caller everywhere
     #[command(subcommand)]
     Freeze(freeze::FreezeCommand),
+    /// Check the whole installation, and say what to mend
+    Doctor(doctor::DoctorArgs),
     /// Make a link that signs an approver's browser in, once
     Login(login::LoginArgs),
     /// Make, list and revoke tokens
@@ -74,6 +78,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Approvals(command) => approvals::run(command).await,
         Command::Freeze(command) => freeze::run(command).await,
+        Command::Doctor(args) => doctor::run(args).await,
         Command::Login(args) => login::run(args).await,
         Command::Token(command) => token::run(command).await,
         Command::Keys(command) => keys::run(&command),

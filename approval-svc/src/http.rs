@@ -1,5 +1,6 @@
 //! Steps 8 and 12 over HTTP. Thin: extract, call, respond.
 
+pub mod about;
 pub mod approvals;
 pub mod audit;
 pub mod auth;

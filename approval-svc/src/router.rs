@@ -12,8 +12,8 @@ use crate::approvals::Approvals;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
-    approvals, audit, auth, delegations, events, freezes, history, holds, pages, policies, problem, requester, session,
-    status,
+    about, approvals, audit, auth, delegations, events, freezes, history, holds, pages, policies, problem, requester,
+    session, status,
 };
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -58,6 +58,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/delegations/{id}/end", may(&[Approver, Admin]).post(delegations::end))
         .route("/v1/freezes", may(&[Admin]).post(freezes::add).merge(may(EVERYBODY).get(freezes::list)))
         .route("/v1/freezes/{id}/lift", may(&[Admin]).post(freezes::lift))
+        .route("/v1/service", may(EVERYBODY).get(about::show))
         .route("/v1/events", may(READERS).get(events::stream))
         .merge(pages_router())
         .route("/livez", get(status::live))

@@ -86,6 +86,11 @@ impl Envoy {
         format!("http://127.0.0.1:{}/mcp", self.port)
     }
 
+    /// The address of the admin interface.
+    pub fn admin(&self) -> &str {
+        &self.admin
+    }
+
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()

@@ -41,21 +41,34 @@ pub struct Client {
 }
 
 impl Server {
-    pub fn client(&self) -> anyhow::Result<Client> {
+    /// Where it is.
+    pub fn url(&self) -> &Url {
+        &self.server
+    }
+
+    /// The token that was given, if one was.
+    pub fn token(&self) -> anyhow::Result<Option<String>> {
         let token = match (&self.token_file, &self.token) {
             (Some(file), _) => {
                 std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?
             }
             (None, Some(token)) => token.clone(),
-            (None, None) => bail!(
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(token.trim().to_owned()))
+    }
+
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let Some(token) = self.token()? else {
+            bail!(
                 "no token: set HOLDPOINT_TOKEN or `--token-file`; make one with `holdpoint token create --role approver`"
-            ),
+            )
         };
         // A token must not go to a proxy that the environment names for other traffic.
         let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
         let stream =
             reqwest::Client::builder().connect_timeout(ANSWER_MAX).read_timeout(QUIET_MAX).no_proxy().build()?;
-        Ok(Client { http, stream, server: self.server.clone(), token: token.trim().to_owned() })
+        Ok(Client { http, stream, server: self.server.clone(), token })
     }
 }
 

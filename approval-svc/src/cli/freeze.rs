@@ -38,6 +38,8 @@ What is named together must hold together. Needs a token of the role admin.")]
         output: Output,
     },
     /// List what is stopped now
+    #[command(after_help = "Example:
+  holdpoint freeze list --token-file admin.token")]
     List {
         #[command(flatten)]
         server: Server,
@@ -45,6 +47,8 @@ What is named together must hold together. Needs a token of the role admin.")]
         output: Output,
     },
     /// Let it go on
+    #[command(after_help = "Example:
+  holdpoint freeze lift 019ac3f2b1d87cc0a3e46f1c2ab90d55")]
     Lift {
         /// Its id, as `freeze list` shows it
         id: String,

@@ -7,6 +7,7 @@ use clap::Parser;
 
 mod house;
 mod interactive;
+mod live;
 mod story;
 
 use house::{House, Ports};

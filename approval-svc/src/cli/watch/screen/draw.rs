@@ -52,7 +52,7 @@ impl Screen {
         lines.append(&mut foot);
         lines.truncate(rows);
         let cursor = typing.then(|| {
-            let width: usize = lines.last().map_or(0, |line| fitted_width(line));
+            let width: usize = lines.last().map_or(0, fitted_width);
             (width.min(columns.saturating_sub(1)), rows.saturating_sub(1))
         });
         (lines.into_iter().map(|line| fitted(line, columns)).collect(), cursor)
@@ -144,7 +144,7 @@ impl Screen {
         for (at, row) in self.rows.iter().enumerate().skip(self.top).take(list_rows) {
             let (before, style) = if at == chosen { (" ▸ ", Style::Chosen) } else { ("   ", Style::Plain) };
             let mut line = ours(before, style);
-            line.extend(ours(format!("{:<12}", left(row.state.expires_at_ms, now_ms)), pick(style, Style::Wait)));
+            line.extend(ours(format!("{:<13}", left(row.state.expires_at_ms, now_ms)), pick(style, Style::Wait)));
             line.extend(said(&row.sentence, style));
             line.extend(said(&format!("  {}", row.rule_id), pick(style, Style::Soft)));
             lines.push(fitted(line, columns));

@@ -1,0 +1,35 @@
+//! Step 8 over HTTP: which service this is, which key it signs with, and whom it takes the caller for.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use serde::Serialize;
+
+use crate::router::App;
+use crate::tokens::{Credential, Role};
+
+/// Answer of `GET /v1/service`.
+#[derive(Debug, Serialize)]
+pub struct About {
+    version: &'static str,
+    /// What gateways must trust: `approval.service_key`.
+    service_key: String,
+    caller: Caller,
+}
+
+#[derive(Debug, Serialize)]
+struct Caller {
+    role: Role,
+    issuer: String,
+    subject: String,
+    groups: Vec<String>,
+}
+
+/// `GET /v1/service`
+pub async fn show(State(app): State<App>, Extension(caller): Extension<Credential>) -> Json<About> {
+    let Credential { role, issuer, subject, groups, .. } = caller;
+    Json(About {
+        version: env!("CARGO_PKG_VERSION"),
+        service_key: app.approvals.signer.public().to_string(),
+        caller: Caller { role, issuer, subject, groups: groups.into_iter().collect() },
+    })
+}
