@@ -51,11 +51,12 @@ pub async fn search(
         text: word(&query.text),
     };
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let found = app
+    let mut found = app
         .store
         .history(HistoryFilter {
             status,
             server: some(&asked.server),
+            tenant: session.person.tenant.clone(),
             target: some(&asked.tool),
             who: some(&asked.who),
             text: some(&asked.text),
@@ -65,7 +66,6 @@ pub async fn search(
         })
         .await?;
     // What the word was found in may be the arguments: a reader who may not see them must not find by them.
-    let mut found = found;
     if !asked.text.is_empty() {
         found.rows.retain(|past| may_read_arguments(&past.approval, &session.person));
     }

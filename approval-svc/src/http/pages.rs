@@ -19,7 +19,7 @@ use crate::approvals::{ReviewVerdict, view};
 use crate::freezes;
 use crate::router::App;
 use crate::sessions::{self, Secret, Session, SignInError};
-use crate::store::row::{ApprovalFilter, Dossier, HistoryFilter};
+use crate::store::row::{Approval, ApprovalFilter, Dossier, HistoryFilter};
 use crate::store::{StoreError, read_word};
 use crate::web::approval::{ApprovalPage, Around, Reader};
 use crate::web::inbox::{Inbox, Row, RowPage, Stop};
@@ -73,16 +73,28 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
     let now_ms = app.store.now_ms().await?;
     let waiting = ApprovalFilter {
         status: Some(ApprovalStatus::Pending),
+        tenant: session.person.tenant.clone(),
         rows_max: WAITING_MAX + 1,
         ..ApprovalFilter::default()
     };
     let mut waiting = app.store.approvals(waiting).await?;
     let more_wait = waiting.len() > WAITING_MAX as usize;
     waiting.truncate(WAITING_MAX as usize);
-    let recent = app.store.approvals(ApprovalFilter { rows_max: RECENT_ROWS_MAX, ..ApprovalFilter::default() }).await?;
+    let recent = app
+        .store
+        .approvals(ApprovalFilter {
+            tenant: session.person.tenant.clone(),
+            rows_max: RECENT_ROWS_MAX,
+            ..ApprovalFilter::default()
+        })
+        .await?;
     let recent = recent.iter().filter(|row| row.status != ApprovalStatus::Pending).take(RECENT_MAX);
     let notice = match query.decided {
-        Some(id) => app.store.approval(&id).await?,
+        Some(id) => app
+            .store
+            .approval(&id)
+            .await?
+            .filter(|row| session.person.sees_tenant(row.asked.principal.tenant.as_deref())),
         None => None,
     };
     let page = Inbox {
@@ -97,9 +109,11 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
 }
 
 /// `GET /approvals/{id}/row`: one line of the inbox, for the script.
-pub async fn row(State(app): State<App>, _: Session, Path(id): Path<String>) -> Page {
+pub async fn row(State(app): State<App>, session: Session, Path(id): Path<String>) -> Page {
     let now_ms = app.store.now_ms().await?;
-    let approval = app.store.approval(&id).await?.ok_or_else(|| missing(&id))?;
+    let approval = app.store.approval(&id).await?;
+    let is_ours = |row: &Approval| session.person.sees_tenant(row.asked.principal.tenant.as_deref());
+    let approval = approval.filter(is_ours).ok_or_else(|| missing(&id))?;
     Ok(html(StatusCode::OK, &RowPage { row: Row::new(&approval, now_ms) }))
 }
 
@@ -169,6 +183,7 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
     let like = HistoryFilter {
         over: true,
         server: Some(asked.server.clone()),
+        tenant: session.person.tenant.clone(),
         method: Some(asked.method.clone()),
         target: asked.target.clone(),
         rows_max: SIMILAR_MAX + 1,

@@ -75,6 +75,7 @@ pub struct HistoryFilter {
     /// Not those that still wait.
     pub over: bool,
     pub server: Option<String>,
+    pub tenant: Option<String>,
     pub method: Option<String>,
     /// Exact tool name, resource URI or prompt name.
     pub target: Option<String>,

@@ -58,6 +58,10 @@ pub struct ApprovalPage {
     pub folds: usize,
     /// The groups that have yet to approve, in words; empty when none has.
     pub still_needed: Shown,
+    /// Those who may approve instead, by now that nobody decided in time.
+    pub or_needed: Option<Shown>,
+    /// When further people may decide.
+    pub escalates: Option<When>,
     /// An identical call that ran: when, and what became of it.
     pub ran_before: Option<Ran>,
     /// Calls of the same tool that were decided lately.
@@ -103,6 +107,10 @@ pub struct Said {
     pub by: Shown,
     pub approved: bool,
     pub reason: Option<Shown>,
+    /// Whose authority counted, if it was lent.
+    pub on_behalf_of: Option<Shown>,
+    /// One was enough, in an emergency.
+    pub break_glass: bool,
     pub at: When,
 }
 
@@ -132,6 +140,8 @@ impl ApprovalPage {
             by: shown(&review.by),
             approved: review.verdict == crate::approvals::ReviewVerdict::Approve,
             reason: review.reason.as_deref().map(shown),
+            on_behalf_of: review.on_behalf_of.as_deref().map(shown),
+            break_glass: review.break_glass,
             at: When::new(review.at_ms, now_ms),
         });
         let reasons = view.reasons.iter().map(|reason| Rule {
@@ -140,8 +150,11 @@ impl ApprovalPage {
             remediation: reason.remediation.as_deref().map(shown),
         });
         let call_text = CallText::new(&view.call_text);
-        let still_needed: Vec<String> =
-            view.still_needed.iter().map(|group| format!("{} more from {}", group.min, group_name(group))).collect();
+        let words = |groups: &[ApproverGroup]| {
+            let words: Vec<String> =
+                groups.iter().map(|group| format!("{} more from {}", group.min, group_name(group))).collect();
+            shown(&words.join(" and "))
+        };
         let ran_before = state.ran_before.as_ref().map(|ran| Ran {
             id: ran.approval_id.clone(),
             when: When::new(ran.at_ms, now_ms),
@@ -149,7 +162,9 @@ impl ApprovalPage {
         });
         Self {
             folds: call_text.folds,
-            still_needed: shown(&still_needed.join(" and ")),
+            still_needed: words(&view.still_needed),
+            or_needed: view.or_needed.as_deref().map(words),
+            escalates: view.escalates_at_ms.filter(|at_ms| *at_ms > now_ms).map(|at_ms| When::new(at_ms, now_ms)),
             ran_before,
             similar: around.similar.iter().map(|past| PastRow::new(past, now_ms)).collect(),
             stopped: around.stopped.iter().map(|freeze| Stop::new(freeze, now_ms)).collect(),

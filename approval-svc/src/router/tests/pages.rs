@@ -316,6 +316,10 @@ async fn history_goes_on_where_a_page_ends_and_keeps_what_was_asked() {
     assert_eq!(page.matches("<li class=\"row").count(), 1);
     assert!(!page.contains("Older ones"), "{page}");
     assert_eq!(alice.get("/history?status=maybe").await.status, StatusCode::BAD_REQUEST);
+    // Words of a call are found only by those who may read it; that it was asked is no secret.
+    let carol = desk.browser("carol", &["dev"]).await;
+    assert_eq!(carol.get("/history?text=%22n%22").await.text.matches("<li class=\"row").count(), 0);
+    assert_eq!(carol.get("/history?who=BOT").await.text.matches("<li class=\"row").count(), 50);
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub(super) async fn history(readers: &SqlitePool, filter: HistoryFilter) -> Resu
          AND ($7 IS NULL OR instr(lower(json_extract(asked, '$.call_text') || char(10) \
              || coalesce(json_extract(asked, '$.target'), '') || char(10) || coalesce(reason, '')), lower($7)) > 0) \
          AND ($8 IS NULL OR approvals.id < $8) AND ($9 IS NULL OR approvals.id >= $9) \
+         AND ($11 IS NULL OR tenant = $11) \
          ORDER BY approvals.id DESC LIMIT $10",
     )
     .bind(filter.status.map(ApprovalStatus::as_str))
@@ -47,6 +48,7 @@ pub(super) async fn history(readers: &SqlitePool, filter: HistoryFilter) -> Resu
     .bind(filter.before_id)
     .bind(window_end.as_deref())
     .bind(i64::from(filter.rows_max) + 1)
+    .bind(filter.tenant)
     .fetch_all(&mut *snapshot)
     .await?;
     let past_of = |row: &SqliteRow| {

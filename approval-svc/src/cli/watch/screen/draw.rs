@@ -240,7 +240,10 @@ fn describe(view: &ApprovalView, columns: usize, now_ms: u64) -> (Vec<Line>, usi
     lines.push(Line::new());
     lines.push(ours(" The call, exactly as it would run:", Style::Soft));
     lines.push(Line::new());
-    lines.extend(call_lines(&view.call_text, columns));
+    match &view.arguments_withheld {
+        Some(why) => lines.extend(wrapped(said(&format!("   not shown: {why}"), Style::No), columns, 5)),
+        None => lines.extend(call_lines(&view.call_text, columns)),
+    }
     let call_end = lines.len();
     lines.push(Line::new());
     lines.extend(wrapped(ours(format!(" digest {}", view.state.call_digest), Style::Soft), columns, 1));
