@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 use holdpoint_tests::probe;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A program that believes that a person sits in front of it. Killed when dropped.
 pub(crate) struct Terminal {

@@ -59,9 +59,10 @@ async fn calls_are_seen_live_approved_and_denied_by_keyboard() -> anyhow::Result
     terminal.keys("d")?;
     terminal.shows("Why not?").await?;
     terminal.keys("not on a friday\r")?;
+    terminal.shows("nothing waits").await?;
     let denied = alice.until_status(&second, "denied").await?;
     assert_eq!(denied["reason"], "not on a friday");
-    terminal.shows("nothing waits").await?;
+    assert_eq!(alice.show(&first).await?["status"], "approved");
 
     terminal.keys("q")?;
     assert!(terminal.ended().await?.success());

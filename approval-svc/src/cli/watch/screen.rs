@@ -403,7 +403,11 @@ impl Screen {
 
     fn deny(&mut self) -> Vec<Effect> {
         let Some(details) = &mut self.details else { return Vec::new() };
-        let (Some(view), Step::Denying { reason }) = (&details.view, &details.step) else { return Vec::new() };
+        let Step::Denying { reason } = &details.step else { return Vec::new() };
+        let Some(view) = &details.view else {
+            self.message = Some(("not sent: the call is still being read".to_owned(), false));
+            return Vec::new();
+        };
         let reason = reason.trim().to_owned();
         if reason.is_empty() {
             self.message = Some(("a denial needs a reason: the agent reads it".to_owned(), false));

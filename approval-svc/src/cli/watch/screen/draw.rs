@@ -92,6 +92,8 @@ impl Screen {
         let keys = match &self.details {
             _ if self.help => " any key: back",
             None => " j/k move · enter details · a approve · d deny · r refresh · ? help · q quit",
+            // A question is asked only about what is on the screen.
+            Some(details) if details.view.is_none() => " reading … · esc back",
             Some(details) => match &details.step {
                 Step::Reading => " j/k scroll · a approve · d deny · esc back · ? help",
                 Step::Sent => " sent …",
