@@ -43,7 +43,7 @@ pub enum Write {
     /// An identical call comes to an open approval: whatever clock ran for its return stops. Fails when it is not open.
     JoinApproval { id: String },
     /// A live call waits for this approval from now on. Fails when the hold has ended.
-    BindHold { hold_id: String, approval_id: String, gateway: String, at_ms: u64 },
+    BindHold { hold_id: String, approval_id: String, gateway: String, cancel_key: Option<Digest>, at_ms: u64 },
     /// The hold stops waiting. Fails when it has ended already, or when it is claimed and `claimed` says otherwise.
     EndHold { hold_id: String, cause: WithdrawCause, at_ms: u64, claimed: bool },
     /// Nobody waits for a pending approval: withdraw it at `rejoin_by_ms`. Does nothing if a hold still waits.
@@ -190,6 +190,8 @@ pub trait Store: Send + Sync + 'static {
     /// In the order they came.
     fn reviews<'a>(&'a self, approval_id: &'a str) -> Read<'a, Vec<Review>>;
     fn hold<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<Hold>>;
+    /// Holds that have neither ended nor claimed and that this key cancels; at most `rows_max`.
+    fn holds_cancelled_by(&self, cancel_key: Digest, rows_max: u32) -> Read<'_, Vec<Hold>>;
     /// Holds of this approval that have neither ended nor claimed.
     fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64>;
     fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>>;

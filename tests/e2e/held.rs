@@ -1,7 +1,7 @@
 //! A risky call waits inside Envoy until people decide; then exactly what they saw runs, once, or nothing does.
 
 use holdpoint_tests::approver::Person;
-use holdpoint_tests::client::{HttpAnswer, tools_call, tools_call_modern};
+use holdpoint_tests::client::{HttpAnswer, HttpCall, tools_call, tools_call_modern};
 use holdpoint_tests::stack::Stack;
 use holdpoint_tests::upstream::Answer;
 use serde_json::{Value, json};
@@ -158,6 +158,33 @@ async fn client_that_left_never_has_its_call_run() -> anyhow::Result<()> {
     let received = stack.upstream.received();
     assert!(received.iter().all(|one| one.json()["params"]["name"] == "list_issues"), "{received:?}");
     assert_eq!(stack.envoy.stat("wasmcustom.holdpoint.holds_waiting").await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn cancelled_call_stops_waiting_whichever_worker_hears_of_it() -> anyhow::Result<()> {
+    let stack = Stack::builder().workers(2).start().await?;
+    let bob = Person::approver(&stack.service, "bob", &["sre"])?;
+    let (alice, mallory) = (stack.agent("alice")?, stack.agent("mallory")?);
+    let cancel = async |token: &str| {
+        let body = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"reason":"changed my mind"}}"#;
+        HttpCall::post(body).header("mcp-protocol-version", "2025-11-25").bearer(token).send(stack.port()).await
+    };
+    // Held calls and cancellations have connections of their own, so that pairs meet on one worker and on two.
+    for number in 0..4 {
+        let arguments = format!(r#"{{"title":"{number}"}}"#);
+        let held = tools_call("create_issue", &arguments, &alice).begin(stack.port()).await?;
+        let view = bob.pending().await?;
+        let id = view["id"].as_str().expect("id");
+        cancel(&mallory).await?;
+        assert_eq!((bob.show(id).await?["status"].as_str(), held.is_answered()), (Some("pending"), false));
+        cancel(&alice).await?;
+        let said = sentence(&held.answer().await?);
+        assert!(said.contains("withdrawn") && said.contains("the client cancelled the call"), "{said}");
+        assert_eq!(bob.show(id).await?["status"], "withdrawn");
+    }
+    let received = stack.upstream.received();
+    assert!(received.iter().all(|message| message.json()["method"] == "notifications/cancelled"), "{received:?}");
     Ok(())
 }
 

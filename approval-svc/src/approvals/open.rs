@@ -212,6 +212,7 @@ fn bind(asked: &OpenApproval, approval_id: &str, at_ms: u64) -> Write {
         hold_id: asked.hold_id.clone(),
         approval_id: approval_id.to_owned(),
         gateway: asked.gateway.clone(),
+        cancel_key: asked.cancel_key,
         at_ms,
     }
 }

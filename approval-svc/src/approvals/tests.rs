@@ -376,6 +376,33 @@ async fn withdrawn_hold_never_claims_even_if_approved_later() {
 }
 
 #[tokio::test]
+async fn cancelled_call_is_withdrawn_at_once_unless_somebody_else_waits_for_the_same() {
+    let desk = desk().await;
+    let cancelled_by = |hold: u128, key: &str| OpenApproval {
+        cancel_key: Some(Digest::of(key.as_bytes())),
+        ..contract::asked(hold, "x", "basis")
+    };
+    let id = desk.approvals.open(cancelled_by(1, "one")).await.unwrap().id;
+    assert_eq!(desk.approvals.open(cancelled_by(2, "two")).await.unwrap().id, id);
+    desk.approvals.cancel(Digest::of(b"another")).await.unwrap();
+    desk.approvals.cancel(Digest::of(b"one")).await.unwrap();
+    assert_eq!(desk.status(&id).await, ApprovalStatus::Pending, "the other call waits on");
+    desk.approvals.cancel(Digest::of(b"two")).await.unwrap();
+    assert_eq!(desk.status(&id).await, ApprovalStatus::Withdrawn);
+    let state = desk.bench.store.state(&id).await.unwrap().unwrap();
+    assert_eq!(state.reason.as_deref(), Some("the client cancelled the call"));
+    assert!(desk.claim(&id, 1, 1, "basis").await.is_err());
+
+    let id = desk.approvals.open(cancelled_by(3, "three")).await.unwrap().id;
+    desk.approve(&id).await;
+    desk.claim(&id, 3, 3, "basis").await.unwrap();
+    desk.approvals.cancel(Digest::of(b"three")).await.unwrap();
+    assert_eq!(desk.status(&id).await, ApprovalStatus::Consumed, "what runs is not stopped here");
+    let row = desk.bench.store.claim(&contract::number(3)).await.unwrap().unwrap();
+    assert_eq!(row.outcome, None, "nor said not to have run");
+}
+
+#[tokio::test]
 async fn open_that_arrives_after_its_withdrawal_is_refused() {
     let desk = desk().await;
     desk.withdraw(1, Some(100)).await;

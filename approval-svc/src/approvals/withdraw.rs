@@ -1,11 +1,15 @@
 //! Step 8: a hold ends without its call running. It can never claim afterwards; its request may wait for a rejoin.
 
-use holdpoint_core::approval::{WithdrawCause, WithdrawHold};
+use holdpoint_core::approval::{ApprovalStatus, WithdrawCause, WithdrawHold};
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
+use holdpoint_core::digest::Digest;
 
 use super::open::{CLOCK_MS_MAX, is_number_128};
-use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of};
-use crate::store::{Change, Conflict, StoreError, Write};
+use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
+use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
+
+/// Most holds that one cancellation ends. One call is one hold, but for clients that use an id twice at once.
+const CANCELLED_MAX: u32 = 16;
 
 /// Why a hold was not ended.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +78,59 @@ impl Approvals {
         }
         Err(StuckError::Busy.into())
     }
+
+    /// Ends the live holds that `cancel_key` names, and withdraws each request that nobody else waits for. None is as
+    /// good: the call may have run, or be held by nobody.
+    pub async fn cancel(&self, cancel_key: Digest) -> Result<(), WithdrawError> {
+        for hold in self.store.holds_cancelled_by(cancel_key, CANCELLED_MAX).await? {
+            let Some(id) = hold.approval_id else { continue };
+            let Some(approval) = self.store.approval(&id).await? else { continue };
+            let now_ms = self.store.now_ms().await?;
+            let mut ended = entry_of(EntryKind::HoldEnded, &approval, now_ms);
+            ended.hold_id = Some(hold.hold_id.clone());
+            ended.detail = Some(sentence(WithdrawCause::Cancelled).to_owned());
+            let end = Write::EndHold {
+                hold_id: hold.hold_id,
+                cause: WithdrawCause::Cancelled,
+                at_ms: now_ms,
+                // A call that has claimed runs: to be cancelled is then its server's matter.
+                claimed: false,
+            };
+            // This clock runs only if no other hold waits.
+            let left = Write::AwaitRejoin { id: id.clone(), rejoin_by_ms: now_ms };
+            match self.attempt(Change { writes: vec![end, left], entries: vec![ended] }).await? {
+                Attempt::Done => self.close_if_left(&id).await?,
+                Attempt::Lost(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Withdraws a request that nobody waits for since its last hold was cancelled.
+    async fn close_if_left(&self, id: &str) -> Result<(), WithdrawError> {
+        for _ in 0..TRIES_MAX {
+            let Some(approval) = self.store.approval(id).await? else { return Ok(()) };
+            let now_ms = self.store.now_ms().await?;
+            let is_left = approval.rejoin_by_ms.is_some_and(|rejoin_by_ms| rejoin_by_ms <= now_ms);
+            if approval.status != ApprovalStatus::Pending || !is_left {
+                return Ok(());
+            }
+            let reason = sentence(WithdrawCause::Cancelled).to_owned();
+            let mut entry = entry_of(EntryKind::ApprovalClosed, &approval, now_ms);
+            entry.status = Some(ApprovalStatus::Withdrawn.as_str().to_owned());
+            entry.detail = Some(reason.clone());
+            let withdrawn = ApprovalMove {
+                reason: Some(reason),
+                if_rejoin_due_at_ms: Some(now_ms),
+                ..step(&approval, ApprovalStatus::Withdrawn, now_ms)
+            };
+            let writes = vec![Write::MoveApproval(Box::new(withdrawn))];
+            if let Attempt::Done = self.attempt(Change { writes, entries: vec![entry] }).await? {
+                return Ok(());
+            }
+        }
+        Err(StuckError::Busy.into())
+    }
 }
 
 fn sentence(cause: WithdrawCause) -> &'static str {
@@ -81,5 +138,6 @@ fn sentence(cause: WithdrawCause) -> &'static str {
         WithdrawCause::ClientGone => "the client left",
         WithdrawCause::AnsweredPending => "the client was told to come back later",
         WithdrawCause::Refused => "the filter refused the call",
+        WithdrawCause::Cancelled => "the client cancelled the call",
     }
 }

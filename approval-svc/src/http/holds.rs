@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use holdpoint_core::approval::WithdrawHold;
+use holdpoint_core::approval::{CancelHolds, WithdrawHold};
 
 use super::body::Body;
 use super::problem::Problem;
@@ -15,5 +15,11 @@ pub async fn withdraw(
     Body(body): Body<WithdrawHold>,
 ) -> Result<StatusCode, Problem> {
     app.approvals.withdraw(&hold_id, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/cancellations`
+pub async fn cancel(State(app): State<App>, Body(body): Body<CancelHolds>) -> Result<StatusCode, Problem> {
+    app.approvals.cancel(body.cancel_key).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -141,7 +141,7 @@ async fn every_route_is_closed_to_those_it_is_not_for() {
         tokens.push((role, desk.token(role, "somebody", &["sre"]).await));
     }
     use Role::{Admin, Approver, Auditor, Enforcer};
-    let routes: [(Method, &str, &[Role]); 13] = [
+    let routes: [(Method, &str, &[Role]); 14] = [
         (Method::POST, "/v1/approvals", &[Enforcer]),
         (Method::GET, "/v1/approvals", &[Approver, Auditor, Admin]),
         (Method::GET, "/v1/approvals/a", &[Enforcer, Approver, Auditor, Admin]),
@@ -149,6 +149,7 @@ async fn every_route_is_closed_to_those_it_is_not_for() {
         (Method::POST, "/v1/approvals/a/claim", &[Enforcer]),
         (Method::POST, "/v1/approvals/a/revoke", &[Approver, Admin]),
         (Method::POST, "/v1/holds/a/withdraw", &[Enforcer]),
+        (Method::POST, "/v1/cancellations", &[Enforcer]),
         (Method::PUT, "/v1/policies/a", &[Enforcer, Admin]),
         (Method::GET, "/v1/policies/a", &[Enforcer, Approver, Auditor, Admin]),
         (Method::POST, "/v1/audit/entries", &[Enforcer]),

@@ -138,6 +138,7 @@ fn opening(id: &str, hold: u128, call: &str) -> Change {
         hold_id: number(hold),
         approval_id: id.to_owned(),
         gateway: "edge".to_owned(),
+        cancel_key: Some(Digest::of(call.as_bytes())),
         at_ms: START_MS,
     };
     Change { writes: vec![Write::OpenApproval { approval, pending_max: 10 }, bind], entries: vec![entry(id)] }
@@ -288,11 +289,15 @@ async fn an_ended_hold_stays_ended(store: &dyn Store) {
     lost(store.commit(one(end(false))).await, Conflict::HoldEnded);
     lost(store.commit(opening("a", 1, "x")).await, Conflict::HoldEnded);
     assert_eq!(store.approval("a").await.unwrap(), None);
+    assert_eq!(store.holds_cancelled_by(Digest::of(b"x"), 10).await.unwrap(), []);
     assert_eq!(store.hold(&number(1)).await.unwrap().unwrap().ended_at_ms, Some(START_MS));
 }
 
 async fn nobody_waiting_starts_the_rejoin_clock(store: &dyn Store) {
     store.commit(opening("a", 1, "x")).await.unwrap();
+    let found = store.holds_cancelled_by(Digest::of(b"x"), 10).await.unwrap();
+    assert_eq!(found.iter().map(|hold| hold.hold_id.clone()).collect::<Vec<_>>(), [number(1)]);
+    assert_eq!(store.holds_cancelled_by(Digest::of(b"y"), 10).await.unwrap(), [], "another call");
     let rejoin = || Write::AwaitRejoin { id: "a".to_owned(), rejoin_by_ms: START_MS + 50 };
     store.commit(one(rejoin())).await.unwrap();
     assert_eq!(store.due(START_MS + 50, 10).await.unwrap(), [], "a hold still waits");

@@ -178,6 +178,10 @@ impl Store for SqliteStore {
         reads::hold(&self.readers, hold_id).boxed()
     }
 
+    fn holds_cancelled_by(&self, cancel_key: Digest, rows_max: u32) -> Read<'_, Vec<Hold>> {
+        reads::holds_cancelled_by(&self.readers, cancel_key, rows_max).boxed()
+    }
+
     fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64> {
         reads::holds_waiting(&self.readers, approval_id).boxed()
     }

@@ -146,6 +146,9 @@ pub struct OpenApproval {
     /// What an earlier round of the same call was given as [`ComeBack::token`], as its client brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<String>,
+    /// Names the live call to whoever may cancel it (`CallEnvelope::cancel_key`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_key: Option<Digest>,
 }
 
 /// With what a client that cannot wait longer is sent away, to come back with the same call.
@@ -247,6 +250,13 @@ pub struct WithdrawHold {
     pub rejoin_ms: Option<u64>,
 }
 
+/// Body of `POST /v1/cancellations`: a client cancelled a call of its own, which may be held by any worker of any gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelHolds {
+    /// As the held call gave it when it opened its request.
+    pub cancel_key: Digest,
+}
+
 /// Why a hold ended without its call running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -257,6 +267,8 @@ pub enum WithdrawCause {
     AnsweredPending,
     /// The filter refused the call after all (policy changed, claim not acceptable).
     Refused,
+    /// The client cancelled it.
+    Cancelled,
 }
 
 /// The service's public key as configured: `ed25519:` and 64 hex digits.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::CALL_DIGEST_TAG;
 use crate::digest::Digest;
 use crate::identity::{ActorType, Principal};
+use crate::json::canonical::ObjectWriter;
 use crate::mcp::McpMessage;
 
 pub use annotations::Annotations;
@@ -35,6 +36,9 @@ pub use topic::Topic;
 
 pub(crate) use prospects::prospects;
 pub(crate) use readings::{LabelFact, Reading, SECRETS_TAG};
+
+/// Tag of [`CallEnvelope::cancel_key`].
+const CANCEL_KEY_TAG: &str = "holdpoint/cancel/v1";
 
 /// Where a message is going, as Envoy says after the last header change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -185,6 +189,23 @@ impl CallEnvelope {
             let digest = Digest::tagged(CALL_DIGEST_TAG, text.as_bytes());
             (text, digest)
         })
+    }
+
+    /// Names one live call to its own client, by whom it acts for, its server, its session and its id; of a
+    /// `notifications/cancelled`, the call that it cancels. `None` where there is no id.
+    pub fn cancel_key(&self) -> Option<Digest> {
+        let message = self.message();
+        let id = message.cancelled_request_id().or_else(|| message.id())?;
+        let principal = self.principal();
+        let writer = ObjectWriter::new()
+            .string("agent", principal.agent_id.as_deref().unwrap_or_default())
+            .value("id", id)
+            .string("issuer", &principal.issuer)
+            .string("server", &self.server)
+            .string("session", message.mcp_session_id().unwrap_or_default())
+            .string("subject", &principal.subject)
+            .string("tenant", principal.tenant.as_deref().unwrap_or_default());
+        Some(Digest::tagged(CANCEL_KEY_TAG, writer.finish().as_bytes()))
     }
 
     /// The snapshot it was sealed under.

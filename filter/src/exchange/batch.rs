@@ -88,6 +88,7 @@ impl Exchange {
                 return (Phase::Ended, commands);
             }
         };
+        commands.extend(elements.iter().filter_map(|element| element.judged.cancellation(&self.config)));
         let mut entries: Vec<AuditEntry> = elements.iter().map(|element| element.entry(around.now_ms)).collect();
         // One request carries all of them, so what one of them may not take along, none may.
         let mut edits = Vec::new();

@@ -1,7 +1,8 @@
 //! Step 8: what the filter asks the approval service, and how its answers are read.
 
 use holdpoint_core::approval::{
-    APPROVAL_SCHEMA, ApprovalState, ClaimRequest, OpenApproval, PROBLEM_POLICY_UNKNOWN, SignedClaim, WithdrawHold,
+    APPROVAL_SCHEMA, ApprovalState, CancelHolds, ClaimRequest, OpenApproval, PROBLEM_POLICY_UNKNOWN, SignedClaim,
+    WithdrawHold,
 };
 use holdpoint_core::audit::EntryBatch;
 use holdpoint_core::digest::Digest;
@@ -123,6 +124,11 @@ impl Callout {
         let mut callout = Self::new(settings, "GET", "/v1/freezes".to_owned(), Vec::new());
         callout.headers = vec![("if-none-match", format!("\"{version}\""))];
         callout
+    }
+
+    /// Says that a client cancelled a call of its own, wherever that is held.
+    pub(super) fn cancel(settings: &ApprovalSettings, cancel_key: Digest) -> Self {
+        Self::new(settings, "POST", "/v1/cancellations".to_owned(), json(&CancelHolds { cancel_key }))
     }
 
     /// Hands audit entries over.

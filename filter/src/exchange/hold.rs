@@ -175,6 +175,7 @@ impl Hold {
             basis: self.decision.basis,
             trace_id: self.judged.trace_id.clone(),
             round: self.judged.round.clone(),
+            cancel_key: envelope.cancel_key(),
         };
         self.ask(Callout::open(&self.seat.config.approval, &record, ask), now_ms)
     }

@@ -16,6 +16,7 @@ use holdpoint_core::json;
 use holdpoint_core::mcp::{self, Malformed, McpMessage, MessageKind, Method, OwnRound, Posted};
 use holdpoint_core::policy::NoUsage;
 
+use super::callout::Callout;
 use super::hold::Hold;
 use super::response::Running;
 use super::{Exchange, Forward, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
@@ -326,6 +327,7 @@ impl Exchange {
                             let envelope = &judged.envelope;
                             self.opens_session = Some(SessionOwner::new(envelope.server(), envelope.principal()));
                         }
+                        commands.extend(judged.cancellation(&self.config));
                         let tried = permit.constraints().max_retries.map(|_| judged.envelope.call_digest());
                         let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms)
                             .trying(tried);
@@ -437,6 +439,13 @@ impl Judged {
         let permit = permit.into();
         let edits = self.edits(config, permit.constraints(), is_approved);
         Forward { permit, edits, body: self.body }
+    }
+
+    /// Of a client that takes one of its calls back: what the service is told, which knows whether that one is held.
+    pub(super) fn cancellation(&self, config: &FilterConfig) -> Option<HostCommand> {
+        let is_one = *self.envelope.message().method() == Method::NotificationsCancelled;
+        let cancel_key = self.envelope.cancel_key().filter(|_| is_one)?;
+        Some(HostCommand::Tell(Callout::cancel(&config.approval, cancel_key)))
     }
 
     /// What the access log and the filters behind this one are told.

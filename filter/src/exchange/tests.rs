@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::{
-    APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, Claim, ClaimRequest, OpenApproval, SignedClaim, signed_bytes,
+    APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, CancelHolds, Claim, ClaimRequest, OpenApproval, SignedClaim,
+    signed_bytes,
 };
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::hex_encode;

@@ -198,14 +198,27 @@ pub(super) async fn hold(readers: &SqlitePool, hold_id: &str) -> Answer<Option<H
         .bind(hold_id)
         .fetch_optional(readers)
         .await?;
-    row.map(|row| {
-        Ok(Hold {
-            hold_id: row.try_get("hold_id")?,
-            approval_id: row.try_get("approval_id")?,
-            ended_at_ms: row.try_get::<Option<i64>, _>("ended_at_ms")?.map(nat),
-        })
+    row.map(hold_of).transpose()
+}
+
+fn hold_of(row: SqliteRow) -> Answer<Hold> {
+    Ok(Hold {
+        hold_id: row.try_get("hold_id")?,
+        approval_id: row.try_get("approval_id")?,
+        ended_at_ms: row.try_get::<Option<i64>, _>("ended_at_ms")?.map(nat),
     })
-    .transpose()
+}
+
+pub(super) async fn holds_cancelled_by(readers: &SqlitePool, cancel_key: Digest, rows_max: u32) -> Answer<Vec<Hold>> {
+    let rows = sqlx::query(
+        "SELECT hold_id, approval_id, ended_at_ms FROM holds WHERE cancel_key = $1 AND ended_at_ms IS NULL \
+         AND hold_id NOT IN (SELECT hold_id FROM claims) LIMIT $2",
+    )
+    .bind(cancel_key.to_string())
+    .bind(i64::from(rows_max))
+    .fetch_all(readers)
+    .await?;
+    rows.into_iter().map(hold_of).collect()
 }
 
 pub(super) async fn holds_waiting(readers: impl SqliteExecutor<'_>, approval_id: &str) -> Answer<u64> {

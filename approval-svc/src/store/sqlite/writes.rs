@@ -19,13 +19,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             );
             touch(connection, join.bind(id), Conflict::Moved).await
         }
-        Write::BindHold { hold_id, approval_id, gateway, at_ms } => {
+        Write::BindHold { hold_id, approval_id, gateway, cancel_key, at_ms } => {
             let bind = sqlx::query(
-                "INSERT INTO holds (hold_id, approval_id, gateway, joined_at_ms) VALUES ($1, $2, $3, $4) \
+                "INSERT INTO holds (hold_id, approval_id, gateway, joined_at_ms, cancel_key) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT (hold_id) DO UPDATE SET approval_id = excluded.approval_id WHERE ended_at_ms IS NULL",
             );
-            touch(connection, bind.bind(hold_id).bind(approval_id).bind(gateway).bind(int(*at_ms)), Conflict::HoldEnded)
-                .await
+            let bind = bind.bind(hold_id).bind(approval_id).bind(gateway).bind(int(*at_ms));
+            touch(connection, bind.bind(cancel_key.map(|key| key.to_string())), Conflict::HoldEnded).await
         }
         Write::EndHold { hold_id, cause, at_ms, claimed } => {
             end_hold(connection, hold_id, *cause, *at_ms, *claimed).await
@@ -271,6 +271,7 @@ fn cause_word(cause: WithdrawCause) -> &'static str {
         WithdrawCause::ClientGone => "client_gone",
         WithdrawCause::AnsweredPending => "answered_pending",
         WithdrawCause::Refused => "refused",
+        WithdrawCause::Cancelled => "cancelled",
     }
 }
 

@@ -102,3 +102,26 @@ fn stream_or_end_that_no_session_stands_behind_is_refused() {
     let did = bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: false });
     assert_eq!((did.reply().status, did.forwards()), (400, false), "a GET with a body");
 }
+
+#[test]
+fn cancellation_names_the_held_call_to_the_service() {
+    let mut bench = Bench::new();
+    let (_, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let cancel = |bench: &mut Bench, subject: &str, id: Value| {
+        let mut exchange = bench.exchange();
+        bench.give(&mut exchange, HostEvent::RequestHead(head(subject, &[])));
+        let body = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+        let body = body.to_string().into_bytes();
+        let did = bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: false });
+        assert!(did.forwards(), "whether it runs at the server is the server's to know");
+        let told = did.told();
+        let [told] = told[..] else { panic!("{:?}", did.0) };
+        assert_eq!(told.path, "/v1/cancellations");
+        serde_json::from_slice::<CancelHolds>(&told.body).expect("a record").cancel_key
+    };
+    assert_eq!(Some(cancel(&mut bench, "alice", json!(7))), open.cancel_key);
+    for (subject, id) in [("alice", json!("7")), ("alice", json!(8)), ("mallory", json!(7))] {
+        assert_ne!(Some(cancel(&mut bench, subject, id)), open.cancel_key);
+    }
+}
