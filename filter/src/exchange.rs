@@ -27,6 +27,7 @@ use holdpoint_core::config::FilterConfig;
 mod batch;
 mod callout;
 mod hold;
+mod overheard;
 mod request;
 mod response;
 #[cfg(test)]
@@ -140,6 +141,8 @@ pub struct Exchange {
     asks: u32,
     /// Whose session it is that the server may be about to open.
     opens_session: Option<SessionOwner>,
+    /// What is listened for in the answer.
+    overheard: Option<Box<overheard::Overheard>>,
 }
 
 enum Phase {
@@ -162,7 +165,7 @@ pub struct Surroundings<'a> {
 impl Exchange {
     /// An exchange that begins under `config`.
     pub fn new(plugin: Rc<str>, config: Rc<FilterConfig>) -> Self {
-        Self { plugin, config, phase: Phase::AwaitingHead, asks: 0, opens_session: None }
+        Self { plugin, config, phase: Phase::AwaitingHead, asks: 0, opens_session: None, overheard: None }
     }
 
     /// Whether any source of identities looks at the client's certificate: reading it costs host calls.
@@ -175,6 +178,9 @@ impl Exchange {
         let phase = std::mem::replace(&mut self.phase, Phase::Ended);
         if let (Phase::Running(_), HostEvent::ResponseHead(head)) = (&phase, &event) {
             self.note_session(head, around);
+        }
+        if let (Phase::Running(_), Some(overheard)) = (&phase, &mut self.overheard) {
+            overheard.listen(&event, around);
         }
         let (phase, commands) = match (phase, event) {
             (Phase::AwaitingHead, HostEvent::RequestHead(head)) => self.on_head(head, around),

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod identity;
 pub mod refusal;
 pub mod session;
+pub mod shared_table;
 pub mod usage;
 
 pub mod audit_buffer;

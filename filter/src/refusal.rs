@@ -131,6 +131,8 @@ pub enum Refusal {
     TooManyPending,
     /// The service cannot be reached, or answered what cannot be trusted.
     Unavailable,
+    /// The task is another principal's: to this one it does not exist.
+    NoSuchTask,
     /// Its session is not one that its sender was given, whether or not there is one.
     NoSuchSession,
     /// The call does not fit the catalogue, or asks for what this version does not govern.
@@ -210,6 +212,7 @@ impl Refusal {
                 "Not run: the approval service is unavailable, and this call must not run without it. Try again later."
                     .to_owned()
             }
+            Self::NoSuchTask => "There is no such task.".to_owned(),
             Self::NoSuchSession => "There is no such session: initialize again.".to_owned(),
             Self::Unsupported(why) => format!("Not run: {}.", bare(why)),
             Self::OutOfTime { max_runtime_ms } => format!(
@@ -241,6 +244,7 @@ impl Refusal {
             Self::TriedTooOften { .. } => (CODE_LIMITED, "tried_too_often", false),
             Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
+            Self::NoSuchTask => (CODE_INVALID_PARAMS, "no_such_task", false),
             Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
             Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
             Self::OutOfTime { .. } => (CODE_LIMITED, "out_of_time", false),
@@ -258,6 +262,7 @@ impl Refusal {
             | Self::TriedTooOften { .. }
             | Self::TooManyPending
             | Self::Unavailable
+            | Self::NoSuchTask
             | Self::NoSuchSession
             | Self::Unsupported(_)
             | Self::OutOfTime { .. } => None,
@@ -288,6 +293,9 @@ impl Refusal {
         if let Self::Denied(decision) = self
             && decision.conceal
         {
+            return unknown_target(id, asked);
+        }
+        if matches!(self, Self::NoSuchTask) {
             return unknown_target(id, asked);
         }
         if let Self::Pending { come_back: Some(come_back), .. } = self

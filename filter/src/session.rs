@@ -1,35 +1,34 @@
-//! Step 4: which principal a session of an MCP server belongs to, in data that all workers of one Envoy share.
+//! Step 4: what an MCP server gave to one principal and nobody else: its sessions, its tasks, and what it asked of the client.
 //!
-//! A session id proves nothing about who sends it (MCP 2025-11-25, "Session Hijacking"), so whoever was given one is
-//! remembered, and to everybody else the session is as dead as one that never was. The table is bounded: a session that
-//! was forgotten is answered like one that ended, and its client initializes again.
+//! A session id, a task id or a request id proves nothing about who sends it (MCP 2025-11-25, "Session Hijacking"), so
+//! whoever was given one is remembered, and to everybody else it is as if it never was. The tables are bounded: a
+//! session that was forgotten is answered like one that ended, and its client initializes again.
 
 use holdpoint_core::digest::Digest;
 use holdpoint_core::identity::Principal;
+use holdpoint_core::json::Value;
 use holdpoint_core::json::canonical::ObjectWriter;
+use holdpoint_core::mcp::Method;
 
-use crate::usage::{SharedData, Stored};
+use crate::shared_table::{Fact, Table};
+use crate::usage::SharedData;
 
 #[cfg(test)]
 mod tests;
 
-/// Parts of the table; each is one key of the shared data.
-const PARTS: u16 = 256;
+const HOUR_MS: u64 = 60 * 60 * 1_000;
 
-/// Most sessions of one part: about 16,000 in all, in less than 1 MiB.
-const PART_SESSIONS_MAX: usize = 64;
+/// About 16,000 sessions, in less than 1 MiB.
+const SESSIONS: Table = Table { name: "sessions", parts: 256, part_facts_max: 64, idle_ms_max: SESSION_IDLE_MS_MAX };
 
 /// How long a session that is not used is remembered.
-pub const SESSION_IDLE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+pub const SESSION_IDLE_MS_MAX: u64 = 24 * HOUR_MS;
 
-/// How old a use may be before the next one is written down.
-const TOUCH_MS: u64 = 60 * 60 * 1_000;
+/// About 16,000 tasks.
+const TASKS: Table = Table { name: "tasks", parts: 256, part_facts_max: 64, idle_ms_max: 7 * 24 * HOUR_MS };
 
-/// How often a lost race is run again.
-const RACES_MAX: usize = 64;
-
-/// The compare-and-set number of a key that is not there.
-const NEW: u32 = 0;
+/// About 8,000 requests of servers that their clients have not answered.
+const SERVER_ASKS: Table = Table { name: "server-asks", parts: 128, part_facts_max: 64, idle_ms_max: HOUR_MS };
 
 /// One principal at one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,137 +49,85 @@ impl SessionOwner {
         Self { server: server.to_owned(), principal }
     }
 
-    /// The key of one session at this server. `session` is the digest of its id.
-    fn key(&self, session: Digest) -> Key {
-        let mut named = self.server.as_bytes().to_vec();
-        named.push(b'\n');
-        named.extend_from_slice(session.as_bytes());
-        let digest = Digest::tagged("holdpoint/session/v1", &named);
-        let [a, b, ..] = digest.as_bytes();
-        Key { part: u16::from_le_bytes([*a, *b]) % PARTS, session: half(digest) }
+    fn session_key(&self, session: Digest) -> Digest {
+        let writer = ObjectWriter::new().string("server", &self.server).string("session", &session.to_string());
+        Digest::tagged("holdpoint/session/v1", writer.finish().as_bytes())
+    }
+
+    fn task_key(&self, task_id: &str) -> Digest {
+        let writer = ObjectWriter::new().string("server", &self.server).string("task", task_id);
+        Digest::tagged("holdpoint/task/v1", writer.finish().as_bytes())
+    }
+
+    fn ask_key(&self, mcp_session_id: Option<&str>, id: Value<'_>) -> Digest {
+        let writer = ObjectWriter::new()
+            .value("id", id)
+            .string("owner", &self.principal.to_string())
+            .string("server", &self.server)
+            .string("session", mcp_session_id.unwrap_or_default());
+        Digest::tagged("holdpoint/server-ask/v1", writer.finish().as_bytes())
     }
 }
 
-struct Key {
-    part: u16,
-    session: [u8; 16],
-}
-
-/// Creates the parts of the table that are missing. To be called while a configuration is taken in, as
-/// [`crate::usage::prepare`] is and for the same reason.
+/// Creates the tables; see [`Table::prepare`].
 pub fn prepare(shared: &mut dyn SharedData) {
-    for part in 0..PARTS {
-        let name = part_name(part);
-        if let Some((_, NEW)) = shared.load(&name) {
-            // A failure shows as sessions that are not remembered.
-            let _ = shared.store(&name, &[], NEW);
-        }
+    for table in [&SESSIONS, &TASKS, &SERVER_ASKS] {
+        table.prepare(shared);
     }
 }
 
 /// Remembers that `owner` was given the session whose id has the digest `session`. The first one keeps it.
 pub fn bind(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) {
-    let key = owner.key(session);
-    let principal = half(owner.principal);
-    change(shared, key.part, |rows| {
-        rows.retain(|row| row.used_at_ms.saturating_add(SESSION_IDLE_MS_MAX) > now_ms);
-        if rows.iter().any(|row| row.session == key.session) {
-            return false;
-        }
-        if rows.len() >= PART_SESSIONS_MAX {
-            make_room(rows);
-        }
-        rows.push(Row { session: key.session, principal, used_at_ms: now_ms });
-        true
-    });
+    SESSIONS.put(shared, owner.session_key(session), Fact::of(owner.principal, 0), now_ms);
 }
 
 /// Whether `owner` was given that session, and it has been used since.
 pub fn is_owned(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) -> bool {
-    let key = owner.key(session);
-    let principal = half(owner.principal);
-    let Some((bytes, _)) = shared.load(&part_name(key.part)) else { return false };
-    let rows = read(&bytes);
-    let is_live = |row: &&Row| row.used_at_ms.saturating_add(SESSION_IDLE_MS_MAX) > now_ms;
-    let Some(row) = rows.iter().filter(is_live).find(|row| row.session == key.session) else { return false };
-    if row.principal != principal {
-        return false;
-    }
-    if row.used_at_ms.saturating_add(TOUCH_MS) <= now_ms {
-        change(shared, key.part, |rows| {
-            for row in rows.iter_mut().filter(|row| row.session == key.session) {
-                row.used_at_ms = now_ms;
-            }
-            true
-        });
-    }
-    true
+    let found = SESSIONS.get(shared, owner.session_key(session), now_ms);
+    found == Some(Fact::of(owner.principal, 0))
 }
 
-/// Forgets the oldest session of whoever has the most here, so that nobody pushes others out by opening many.
-fn make_room(rows: &mut Vec<Row>) {
-    let count = |row: &Row| rows.iter().filter(|other| other.principal == row.principal).count();
-    let busiest = rows.iter().max_by_key(|row| count(row)).map(|row| row.principal);
-    let of_busiest = rows.iter().enumerate().filter(|(_, row)| Some(row.principal) == busiest);
-    if let Some((oldest, _)) = of_busiest.min_by_key(|(_, row)| row.used_at_ms) {
-        rows.swap_remove(oldest);
-    }
+/// Remembers whose task it is that a server has begun. The first one keeps it.
+pub fn bind_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, now_ms: u64) {
+    TASKS.put(shared, owner.task_key(task_id), Fact::of(owner.principal, 0), now_ms);
 }
 
-/// One session: 40 bytes.
-struct Row {
-    session: [u8; 16],
-    principal: [u8; 16],
-    used_at_ms: u64,
+/// Whether a task is known to be somebody else's. One that nobody saw begin, before a restart or through another gateway,
+/// is left to the policy.
+pub fn is_anothers_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, now_ms: u64) -> bool {
+    let found = TASKS.get(shared, owner.task_key(task_id), now_ms);
+    found.is_some_and(|fact| fact != Fact::of(owner.principal, 0))
 }
 
-fn change(shared: &mut dyn SharedData, part: u16, mut edit: impl FnMut(&mut Vec<Row>) -> bool) {
-    let name = part_name(part);
-    for _ in 0..RACES_MAX {
-        let Some((bytes, cas)) = shared.load(&name) else { return };
-        let mut rows = read(&bytes);
-        if cas == NEW || !edit(&mut rows) {
-            return;
-        }
-        match shared.store(&name, &write(&rows), cas) {
-            Stored::Raced => {}
-            Stored::Done | Stored::Failed => return,
-        }
+/// Remembers what a server asked of its client under `id`, so that the answer can be told from one that nobody asked for.
+pub fn note_ask(
+    shared: &mut dyn SharedData,
+    owner: &SessionOwner,
+    mcp_session_id: Option<&str>,
+    id: Value<'_>,
+    asked: &Method,
+    now_ms: u64,
+) {
+    if let Some(tag) = tag_of(asked) {
+        SERVER_ASKS.put(shared, owner.ask_key(mcp_session_id, id), Fact::of(owner.principal, tag), now_ms);
     }
 }
 
-fn part_name(part: u16) -> String {
-    format!("holdpoint/sessions/{part}")
+/// What the server asked under `id`, once: an answer is given once.
+pub fn take_ask(
+    shared: &mut dyn SharedData,
+    owner: &SessionOwner,
+    mcp_session_id: Option<&str>,
+    id: Value<'_>,
+    now_ms: u64,
+) -> Option<Method> {
+    let fact = SERVER_ASKS.take(shared, owner.ask_key(mcp_session_id, id), now_ms)?;
+    ASKED.iter().find(|method| tag_of(method) == Some(fact.tag)).cloned()
 }
 
-fn half(digest: Digest) -> [u8; 16] {
-    let mut first = [0; 16];
-    for (to, from) in first.iter_mut().zip(digest.as_bytes()) {
-        *to = *from;
-    }
-    first
-}
+/// What servers ask; its place is the tag in the table.
+static ASKED: [Method; 4] = [Method::Ping, Method::SamplingCreateMessage, Method::ElicitationCreate, Method::RootsList];
 
-fn read(bytes: &[u8]) -> Vec<Row> {
-    let rows = bytes.as_chunks::<40>().0.iter();
-    rows.filter_map(|row| {
-        let (session, rest) = row.split_at_checked(16)?;
-        let (principal, used_at_ms) = rest.split_at_checked(16)?;
-        Some(Row {
-            session: session.try_into().ok()?,
-            principal: principal.try_into().ok()?,
-            used_at_ms: u64::from_le_bytes(used_at_ms.try_into().ok()?),
-        })
-    })
-    .collect()
-}
-
-fn write(rows: &[Row]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(rows.len().saturating_mul(40));
-    for row in rows {
-        bytes.extend_from_slice(&row.session);
-        bytes.extend_from_slice(&row.principal);
-        bytes.extend_from_slice(&row.used_at_ms.to_le_bytes());
-    }
-    bytes
+fn tag_of(asked: &Method) -> Option<u8> {
+    ASKED.iter().position(|method| method == asked).and_then(|place| u8::try_from(place).ok())
 }

@@ -16,5 +16,6 @@ mod service_faults;
 mod batch;
 mod framing;
 mod record;
+mod rounds;
 mod routes;
 mod sessions;

@@ -21,6 +21,7 @@ use holdpoint_core::mcp::{Era, wrap};
 use holdpoint_core::policy::NoUsage;
 
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
+use super::overheard::Overheard;
 use super::request::{Judged, refuse};
 use super::response::Running;
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
@@ -602,7 +603,10 @@ impl Exchange {
                     Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned());
                 hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
             }
-            Ok(permit) => hold.release(permit, &approval_id, around),
+            Ok(permit) => {
+                self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope)));
+                hold.release(permit, &approval_id, around)
+            }
             Err(error) => {
                 let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);
                 let mut commands =

@@ -9,15 +9,16 @@ use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryKind};
 use holdpoint_core::config::{FilterConfig, Proof};
 use holdpoint_core::decision::{AuditLevel, Constraints, Decision, PermitSet, Verdict};
 use holdpoint_core::digest::Digest;
-use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
+use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, RouteFacts, SealError};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::identity::Principal;
 use holdpoint_core::json;
-use holdpoint_core::mcp::{self, Malformed, McpMessage, MessageKind, Method, OwnRound, Posted};
+use holdpoint_core::mcp::{self, Malformed, McpMessage, MessageKind, Method, OwnRound, Posted, Target};
 use holdpoint_core::policy::NoUsage;
 
 use super::callout::Callout;
 use super::hold::Hold;
+use super::overheard::Overheard;
 use super::response::Running;
 use super::{Exchange, Forward, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
@@ -36,6 +37,9 @@ const STALE_HEADERS: &[&str] = &["mcp-method", "mcp-name"];
 
 /// Ends Envoy's wait for the end of an answer; 0 is no end. A stream is open for as long as its session.
 const TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-timeout-ms";
+
+/// What a client is told that answers a question which its server, as far as anybody knows, did not put.
+const NOBODY_ASKED: &str = "no request of the server is open that this would answer";
 
 /// What the route's metadata in namespace `holdpoint` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -227,11 +231,6 @@ impl Exchange {
         around: &mut Surroundings<'_>,
     ) -> Result<Judged, Unsealed> {
         let asked = Asked::of(&message);
-        if message.kind() == MessageKind::Response {
-            // Servers are given no stream on which they could have asked, so nothing can be answered to them.
-            let why = "answers to server-initiated requests are not supported on a governed route";
-            return Err(Unsealed { commands: Vec::new(), refusal: Refusal::Unsupported(why.to_owned()) });
-        }
         let call = Call {
             message,
             principal: delivery.principal.clone(),
@@ -240,7 +239,7 @@ impl Exchange {
             // No list of this server has been read here yet; an absent hint tightens nothing.
             annotations: Annotations::default(),
         };
-        let envelope = match self.config.policy.seal(call) {
+        let envelope = match self.config.policy.seal(call).and_then(|envelope| self.as_answer(envelope, around)) {
             Ok(envelope) => envelope,
             Err((call, error)) => {
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
@@ -252,8 +251,36 @@ impl Exchange {
                 return Err(Unsealed { commands, refusal: Refusal::Unsupported(error.to_string()) });
             }
         };
+        if *envelope.message().method() == Method::Response {
+            let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
+            entry.method = Some(envelope.method().to_owned());
+            entry.server = Some(envelope.server().to_owned());
+            entry.principal = Some(envelope.principal().named());
+            entry.detail = Some(NOBODY_ASKED.to_owned());
+            return Err(Unsealed {
+                commands: vec![HostCommand::RecordRefusal(Box::new(entry))],
+                refusal: Refusal::Unsupported(NOBODY_ASKED.to_owned()),
+            });
+        }
+        let owner = || SessionOwner::new(envelope.server(), envelope.principal());
+        let tasks: &[String] = match envelope.message().target() {
+            Target::Task(id) => std::slice::from_ref(id),
+            Target::Subscription { task_ids, .. } => task_ids,
+            Target::None | Target::Tool(_) | Target::Resource(_) | Target::Prompt(_) | Target::Completion(_) => &[],
+        };
+        if tasks.iter().any(|id| session::is_anothers_task(around.shared, &owner(), id, around.now_ms)) {
+            let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
+            entry.method = Some(envelope.method().to_owned());
+            entry.server = Some(envelope.server().to_owned());
+            entry.principal = Some(envelope.principal().named());
+            entry.detail = Some("a task of another principal".to_owned());
+            return Err(Unsealed {
+                commands: vec![HostCommand::RecordRefusal(Box::new(entry))],
+                refusal: Refusal::NoSuchTask,
+            });
+        }
         if let Some(id) = envelope.message().mcp_session_id() {
-            let owner = SessionOwner::new(envelope.server(), envelope.principal());
+            let owner = owner();
             if !session::is_owned(around.shared, &owner, Digest::of(id.as_bytes()), around.now_ms) {
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
                 entry.method = Some(envelope.method().to_owned());
@@ -274,6 +301,22 @@ impl Exchange {
             body: None,
             round: None,
         })
+    }
+
+    /// A response is sealed again as the answer to what its server asked. One to which nothing is known stays what it is.
+    #[expect(clippy::result_large_err, reason = "as of a seal: the refusal needs the call")]
+    fn as_answer(
+        &self,
+        envelope: CallEnvelope,
+        around: &mut Surroundings<'_>,
+    ) -> Result<CallEnvelope, (Call, SealError)> {
+        let message = envelope.message();
+        let (MessageKind::Response, Some(id)) = (message.kind(), message.id()) else { return Ok(envelope) };
+        let owner = SessionOwner::new(envelope.server(), envelope.principal());
+        let asked = session::take_ask(around.shared, &owner, message.mcp_session_id(), id, around.now_ms);
+        let Some(asked) = asked else { return Ok(envelope) };
+        let call = envelope.into_call();
+        self.config.policy.seal(Call { message: call.message.answering(asked), ..call })
     }
 
     /// Steps 6 and 7 for one message, by itself or in a batch: what the policy says, and what becomes of it unless an
@@ -328,6 +371,7 @@ impl Exchange {
                             self.opens_session = Some(SessionOwner::new(envelope.server(), envelope.principal()));
                         }
                         commands.extend(judged.cancellation(&self.config));
+                        self.overheard = Some(Box::new(Overheard::answer_to(&judged.envelope)));
                         let tried = permit.constraints().max_retries.map(|_| judged.envelope.call_digest());
                         let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms)
                             .trying(tried);

@@ -16,6 +16,7 @@ use crate::identity::metadata::encode;
 use crate::usage::{self, Stored};
 
 mod allowed;
+mod asked;
 mod batch;
 mod held;
 mod refused;

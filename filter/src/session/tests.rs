@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_core::identity::ActorType;
+use holdpoint_core::json::{Document, Limits};
 
 use super::*;
+use crate::usage::Stored;
 
 #[derive(Default)]
 struct Shared(BTreeMap<String, (Vec<u8>, u32)>);
@@ -77,5 +79,32 @@ fn many_sessions_of_one_push_out_nobody_elses() {
     assert!(is_owned(&mut shared, &mallory, session(39_999), 40_000));
     assert!(!is_owned(&mut shared, &mallory, session(1), 40_000), "the table is bounded");
     let largest = shared.0.values().map(|(bytes, _)| bytes.len()).max();
-    assert_eq!(largest, Some(PART_SESSIONS_MAX * 40));
+    assert_eq!(largest, Some(SESSIONS.part_facts_max * 40));
+}
+
+#[test]
+fn what_a_server_asked_is_answered_once_by_whom_it_asked() {
+    let (mut shared, alice, mallory) = (shared(), owner("tracker", "alice"), owner("tracker", "mallory"));
+    let json = |text: &str| Document::read(text.as_bytes().to_vec(), &Limits::default()).unwrap();
+    let (number, text) = (json("7"), json(r#""7""#));
+    note_ask(&mut shared, &alice, Some("s"), number.root(), &Method::ElicitationCreate, 0);
+    note_ask(&mut shared, &alice, Some("s"), text.root(), &Method::Unknown("tasks/get".to_owned()), 0);
+    for (who, session, id) in [(&mallory, Some("s"), &number), (&alice, None, &number), (&alice, Some("s"), &text)] {
+        assert_eq!(take_ask(&mut shared, who, session, id.root(), 1), None);
+    }
+    assert_eq!(take_ask(&mut shared, &alice, Some("s"), number.root(), 1), Some(Method::ElicitationCreate));
+    assert_eq!(take_ask(&mut shared, &alice, Some("s"), number.root(), 1), None, "once");
+    note_ask(&mut shared, &alice, Some("s"), number.root(), &Method::Ping, 0);
+    assert_eq!(take_ask(&mut shared, &alice, Some("s"), number.root(), HOUR_MS), None, "too late");
+}
+
+#[test]
+fn task_is_whose_call_began_it() {
+    let (mut shared, alice, mallory) = (shared(), owner("tracker", "alice"), owner("tracker", "mallory"));
+    assert!(!is_anothers_task(&mut shared, &alice, "t", 0), "nobody knows it");
+    bind_task(&mut shared, &alice, "t", 0);
+    bind_task(&mut shared, &mallory, "t", 1);
+    assert!(!is_anothers_task(&mut shared, &alice, "t", 2));
+    assert!(is_anothers_task(&mut shared, &mallory, "t", 2));
+    assert!(!is_anothers_task(&mut shared, &owner("other", "mallory"), "t", 2), "another server's task of that name");
 }
