@@ -7,7 +7,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use holdpoint_core::envelope::Offered;
 use holdpoint_core::policy::{NoUsage, compile, read_file};
+use holdpoint_core::secrets;
 
 mod subjects;
 
@@ -29,6 +31,23 @@ fn main() {
             println!("evaluate    {rules:>6} rules {best:>9} ns {name}");
         }
     }
+    around();
+}
+
+/// What stands around a decision: the search of arguments for secrets, and the question of a list.
+fn around() {
+    let text = "Nothing in this sentence is a secret, as ordinary as arguments are. ".repeat(100);
+    let best = best_ns(|| {
+        black_box(secrets::find(black_box(&text)));
+    });
+    println!("secrets     {:>6} bytes {best:>9} ns", text.len());
+    let policy = subjects::policy(100);
+    let [(_, read), ..] = subjects::CALLS;
+    let envelope = subjects::seal(&policy, read);
+    let best = best_ns(|| {
+        black_box(policy.may_ever(envelope.principal(), "s2", Offered::Tool("list_issues")));
+    });
+    println!("may_ever       100 rules {best:>9} ns");
 }
 
 /// The least of several means: what is more is the machine's other business.

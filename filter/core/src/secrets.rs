@@ -25,11 +25,12 @@ pub fn find(text: &str) -> Option<&'static str> {
     let mut before = b' ';
     for (at, byte) in bytes.iter().enumerate() {
         // Tokens begin where a word does; all other places cost one look-up.
-        if !is_word(before) && shapes::may_begin(*byte) {
-            let rest = bytes.get(at..).unwrap_or_default();
-            if let Some(kind) = shapes::at_start(rest) {
-                return Some(kind);
-            }
+        if !is_word(before)
+            && let Some(rest @ [first, second, ..]) = bytes.get(at..)
+            && shapes::may_begin(*first, *second)
+            && let Some(kind) = shapes::at_start(rest)
+        {
+            return Some(kind);
         }
         if matches!(byte, b':' | b'=') {
             let (name, value) = (bytes.get(..at).unwrap_or_default(), bytes.get(at..).unwrap_or_default());

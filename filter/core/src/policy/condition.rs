@@ -164,14 +164,13 @@ pub(super) fn keeps_bound(pointer: &Pointer, test: &ValueTest, optional: bool, a
     arguments::is_certain(pointer, test, optional, arguments)
 }
 
-/// A pointer whose test no value can pass, in a rule that grants (`loosens`) or in one that forbids.
-pub(super) fn never_passes(condition: &Match, loosens: bool) -> Option<&str> {
+/// A pointer whose test no value can pass, in a rule that grants (`loosens`) or in one that forbids. Where being unknown is
+/// an effect too (`unknown_counts`), a test must be certain to fail.
+pub(super) fn never_passes(condition: &Match, loosens: bool, unknown_counts: bool) -> Option<&str> {
     let mode = Mode::of_rule(loosens).towards(Truth::True);
+    let enough = if unknown_counts { Truth::Unknown } else { Truth::True };
     let mut tests = condition.arguments.iter();
-    let never = tests.find(|(pointer, test)| {
-        let best = attain::extreme(pointer, test, Kinds::All, mode);
-        best == Truth::False || (loosens && best == Truth::Unknown)
-    });
+    let never = tests.find(|(pointer, test)| attain::extreme(pointer, test, Kinds::All, mode) < enough);
     never.map(|(pointer, _)| pointer.as_str())
 }
 

@@ -142,6 +142,10 @@ fn gates(rule: &Rule) -> bool {
 
 /// Says which stricter rule leaves `rule` nothing to decide.
 fn shadow(rule: &Rule, document: &PolicyDocument) -> Option<String> {
+    // Bounds deny by themselves, and then say what was broken.
+    if !rule.constraints.allowed_tools.is_empty() || !rule.constraints.arguments.is_empty() {
+        return None;
+    }
     let has_more_to_say = match rule.verdict {
         Verdict::Allow => !rule.constraints.is_empty() || rule.audit.is_some(),
         Verdict::RequireApproval | Verdict::Deny => false,

@@ -95,23 +95,28 @@ const SHAPES: [Shape; 62] = [
     shape("AGE-SECRET-KEY-1", Of::UpperOrDigit, 58, 58, "age-key"),
 ];
 
-/// Whether a token of known shape may begin with this byte.
-pub(super) fn may_begin(byte: u8) -> bool {
-    byte < 128 && (BEGINNINGS >> byte) & 1 == 1
+/// Whether a token of known shape may begin with these two bytes.
+pub(super) fn may_begin(first: u8, second: u8) -> bool {
+    second < 128 && BEGINNINGS.get(usize::from(first)).is_some_and(|seconds| (seconds >> second) & 1 == 1)
 }
 
-/// Asked at most words of a text, so a set of bits.
-const BEGINNINGS: u128 = {
-    let mut set: u128 = (1 << b'e') | (1 << b'h');
+/// Asked at every word of a text, so a table: for each first byte the second ones, as a set of bits.
+static BEGINNINGS: [u128; 128] = beginnings();
+
+#[expect(clippy::indexing_slicing, reason = "run by the compiler, which would refuse to go on")]
+const fn beginnings() -> [u128; 128] {
+    let mut seconds = [0_u128; 128];
+    seconds[b'e' as usize] |= 1 << b'y';
+    seconds[b'h' as usize] |= 1 << b'o';
     let mut rest: &[Shape] = &SHAPES;
-    while let [first, others @ ..] = rest {
-        if let [byte, ..] = first.begins.as_bytes() {
-            set |= 1 << *byte;
+    while let [shape, others @ ..] = rest {
+        if let [first, second, ..] = shape.begins.as_bytes() {
+            seconds[*first as usize] |= 1 << *second;
         }
         rest = others;
     }
-    set
-};
+    seconds
+}
 
 /// The kind of the token that stands at the start of `bytes`.
 pub(super) fn at_start(bytes: &[u8]) -> Option<&'static str> {

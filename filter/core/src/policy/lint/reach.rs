@@ -13,7 +13,8 @@ pub(super) fn why_unreachable(rule: &Rule, document: &PolicyDocument) -> Option<
     if asks_for_action(condition) && actions(condition).is_empty() {
         return Some("no action is left of what it allows and denies".to_owned());
     }
-    if let Some(pointer) = condition::never_passes(condition, rule.verdict == Verdict::Allow) {
+    let loosens = rule.verdict == Verdict::Allow;
+    if let Some(pointer) = condition::never_passes(condition, loosens, !plainly_allows(rule)) {
         return Some(format!("no value passes its tests on `{pointer}`"));
     }
     // Without a catalogue no call is judged at all, and a rule file may be written before its servers are.
@@ -32,6 +33,11 @@ pub(super) fn why_unreachable(rule: &Rule, document: &PolicyDocument) -> Option<
     }
     let is_described = servers.into_iter().any(|server| facts_of(server).any(|facts| facts.fit(rule)));
     (!is_described).then(|| format!("nothing in the catalogue has what it asks for ({})", asked(condition).join(", ")))
+}
+
+/// Whether the rule does nothing but allow: then only a certain match has an effect.
+fn plainly_allows(rule: &Rule) -> bool {
+    rule.verdict == Verdict::Allow && rule.constraints.is_empty()
 }
 
 /// What the catalogue says of one tool, resource or prompt, or of whatever it does not name.
@@ -58,9 +64,8 @@ impl Described<'_> {
         let capability = self.entry.and_then(|entry| entry.capability.as_deref());
         let has_label = |name: &String| labels.get(name).or_else(|| self.server.labels.get(name));
         // Other facts can add tags, but what they add grants nothing.
-        let plainly_allows = rule.verdict == Verdict::Allow && rule.constraints.is_empty();
         let has_tag = condition.risk_tags.iter().any(|tag| tags.contains(tag) || self.server.risk_tags.contains(tag));
-        (condition.risk_tags.is_empty() || !plainly_allows || has_tag)
+        (condition.risk_tags.is_empty() || !plainly_allows(rule) || has_tag)
             && condition.requires.iter().all(|need| requires.contains(need) || self.server.requires.contains(need))
             && (condition.capabilities.is_empty()
                 || capability.is_some_and(|found| condition.capabilities.iter().any(|glob| glob.matches(found))))
