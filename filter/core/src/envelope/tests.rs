@@ -67,7 +67,8 @@ fn every_kind_of_message_has_its_topic_and_labels() {
         ("tasks/get", r#"{"taskId":"7"}"#, "job.mcp.task", "mcp.action", Some("read")),
         ("tools/list", "{}", "job.mcp.list", "mcp.method", Some("tools/list")),
         ("ping", "{}", "job.mcp.lifecycle", "mcp.action", None),
-        ("notifications/odd", "{}", "job.mcp.lifecycle", "mcp.server", Some("github")),
+        ("notifications/initialized", "{}", "job.mcp.lifecycle", "mcp.server", Some("github")),
+        ("notifications/odd", "{}", "job.mcp.unknown", "mcp.method", Some("notifications/odd")),
         ("odd/method", "{}", "job.mcp.unknown", "mcp.method", Some("odd/method")),
         (
             "completion/complete",

@@ -79,8 +79,8 @@ impl Topic {
             Method::ElicitationCreate => Self::Elicitation,
             Method::RootsList => Self::Roots,
             Method::Response => Self::Response,
-            // Notifications are plumbing even where this version does not know their name: nothing answers them.
-            other if other.is_notification() => Self::Lifecycle,
+            // Nothing answers a notification, but a server may act on one: what this version does not know is no plumbing.
+            other if other.is_notification() && other.is_known() => Self::Lifecycle,
             other => match other.class() {
                 MethodClass::List => Self::List,
                 MethodClass::Lifecycle => Self::Lifecycle,

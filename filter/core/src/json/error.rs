@@ -47,6 +47,9 @@ pub enum ReadError {
     NumberTooLarge { at: usize },
     /// The key that starts here stands in the same object already. `key` is shortened for display.
     DuplicateKey { at: usize, key: String },
+    /// The key that starts here is no ordinary key to some readers: to JavaScript `__proto__` is the object's prototype,
+    /// and where strings end at a NUL a key ends there. `key` is shortened for display.
+    SpecialKey { at: usize, key: String },
     /// One more container than allowed starts here.
     TooDeep { at: usize, depth_max: u32 },
     /// One more value or key than allowed starts here.
@@ -69,6 +72,7 @@ impl ReadError {
             | Self::NumberTooLong { at, .. }
             | Self::NumberTooLarge { at }
             | Self::DuplicateKey { at, .. }
+            | Self::SpecialKey { at, .. }
             | Self::TooDeep { at, .. }
             | Self::TooManyNodes { at, .. }
             | Self::TrailingBytes { at } => *at,
@@ -97,6 +101,12 @@ impl fmt::Display for ReadError {
             }
             Self::NumberTooLarge { .. } => f.write_str("a number too large for a double; send it as a string"),
             Self::DuplicateKey { key, .. } => write!(f, "key `{key}` stands twice in one object; send it once"),
+            Self::SpecialKey { key, .. } => {
+                write!(
+                    f,
+                    "key `{key}` is `__proto__` or holds a NUL, which some readers take for another key; leave it out"
+                )
+            }
             Self::TooDeep { depth_max, .. } => write!(f, "more than {depth_max} objects and arrays inside one another"),
             Self::TooManyNodes { nodes_max, .. } => write!(f, "more than {nodes_max} values and keys in one text"),
             Self::TrailingBytes { .. } => {

@@ -29,6 +29,10 @@ const NODES_AT_FIRST: usize = 64;
 /// Up to this many keys comparing each with each is cheaper than sorting; beyond it the cost must not grow by squares.
 const KEYS_COMPARED_PAIRWISE_MAX: usize = 12;
 
+/// What JavaScript makes the prototype of an object that is copied key by key.
+const PROTOTYPE: &str = "__proto__";
+const PROTOTYPE_LITERAL: &[u8] = b"\"__proto__\"";
+
 struct Reader<'t> {
     text: &'t str,
     at: usize,
@@ -150,6 +154,7 @@ impl Reader<'_> {
             return Err(self.unexpected(expected));
         }
         let node = self.string()?;
+        self.refuse_special(node)?;
         self.push(node)?;
         self.keys.push(node);
         self.skip_white_space();
@@ -157,6 +162,21 @@ impl Reader<'_> {
             return Err(self.unexpected("`:`"));
         }
         self.step(1);
+        Ok(())
+    }
+
+    /// Refuses a key that some readers do not take for the key it spells. A raw NUL is no JSON, so only escapes hide one.
+    fn refuse_special(&self, key: Node) -> Result<(), ReadError> {
+        let special = if key.is_escaped() {
+            let decoded = decoded(key, self.text);
+            decoded == PROTOTYPE || decoded.contains('\0')
+        } else {
+            literal(key, self.text) == PROTOTYPE_LITERAL
+        };
+        if special {
+            let key_shown = text::excerpt(&decoded(key, self.text));
+            return Err(ReadError::SpecialKey { at: key.start as usize, key: key_shown });
+        }
         Ok(())
     }
 

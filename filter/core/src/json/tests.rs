@@ -202,6 +202,19 @@ fn a_key_stands_once_however_it_is_spelled() {
 }
 
 #[test]
+fn keys_that_some_readers_take_for_another_are_refused() {
+    let what = "is `__proto__` or holds a NUL, which some readers take for another key; leave it out";
+    for (text, at, key) in [
+        (r#"{"__proto__":1}"#, 1, "__proto__"),
+        (r#"{"a":[{"\u005f_proto__":1}]}"#, 7, "__proto__"),
+        (r#"{"a":1,"name\u0000x":1}"#, 7, r"name\u{0}x"),
+    ] {
+        check_refused(&[(text, &format!("byte {at}: key `{key}` {what}"))]);
+    }
+    assert!(read(r#"{"_proto_":1,"__proto__x":"__proto__","constructor":"\u0000"}"#).is_ok());
+}
+
+#[test]
 fn a_strangers_key_is_shown_short_and_escaped() {
     let key = "\u{202e}".repeat(1000);
     let error = read(&format!("{{\"{key}\":1,\"{key}\":2}}")).unwrap_err().to_string();
@@ -275,6 +288,7 @@ fn check_against_serde(bytes: &[u8]) -> Result<(), TestCaseError> {
         // Where serde_json is content, only what it lets pass on purpose may be refused.
         Err(
             ReadError::DuplicateKey { .. }
+            | ReadError::SpecialKey { .. }
             | ReadError::TooDeep { .. }
             | ReadError::NumberTooLong { .. }
             | ReadError::TooManyNodes { .. },

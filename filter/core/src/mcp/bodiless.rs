@@ -13,6 +13,7 @@ const HTTP_WITH_SSE: &str = "the HTTP+SSE transport of 2024-11-05 is not governe
 /// Reads a request whose HTTP method says it all. A session is named by every GET and DELETE that a gateway may let pass:
 /// without one, nobody could say whose stream it is.
 pub(super) fn read(head: &Head<'_>) -> Result<McpMessage, Malformed> {
+    head.refuse_overrides()?;
     let refused = |detail: &str| Err(Malformed::new(MalformedKind::HttpMethod, detail));
     match head.method {
         b"GET" => {

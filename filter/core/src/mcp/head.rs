@@ -25,6 +25,13 @@ pub(super) struct Routing<'a> {
     pub(super) params: Vec<(String, String)>,
 }
 
+/// Headers by which frameworks let a request say that it is another one: its method (method-override middleware), its
+/// path (IIS and what imitates it).
+const OVERRIDES: &[&str] =
+    &["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+/// The same in the query.
+const METHOD_PARAMETER: &[u8] = b"_method=";
+
 const PARAM_PREFIX: &[u8] = b"mcp-param-";
 const SESSION_ID_CHARS_MAX: usize = 1024;
 const EVENT_ID_CHARS_MAX: usize = 1024;
@@ -35,6 +42,7 @@ impl<'a> Head<'a> {
         if self.method != b"POST" {
             return Err(Malformed::new(MalformedKind::HttpMethod, "messages come by POST"));
         }
+        self.refuse_overrides()?;
         let content_type = self.single(&["content-type"], MalformedKind::ContentType)?;
         if !content_type.is_some_and(is_json) {
             let detail = "content-type must be `application/json`, with no parameter but `charset=utf-8`";
@@ -43,6 +51,23 @@ impl<'a> Head<'a> {
         let encoding = self.single(&["content-encoding"], MalformedKind::Encoding)?;
         if !encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
             return Err(Malformed::new(MalformedKind::Encoding, "send the body without content-encoding"));
+        }
+        Ok(())
+    }
+
+    /// Refuses what makes some servers take the message for one of another method or path than Envoy routed.
+    pub(super) fn refuse_overrides(&self) -> Result<(), Malformed> {
+        for (name, _) in self.headers {
+            if let Some(name) = OVERRIDES.iter().find(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes())) {
+                let detail = format!("header `{name}` lets a server run another request than this one; leave it out");
+                return Err(Malformed::new(MalformedKind::Header, detail));
+            }
+        }
+        let query = self.path.iter().position(|byte| *byte == b'?').and_then(|at| self.path.get(at..));
+        let mut parameters = query.unwrap_or_default().split(|byte| matches!(byte, b'?' | b'&' | b';'));
+        if parameters.any(|parameter| parameter.starts_with(METHOD_PARAMETER)) {
+            let detail = "query parameter `_method` lets a server run another method than POST; leave it out";
+            return Err(Malformed::new(MalformedKind::Header, detail));
         }
         Ok(())
     }

@@ -97,6 +97,7 @@ impl Malformed {
     pub(super) fn json(error: &ReadError) -> Self {
         let kind = match error {
             ReadError::DuplicateKey { .. } => MalformedKind::DuplicateKey,
+            ReadError::SpecialKey { .. } => MalformedKind::NearKey,
             ReadError::ByteOrderMark
             | ReadError::TooLarge { .. }
             | ReadError::NotUtf8 { .. }

@@ -45,7 +45,8 @@ pub enum MessageKind {
     Bodiless,
 }
 
-const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// The key of the envelope's version in `params._meta`.
+pub(super) const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
 const TASKS: &str = "io.modelcontextprotocol/tasks";
 
@@ -235,6 +236,11 @@ fn parts(head: &Head<'_>, root: Value<'_>) -> Result<Parts, Malformed> {
         Some(era) => error.with_id(id_raw).with_era(era),
         None => error.with_id(id_raw),
     })?;
+    // A request of a method that this era dropped, without what it used to need, names nothing: the server says that it
+    // does not know it, where the policy lets it be asked.
+    let dropped = Method::Unknown(method.as_str().to_owned());
+    let is_dropped = era.is_modern() && method.needs_a_session() && Target::of(&method, claims.params).is_err();
+    let claims = if is_dropped { Claims { method: &dropped, ..claims } } else { claims };
     let target = target(&claims, &routing, era).map_err(|error| error.with_id(id_raw).with_era(era))?;
     let arguments = match target {
         Target::Tool(_) | Target::Prompt(_) => claims.params.and_then(|params| params.get("arguments")),
@@ -252,7 +258,7 @@ fn parts(head: &Head<'_>, root: Value<'_>) -> Result<Parts, Malformed> {
         meta: claims.meta.map(|meta| meta.id()),
         mcp_session_id: routing.mcp_session_id.map(str::to_owned),
         param_headers: routing.params,
-        method,
+        method: claims.method.clone(),
     })
 }
 

@@ -234,6 +234,11 @@ impl Method {
         }
     }
 
+    /// Whether the method names something and went with the sessions that 2026-07-28 dropped.
+    pub(super) fn needs_a_session(&self) -> bool {
+        matches!(self, Self::ResourcesSubscribe | Self::ResourcesUnsubscribe | Self::TasksResult)
+    }
+
     /// Whether this version of Holdpoint knows what the method does.
     pub fn is_known(&self) -> bool {
         !matches!(self, Self::Unknown(_))

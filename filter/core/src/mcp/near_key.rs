@@ -49,6 +49,9 @@ pub(super) const META: &[&str] = &[
 /// Keys of `params.ref`.
 pub(super) const REF: &[&str] = &["type", "name", "uri"];
 
+/// Keys of `params.argument`.
+pub(super) const ARGUMENT: &[&str] = &["name", "value"];
+
 /// Keys of `params.notifications`.
 pub(super) const NOTIFICATIONS: &[&str] = &["resourceSubscriptions", "taskIds"];
 

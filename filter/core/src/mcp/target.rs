@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::malformed::{Malformed, MalformedKind};
+use super::message::VERSION;
 use super::method::Method;
 use super::near_key;
 use crate::json::{Kind, Value};
@@ -111,7 +112,12 @@ impl Target {
                 Ok(Self::None)
             }
             Method::Initialize => {
-                required(member("protocolVersion"), "protocolVersion", Kind::String)?;
+                // With the envelope of 2026-07-28 it is a question that servers of that revision answer with "no such method".
+                let has_envelope = member("_meta").is_some_and(|meta| meta.get(VERSION).is_some());
+                match has_envelope {
+                    true => optional(member("protocolVersion"), "protocolVersion", Kind::String).map(drop)?,
+                    false => required(member("protocolVersion"), "protocolVersion", Kind::String).map(drop)?,
+                }
                 Ok(Self::None)
             }
             Method::ServerDiscover
@@ -146,6 +152,7 @@ fn completion(params: Option<Value<'_>>) -> Result<Target, Malformed> {
     let reference = required(member("ref"), "ref", Kind::Object)?;
     near_key::refuse(reference, near_key::REF)?;
     let argument = required(member("argument"), "argument", Kind::Object)?;
+    near_key::refuse(argument, near_key::ARGUMENT)?;
     required(argument.get("name"), "argument.name", Kind::String)?;
     required(argument.get("value"), "argument.value", Kind::String)?;
     let of = required(reference.get("type"), "ref.type", Kind::String)?;

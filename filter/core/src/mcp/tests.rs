@@ -275,6 +275,18 @@ fn the_body_must_be_plain_json() {
     let mut headers = pairs(&[json]);
     headers.push((b"mcp-name".to_vec(), vec![0xff]));
     assert_eq!(post_bytes(&headers, body.as_bytes()).unwrap_err().kind, MalformedKind::Header);
+    for name in ["x-http-method-override", "X-HTTP-Method", "x-method-override", "x-original-url", "X-Rewrite-URL"] {
+        assert_eq!(with(&[json, (name, "DELETE")]).unwrap_err().kind, MalformedKind::Header, "{name}");
+    }
+    for (path, is_fine) in [
+        ("/mcp?_method=DELETE", false),
+        ("/mcp?a=1&_method=GET", false),
+        ("/mcp?a_method=1&method=2", true),
+        ("/_method=1", true),
+    ] {
+        let head = Head { method: b"POST", path: path.as_bytes(), headers: &pairs(&[json]) };
+        assert_eq!(read(&head, body.as_bytes().to_vec(), &Limits::default()).is_ok(), is_fine, "{path}");
+    }
     let get = Head { method: b"GET", path: b"/mcp", headers: &pairs(&[json]) };
     let error = read(&get, body.as_bytes().to_vec(), &Limits::default()).unwrap_err();
     assert_eq!((error.kind, error.status), (MalformedKind::HttpMethod, 405));
@@ -380,7 +392,6 @@ fn near_names_of_protocol_keys_are_refused() {
         ("method ", "method"),
         ("_method", "method"),
         ("me-thod", "method"),
-        ("method\\u0000", "method"),
         ("meth\u{200b}od", "method"),
         ("param\u{17f}", "params"),
         ("Params", "params"),
@@ -399,6 +410,11 @@ fn near_names_of_protocol_keys_are_refused() {
             "{error}"
         );
     }
+    // Where strings end at a NUL it is `method`; the JSON reader refuses it wherever it stands.
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"ping","method\u0000":1}"#;
+    assert_eq!(post(&[], body).unwrap_err().kind, MalformedKind::NearKey);
+    let body = request("tools/call", r#"{"name":"t","arguments":{"a":[{"__proto__":{"b":1}}]}}"#);
+    assert_eq!(post(&[], &body).unwrap_err().kind, MalformedKind::NearKey);
     for params in [
         r#"{"name":"t","Name":"u"}"#,
         r#"{"name":"t","Arguments":{}}"#,
@@ -417,6 +433,8 @@ fn near_names_of_protocol_keys_are_refused() {
             "{params}"
         );
     }
+    let argument = r#"{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":"","Value":"x"}}"#;
+    assert_eq!(post(&[], &request("completion/complete", argument)).unwrap_err().kind, MalformedKind::NearKey);
     let reference = r#"{"ref":{"type":"ref/prompt","name":"p","Name":"q"},"argument":{"name":"a","value":""}}"#;
     assert_eq!(post(&[], &request("completion/complete", reference)).unwrap_err().kind, MalformedKind::NearKey);
     // Arguments are the tool's own: near names in them are judged where a rule looks for a member.
@@ -510,6 +528,22 @@ fn what_a_method_needs_must_be_there_and_plain() {
     check_refused(MODERN, &modern, 400, -32602, "params: `params.name` must be of type string, found number");
     let absent = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call"}"#;
     check_refused(&[], absent, 200, -32602, "params: `params.name` is missing; its type is string");
+}
+
+#[test]
+fn what_the_era_dropped_is_left_to_the_server_to_refuse() {
+    for method in ["resources/subscribe", "resources/unsubscribe", "tasks/result"] {
+        let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", method)];
+        let message = accepted(&headers, &request(method, &format!("{{{META}}}")));
+        assert_eq!((message.method(), message.target()), (&Method::Unknown(method.to_owned()), &Target::None));
+        assert_eq!(post(&[], &request(method, "{}")).unwrap_err().kind, MalformedKind::Params);
+    }
+    // Some clients keep a session beside the envelope, and name what they mean.
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "resources/subscribe")];
+    let hybrid = accepted(&headers, &request("resources/subscribe", &format!(r#"{{"uri":"a:b",{META}}}"#)));
+    assert_eq!(hybrid.method(), &Method::ResourcesSubscribe);
+    let headers = [("mcp-protocol-version", "2026-07-28"), ("mcp-method", "initialize")];
+    assert_eq!(accepted(&headers, &request("initialize", &format!("{{{META}}}"))).method(), &Method::Initialize);
 }
 
 #[test]

@@ -90,9 +90,7 @@ fn client_tags_bind_and_never_loosen() {
 #[test]
 fn plumbing_is_allowed_unless_a_rule_names_its_topic() {
     let policy = with_rules("- {id: deny-all, match: {}, decision: deny}");
-    for (method, params) in
-        [("ping", "{}"), ("tools/list", "{}"), ("notifications/initialized", "{}"), ("notifications/odd", "{}")]
-    {
+    for (method, params) in [("ping", "{}"), ("tools/list", "{}"), ("notifications/initialized", "{}")] {
         let decision = decide(&policy, call("github", method, params));
         assert_eq!((decision.verdict, rule_ids(&decision)), (Verdict::Allow, vec!["plumbing"]), "{method}");
     }
@@ -107,6 +105,8 @@ fn an_unknown_method_needs_a_rule_that_names_the_topic() {
     let odd = || call("github", "odd/method", "{}");
     let decision = decide(&with_rules(everything), odd());
     assert_eq!((decision.verdict, decision.rule_id()), (Verdict::Deny, "default_decision"));
+    let unasked = decide(&with_rules(everything), call("github", "notifications/odd", "{}"));
+    assert_eq!((unasked.verdict, unasked.rule_id()), (Verdict::Deny, "default_decision"));
     let named = format!("{everything}- {{id: odd, match: {{topics: job.mcp.unknown}}, decision: allow}}\n");
     assert_eq!(decide(&with_rules(&named), odd()).verdict, Verdict::Allow);
     let open = format!("version: \"2026-01-27\"\ndefault_decision: allow\n{CATALOGUE}rules: []");
