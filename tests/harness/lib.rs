@@ -30,5 +30,7 @@ pub mod upstream;
 pub mod approver;
 pub mod asker;
 pub mod client;
+pub mod corpus;
 pub mod impostor;
 pub mod stack;
+pub mod wire;
