@@ -373,7 +373,12 @@ pub fn batch(replies: Vec<LocalReply>) -> LocalReply {
 /// The answer to what could not be read as MCP, with the status and code of its era.
 pub fn malformed(found: &Malformed) -> LocalReply {
     let id = found.id.as_deref().unwrap_or("null");
-    let error = json!({"code": found.code, "message": found.detail});
+    let mut error = json!({"code": found.code, "message": found.detail});
+    if let (Some(requested), Some(error)) = (&found.requested_version, error.as_object_mut()) {
+        // Clients choose their next try from this list; only messages with an envelope get it.
+        let data = json!({"supported": [Era::V2026_07_28.as_str()], "requested": requested});
+        error.insert("data".to_owned(), data);
+    }
     let reply = json_rpc(found.status, id, ("error", error), "malformed");
     if found.status == 405 { not_by_this_method(reply) } else { reply }
 }

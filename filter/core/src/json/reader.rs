@@ -32,6 +32,10 @@ const KEYS_COMPARED_PAIRWISE_MAX: usize = 12;
 /// What JavaScript makes the prototype of an object that is copied key by key.
 const PROTOTYPE: &str = "__proto__";
 const PROTOTYPE_LITERAL: &[u8] = b"\"__proto__\"";
+/// Its longest spelling: nine escapes of six bytes, and the quotes.
+const PROTOTYPE_ESCAPED_BYTES_MAX: usize = 56;
+/// The one way to write a NUL.
+const NUL_ESCAPE: &[u8] = b"\\u0000";
 
 struct Reader<'t> {
     text: &'t str,
@@ -167,11 +171,14 @@ impl Reader<'_> {
 
     /// Refuses a key that some readers do not take for the key it spells. A raw NUL is no JSON, so only escapes hide one.
     fn refuse_special(&self, key: Node) -> Result<(), ReadError> {
-        let special = if key.is_escaped() {
+        let literal = literal(key, self.text);
+        let special = if !key.is_escaped() {
+            literal == PROTOTYPE_LITERAL
+        } else if literal.len() <= PROTOTYPE_ESCAPED_BYTES_MAX || memchr::memmem::find(literal, NUL_ESCAPE).is_some() {
             let decoded = decoded(key, self.text);
             decoded == PROTOTYPE || decoded.contains('\0')
         } else {
-            literal(key, self.text) == PROTOTYPE_LITERAL
+            false
         };
         if special {
             let key_shown = text::excerpt(&decoded(key, self.text));

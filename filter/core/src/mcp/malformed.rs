@@ -20,6 +20,8 @@ pub struct Malformed {
     pub era: Option<Era>,
     /// Which wall it ran into.
     pub kind: MalformedKind,
+    /// The version in its envelope, shortened, where that is what nobody knows: the answer repeats it.
+    pub requested_version: Option<String>,
 }
 
 /// Which wall a message ran into; a metric label.
@@ -91,7 +93,7 @@ impl Malformed {
     /// A message refused before its id and era were known.
     pub(super) fn new(kind: MalformedKind, detail: impl Into<String>) -> Self {
         let (status, code) = kind.answer();
-        Self { status, code, detail: detail.into(), id: None, era: None, kind }
+        Self { status, code, detail: detail.into(), id: None, era: None, kind, requested_version: None }
     }
 
     pub(super) fn json(error: &ReadError) -> Self {

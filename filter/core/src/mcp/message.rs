@@ -9,7 +9,7 @@ use super::method::Method;
 use super::near_key;
 use super::param_headers;
 use super::target::Target;
-use crate::json::{self, Document, Kind, NodeId, Value};
+use crate::json::{self, Document, Kind, NodeId, Value, text};
 
 /// What one JSON-RPC message asks. Made by [`super::read`] only, so its facts hold: one reading, headers equal to body.
 #[derive(Clone)]
@@ -406,7 +406,8 @@ impl<'d> Claims<'d> {
             return Err(Malformed::new(MalformedKind::Header, detail).with_era(modern));
         }
         if must_have_header && version != modern.as_str() {
-            return Err(unknown_version().with_era(modern));
+            let requested_version = Some(text::excerpt(&version));
+            return Err(Malformed { requested_version, ..unknown_version().with_era(modern) });
         }
         Ok(())
     }

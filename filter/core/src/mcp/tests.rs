@@ -128,6 +128,8 @@ fn versions_nobody_knows_are_refused_in_the_code_of_their_era() {
     };
     check_refused(&[("mcp-protocol-version", "2031-01-01")], &enveloped("\"2031-01-01\""), 400, -32022, &expected);
     check_refused(&[("mcp-protocol-version", "2025-11-25")], &enveloped("\"2025-11-25\""), 400, -32022, &expected);
+    let unknown = post(&[("mcp-protocol-version", "2031-01-01")], &enveloped("\"2031-01-01\"")).unwrap_err();
+    assert_eq!(unknown.requested_version.as_deref(), Some("2031-01-01"));
     let text = "envelope: `params._meta[\"io.modelcontextprotocol/protocolVersion\"]` must be a string";
     check_refused(MODERN, &enveloped("7"), 400, -32602, text);
     let text = "envelope: a 2026-07-28 request must carry `params._meta[\"io.modelcontextprotocol/protocolVersion\"]`";
