@@ -16,8 +16,10 @@ use crate::store::row::Approval;
 use crate::store::{ApprovalMove, Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::waiters::Waiters;
 
+pub mod batch;
 pub mod claim;
 pub mod come_back;
+pub mod grant;
 pub mod open;
 pub mod quorum;
 pub mod review;

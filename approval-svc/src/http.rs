@@ -8,6 +8,7 @@ pub mod body;
 pub mod delegations;
 pub mod events;
 pub mod freezes;
+pub mod grants;
 pub mod history;
 pub mod holds;
 pub mod pages;

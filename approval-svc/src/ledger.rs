@@ -67,6 +67,7 @@ impl Event {
             | EntryKind::PolicyRegistered
             | EntryKind::TokenChanged
             | EntryKind::DelegationChanged
+            | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
             | EntryKind::FreezeChanged
             | EntryKind::Gap => false,
@@ -231,6 +232,7 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::TokenChanged
             | EntryKind::ApprovalEscalated
             | EntryKind::DelegationChanged
+            | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
             | EntryKind::FreezeChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
         }

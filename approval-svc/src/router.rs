@@ -12,8 +12,8 @@ use crate::approvals::Approvals;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
-    about, approvals, audit, auth, delegations, events, freezes, history, holds, pages, policies, problem, requester,
-    session, status,
+    about, approvals, audit, auth, delegations, events, freezes, grants, history, holds, pages, policies, problem,
+    requester, session, status,
 };
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -55,6 +55,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/audit/entries", may(&[Enforcer]).post(audit::append))
         .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
         .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
+        .route("/v1/reviews:batch", may(&[Approver]).post(grants::batch))
+        .route("/v1/grants", may(READERS).get(grants::list))
+        .route("/v1/grants/{id}/revoke", may(&[Approver, Admin]).post(grants::revoke))
         .route("/v1/delegations", may(&[Approver]).post(delegations::add).merge(may(READERS).get(delegations::list)))
         .route("/v1/delegations/{id}/end", may(&[Approver, Admin]).post(delegations::end))
         .route("/v1/freezes", may(&[Admin]).post(freezes::add).merge(may(EVERYBODY).get(freezes::list)))

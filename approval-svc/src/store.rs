@@ -19,6 +19,7 @@ pub mod contract;
 pub mod row;
 pub mod sqlite;
 
+use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
 use row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
@@ -74,6 +75,12 @@ pub enum Write {
     Escalate { id: String, version: u64, at_ms: u64 },
     /// Erases the arguments of these approvals, which must have ended; the rest of them stays.
     EraseArguments { ids: Vec<String>, at_ms: u64 },
+    /// An approval reaches further calls.
+    AddGrant(Box<Grant>),
+    /// One of them. Fails when none is left, or its time is over at `at_ms`, or it was taken back.
+    UseGrant { id: String, at_ms: u64 },
+    /// Fails when it is not in force.
+    RevokeGrant { id: String, at_ms: u64 },
     /// Lends somebody's authority. Fails when the id is taken.
     AddDelegation { delegation: Delegation, at_ms: u64 },
     /// Fails when it is not in force.
@@ -185,6 +192,8 @@ pub trait Store: Send + Sync + 'static {
     fn due(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Due>>;
     /// Up to `rows_max` approvals that ended before `ended_before_ms` and still have their arguments.
     fn with_old_arguments(&self, ended_before_ms: u64, rows_max: u32) -> Read<'_, Vec<String>>;
+    /// Grants in force at `now_ms`: of one (issuer, subject), or of everybody.
+    fn grants<'a>(&'a self, now_ms: u64, of: Option<(&'a str, &'a str)>) -> Read<'a, Vec<Grant>>;
     /// Delegations in force at `now_ms`.
     fn delegations(&self, now_ms: u64) -> Read<'_, Vec<Delegation>>;
     /// In the order they came.

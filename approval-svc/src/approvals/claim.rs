@@ -124,7 +124,11 @@ impl Approvals {
             basis: approval.asked.basis,
             snapshot_id: request.snapshot_id,
             constraints: approval.asked.constraints.clone(),
-            approved_by: approved.map(review::name).collect(),
+            // Nobody reviewed what a grant gave: those who gave the grant stand for it.
+            approved_by: match approved.map(review::name).collect::<Vec<_>>() {
+                names if names.is_empty() => approval.decided_by.clone().into_iter().collect(),
+                names => names,
+            },
             expires_at_ms: now_ms.saturating_add(CLAIM_MS),
         };
         let claim = serde_json::to_string(&claim).map_err(ClaimError::Text)?;

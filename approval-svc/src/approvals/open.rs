@@ -5,6 +5,7 @@ use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::{ApproverGroup, Verdict};
 use holdpoint_core::digest::{Digest, hex_decode};
 
+use super::grant::{self, Grant};
 use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
 use crate::freezes;
 use crate::store::row::{Approval, Hold};
@@ -95,8 +96,9 @@ impl Approvals {
                     (open, change)
                 }
                 None => {
+                    let grant = self.grant_for(asked, now_ms).await?;
                     let ran_before = self.store.last_run(asked.call_digest).await?;
-                    self.first(asked, ran_before, replaced.as_deref(), now_ms)
+                    self.first(asked, ran_before, replaced.as_deref(), grant.as_ref(), now_ms)
                 }
             };
             match self.attempt(change).await? {
@@ -168,22 +170,26 @@ impl Approvals {
         asked: &OpenApproval,
         ran_before: Option<RanBefore>,
         replaced: Option<&Approval>,
+        grant: Option<&Grant>,
         now_ms: u64,
     ) -> (Approval, Change) {
         let escalation = asked.requirement.escalation.as_ref();
         let approval = Approval {
             // Grows with time, so that the newest come first by id; guessing one gives nothing without a token.
             id: uuid::Uuid::now_v7().simple().to_string(),
-            status: ApprovalStatus::Pending,
+            status: if grant.is_some() { ApprovalStatus::Approved } else { ApprovalStatus::Pending },
             version: 1,
             asked: asked.clone(),
             opened_at_ms: now_ms,
-            expires_at_ms: now_ms.saturating_add(asked.requirement.decide_within_ms),
+            expires_at_ms: now_ms.saturating_add(match grant {
+                Some(_) => asked.requirement.claim_within_ms,
+                None => asked.requirement.decide_within_ms,
+            }),
             rejoin_by_ms: None,
             uses_left: 1,
             reason: None,
-            decided_by: None,
-            decided_at_ms: None,
+            decided_by: grant.map(|grant| grant.by.clone()),
+            decided_at_ms: grant.map(|_| now_ms),
             ran_before,
             escalates_at_ms: escalation.map(|escalation| now_ms.saturating_add(escalation.after_ms)),
             erased_at_ms: None,
@@ -200,9 +206,13 @@ impl Approvals {
         change.writes.push(bind(asked, &approval.id, now_ms));
         let mut opened = entry_of(EntryKind::ApprovalOpened, &approval, now_ms);
         opened.verdict = Some(Verdict::RequireApproval);
-        opened.status = Some(approval.status.as_str().to_owned());
+        opened.status = Some(ApprovalStatus::Pending.as_str().to_owned());
         opened.hold_id = Some(asked.hold_id.clone());
         change.entries.push(opened);
+        if let Some(grant) = grant {
+            change.writes.push(Write::UseGrant { id: grant.id.clone(), at_ms: now_ms });
+            change.entries.push(grant::used(&approval, grant, now_ms));
+        }
         (approval, change)
     }
 }

@@ -8,6 +8,7 @@ use holdpoint_core::decision::ApproverGroup;
 use holdpoint_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::grant::{self, Grant, Scope, ScopeError};
 use super::quorum::{self, Quorum};
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, step};
 use crate::ledger::clip;
@@ -26,6 +27,9 @@ pub struct ReviewBody {
     /// Required for a deny: it reaches the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// With an approval, and where the rules allow it: how far it reaches beyond this call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
 }
 
 /// Why a review does not count.
@@ -49,6 +53,10 @@ pub enum ReviewError {
     AlreadyReviewed,
     #[error("somebody has reviewed this approval in your place already: your authority counts once")]
     DelegateReviewed,
+    #[error("calls of this kind are reviewed one by one, not in a batch")]
+    OneByOne,
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
     #[error("breaking the glass needs a `reason`: everybody is told")]
     BreakGlassReason,
     #[error("the approval is {0} already")]
@@ -101,6 +109,12 @@ impl Approvals {
                 return Err(ReviewError::NotFound(id.to_owned()));
             }
             let authority = judge(&approval, &reviews, reviewer, body, if_version, reason.as_deref(), now_ms)?;
+            if let Some(scope) = &body.scope {
+                if body.verdict == ReviewVerdict::Deny || authority.break_glass {
+                    return Err(ScopeError::NotAllowed.into());
+                }
+                grant::check(scope, &approval, reason.as_deref())?;
+            }
             let review = Review {
                 issuer: reviewer.issuer.clone(),
                 subject: reviewer.subject.clone(),
@@ -110,10 +124,17 @@ impl Approvals {
                 at_ms: now_ms,
                 on_behalf_of: authority.on_behalf_of,
                 break_glass: authority.break_glass,
+                scope: body.scope.clone(),
             };
             let to = moved(&approval, &reviews, &review);
             let after = after(&approval, &to);
-            match self.attempt(review_change(&approval, review, to)).await? {
+            let given = given(&approval, &reviews, &review, &to);
+            let mut change = review_change(&approval, review, to);
+            if let Some(grant) = given {
+                change.entries.push(grant::entry(&grant, "granted", &grant.by, now_ms));
+                change.writes.push(Write::AddGrant(Box::new(grant)));
+            }
+            match self.attempt(change).await? {
                 Attempt::Done => return Ok(after),
                 Attempt::Lost(Conflict::Reviewed) => return Err(ReviewError::AlreadyReviewed),
                 Attempt::Lost(_) => {}
@@ -129,7 +150,7 @@ pub fn barrier(dossier: &Dossier, reviewer: &Credential, verdict: ReviewVerdict,
     if approval.status == ApprovalStatus::Pending && approval.expires_at_ms <= now_ms {
         return Some(ReviewError::Gone(ApprovalStatus::Expired));
     }
-    let body = ReviewBody { verdict, call_digest: Some(approval.asked.call_digest), reason: None };
+    let body = ReviewBody { verdict, call_digest: Some(approval.asked.call_digest), reason: None, scope: None };
     // Only what the person cannot mend counts: a reason they have yet to write.
     judge(approval, &dossier.reviews, reviewer, &body, None, Some(""), now_ms).err()
 }
@@ -270,6 +291,16 @@ fn moved(approval: &Approval, reviews: &[Review], review: &Review) -> ApprovalMo
             }
         }
     }
+}
+
+/// The grant that this review completes, if everybody who approved gave a scope.
+fn given(approval: &Approval, reviews: &[Review], review: &Review, to: &ApprovalMove) -> Option<Grant> {
+    if to.to != ApprovalStatus::Approved {
+        return None;
+    }
+    let everybody: Vec<&Review> = reviews.iter().chain([review]).collect();
+    let scope = grant::agreed(&everybody)?;
+    Some(grant::given(approval, scope, to.decided_by.clone().unwrap_or_default(), review.at_ms))
 }
 
 /// `issuer subject`, as the record and claims name people.

@@ -21,6 +21,7 @@ use crate::serve::{Limits, wire};
 use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{Credential, Role};
 
+mod grants;
 mod who;
 
 /// A service without its HTTP, and the clock that it goes by.
@@ -64,7 +65,7 @@ impl Desk {
         verdict: ReviewVerdict,
     ) -> Result<ApprovalState, ReviewError> {
         let seen = self.bench.store.state(id).await.unwrap().unwrap().call_digest;
-        let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some("because".to_owned()) };
+        let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some("because".to_owned()), scope: None };
         self.approvals.review(id, by, &body, None).await
     }
 
@@ -229,8 +230,12 @@ async fn quorum_needs_every_group_and_each_person_counts_once() {
 async fn one_deny_is_final_and_gives_its_reason() {
     let desk = desk().await;
     let opened = desk.open(1, "x").await.unwrap();
-    let body =
-        ReviewBody { verdict: ReviewVerdict::Deny, call_digest: Some(opened.call_digest), reason: Some(" ".into()) };
+    let body = ReviewBody {
+        verdict: ReviewVerdict::Deny,
+        call_digest: Some(opened.call_digest),
+        reason: Some(" ".into()),
+        scope: None,
+    };
     let alice = person("alice", &["sre"]);
     let silent = desk.approvals.review(&opened.id, &alice, &body, None).await;
     assert!(matches!(silent, Err(ReviewError::ReasonMissing)));
@@ -245,7 +250,7 @@ async fn review_says_what_its_author_saw() {
     let desk = desk().await;
     let opened = desk.open(1, "x").await.unwrap();
     let alice = person("alice", &["sre"]);
-    let body = |call_digest| ReviewBody { verdict: ReviewVerdict::Approve, call_digest, reason: None };
+    let body = |call_digest| ReviewBody { verdict: ReviewVerdict::Approve, call_digest, reason: None, scope: None };
     let review = async |digest, version| desk.approvals.review(&opened.id, &alice, &body(digest), version).await;
     assert!(matches!(review(None, None).await, Err(ReviewError::NothingSeen)));
     assert!(matches!(review(Some(Digest::of(b"other")), None).await, Err(ReviewError::DigestChanged)));

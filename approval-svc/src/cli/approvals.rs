@@ -230,7 +230,7 @@ async fn review(
         Some(digest) => digest.parse().map_err(|error| anyhow::anyhow!("`--call-digest`: {error}"))?,
         None => view.state.call_digest,
     };
-    let body = ReviewBody { verdict, call_digest: Some(call_digest), reason };
+    let body = ReviewBody { verdict, call_digest: Some(call_digest), reason, scope: None };
     if form == Form::Text {
         println!("{}", visible(&view.sentence));
     }

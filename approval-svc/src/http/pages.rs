@@ -158,7 +158,7 @@ pub async fn decide(
             return detail(&app, &session, &id, StatusCode::UNPROCESSABLE_ENTITY, reader).await;
         }
     }
-    let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some(form.reason.clone()) };
+    let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some(form.reason.clone()), scope: None };
     match app.approvals.review(&id, &session.person, &body, None).await {
         Ok(_) => Ok(Redirect::to(&format!("/approvals?decided={id}")).into_response()),
         Err(error) => {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::approvals::StuckError;
 use crate::approvals::claim::ClaimError;
+use crate::approvals::grant::ScopeError;
 use crate::approvals::open::OpenError;
 use crate::approvals::review::ReviewError;
 use crate::approvals::revoke::RevokeError;
@@ -141,6 +142,9 @@ impl From<ReviewError> for Problem {
             ReviewError::ReasonMissing => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             ReviewError::OwnCall(_) => (StatusCode::FORBIDDEN, "own-call"),
             ReviewError::NotInGroup { .. } => (StatusCode::FORBIDDEN, "not-in-group"),
+            ReviewError::OneByOne => (StatusCode::CONFLICT, "one-by-one"),
+            ReviewError::Scope(ScopeError::ReasonMissing) => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
+            ReviewError::Scope(_) => (StatusCode::UNPROCESSABLE_ENTITY, "scope"),
             ReviewError::DelegateReviewed => (StatusCode::CONFLICT, "delegate-reviewed"),
             ReviewError::BreakGlassReason => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             ReviewError::AlreadyReviewed => (StatusCode::CONFLICT, "already-reviewed"),

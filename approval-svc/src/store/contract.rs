@@ -16,6 +16,7 @@ use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Po
 use super::sqlite::SqliteStore;
 use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
 use crate::approvals::ReviewVerdict;
+use crate::approvals::grant::Scope;
 
 /// When every bench starts: Unix milliseconds.
 pub const START_MS: u64 = 1_700_000_000_000;
@@ -325,6 +326,7 @@ async fn a_person_reviews_once(store: &dyn Store) {
         at_ms: START_MS,
         on_behalf_of: Some("local dave".to_owned()),
         break_glass: true,
+        scope: Some(Scope { uses: 2, within_ms: 1, arguments: Default::default() }),
     };
     let add = || one(Write::AddReview { approval_id: "a".to_owned(), review: review.clone() });
     store.commit(add()).await.unwrap();

@@ -7,6 +7,7 @@ use holdpoint_core::audit::Outcome;
 use holdpoint_core::digest::Digest;
 
 use crate::approvals::ReviewVerdict;
+use crate::approvals::grant::Scope;
 use crate::tokens::Role;
 
 /// One approval.
@@ -136,7 +137,7 @@ pub struct Hold {
 }
 
 /// What one person said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Review {
     pub issuer: String,
     pub subject: String,
@@ -149,10 +150,12 @@ pub struct Review {
     pub on_behalf_of: Option<String>,
     /// One was enough, in an emergency.
     pub break_glass: bool,
+    /// How far the approval would reach.
+    pub scope: Option<Scope>,
 }
 
 /// One approval with what people said and who waits, as of one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dossier {
     pub approval: Approval,
     /// In the order they came.

@@ -19,6 +19,7 @@ use super::row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
     Review, SignIn, Token,
 };
+use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
 
 use super::{Change, CommitError, Head, Read, Store, StoreError};
@@ -164,6 +165,10 @@ impl Store for SqliteStore {
 
     fn with_old_arguments(&self, ended_before_ms: u64, rows_max: u32) -> Read<'_, Vec<String>> {
         reads::with_old_arguments(&self.readers, ended_before_ms, rows_max).boxed()
+    }
+
+    fn grants<'a>(&'a self, now_ms: u64, of: Option<(&'a str, &'a str)>) -> Read<'a, Vec<Grant>> {
+        reads::grants(&self.readers, now_ms, of).boxed()
     }
 
     fn delegations(&self, now_ms: u64) -> Read<'_, Vec<Delegation>> {

@@ -42,6 +42,8 @@ pub enum EntryKind {
     ApprovalEscalated,
     /// Somebody may decide in somebody else's place, or no longer; `status` says which.
     DelegationChanged,
+    /// An approval came to reach further calls, or no longer does; `status` says which.
+    GrantChanged,
     /// Arguments of approvals that ended long ago were erased; `detail` says how many.
     ArgumentsErased,
     /// A server, tool or principal was stopped, or may go on; `status` says which.
@@ -67,6 +69,7 @@ impl EntryKind {
             Self::TokenChanged => "token_changed",
             Self::ApprovalEscalated => "approval_escalated",
             Self::DelegationChanged => "delegation_changed",
+            Self::GrantChanged => "grant_changed",
             Self::ArgumentsErased => "arguments_erased",
             Self::FreezeChanged => "freeze_changed",
             Self::Gap => "gap",

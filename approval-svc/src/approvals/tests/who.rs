@@ -139,7 +139,12 @@ async fn broken_glass_is_one_person_with_a_reason_and_never_the_requester() {
     let own = desk.review(&opened.id, &of(Role::BreakGlass, "bob"), ReviewVerdict::Approve).await;
     assert!(matches!(own, Err(ReviewError::OwnCall(_))));
     let zoe = of(Role::BreakGlass, "zoe");
-    let silent = ReviewBody { verdict: ReviewVerdict::Approve, call_digest: Some(opened.call_digest), reason: None };
+    let silent = ReviewBody {
+        verdict: ReviewVerdict::Approve,
+        call_digest: Some(opened.call_digest),
+        reason: None,
+        scope: None,
+    };
     let answer = desk.approvals.review(&opened.id, &zoe, &silent, None).await;
     assert!(matches!(answer, Err(ReviewError::BreakGlassReason)));
     let state = desk.review(&opened.id, &zoe, ReviewVerdict::Approve).await.unwrap();

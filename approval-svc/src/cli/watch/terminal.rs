@@ -80,7 +80,7 @@ fn perform(client: Client, effect: Effect, answers: mpsc::Sender<Input>) {
                 Input::Shown(Box::new(client.get(&format!("/v1/approvals/{id}")).await.map_err(text)))
             }
             Effect::Review { id, verdict, call_digest, reason } => {
-                let body = ReviewBody { verdict, call_digest: Some(call_digest), reason };
+                let body = ReviewBody { verdict, call_digest: Some(call_digest), reason, scope: None };
                 Input::Reviewed(client.post(&format!("/v1/approvals/{id}/reviews"), &body).await.map_err(text))
             }
         };

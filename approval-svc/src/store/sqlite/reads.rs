@@ -11,6 +11,7 @@ use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
 use super::append::read_head;
 use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, optional_json, word};
+use crate::approvals::grant::Grant;
 use crate::delegations::{Delegation, Person};
 use crate::store::row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review,
@@ -154,6 +155,7 @@ pub(super) async fn reviews(readers: impl SqliteExecutor<'_>, approval_id: &str)
             at_ms: nat(row.try_get("at_ms")?),
             on_behalf_of: row.try_get("on_behalf_of")?,
             break_glass: row.try_get("break_glass")?,
+            scope: optional_json(row.try_get("scope")?, "a scope")?,
         })
     };
     rows.iter().map(review_of).collect()
@@ -173,6 +175,23 @@ pub(super) async fn with_old_arguments(
     .fetch_all(readers)
     .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+pub(super) async fn grants(readers: &SqlitePool, now_ms: u64, of: Option<(&str, &str)>) -> Answer<Vec<Grant>> {
+    let rows = sqlx::query(
+        "SELECT body, uses_left FROM grants WHERE revoked_at_ms IS NULL AND expires_at_ms > $1 AND uses_left > 0 \
+         AND ($2 IS NULL OR issuer = $2) AND ($3 IS NULL OR subject = $3) ORDER BY id",
+    )
+    .bind(int(now_ms))
+    .bind(of.map(|(issuer, _)| issuer))
+    .bind(of.map(|(_, subject)| subject))
+    .fetch_all(readers)
+    .await?;
+    let grant_of = |row: &SqliteRow| {
+        let grant: Grant = from_json(row.try_get("body")?, "a grant")?;
+        Ok(Grant { uses_left: row.try_get("uses_left")?, ..grant })
+    };
+    rows.iter().map(grant_of).collect()
 }
 
 pub(super) async fn delegations(readers: &SqlitePool, now_ms: u64) -> Answer<Vec<Delegation>> {

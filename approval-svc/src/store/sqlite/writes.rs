@@ -1,6 +1,6 @@
 //! Steps 8 to 12: each write as its statements. A condition that does not hold is a row that was not touched.
 
-use holdpoint_core::approval::WithdrawCause;
+use holdpoint_core::approval::{ApprovalStatus, WithdrawCause};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
@@ -45,13 +45,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         Write::AddReview { approval_id, review } => {
             let add = sqlx::query(
                 "INSERT INTO reviews \
-                 (approval_id, issuer, subject, groups, verdict, reason, at_ms, on_behalf_of, break_glass) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+                 (approval_id, issuer, subject, groups, verdict, reason, at_ms, on_behalf_of, break_glass, scope) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
             );
             let groups = to_json(&review.groups, "groups")?;
             let add = add.bind(approval_id).bind(&review.issuer).bind(&review.subject).bind(groups);
             let add = add.bind(review.verdict.as_str()).bind(&review.reason).bind(int(review.at_ms));
-            let add = add.bind(&review.on_behalf_of).bind(review.break_glass);
+            let scope = review.scope.as_ref().map(|scope| to_json(scope, "a scope")).transpose()?;
+            let add = add.bind(&review.on_behalf_of).bind(review.break_glass).bind(scope);
             touch(connection, add, Conflict::Reviewed).await
         }
         Write::AddClaim(claim) => add_claim(connection, claim).await,
@@ -135,6 +136,27 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .await?;
             }
             Ok(())
+        }
+        Write::AddGrant(grant) => {
+            let add = sqlx::query(
+                "INSERT INTO grants (id, approval_id, call_digest, basis, issuer, subject, tenant, body, uses_left, \
+                 expires_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
+            );
+            let add = add.bind(&grant.id).bind(&grant.approval_id).bind(grant.call_digest.to_string());
+            let add = add.bind(grant.basis.to_string()).bind(&grant.issuer).bind(&grant.subject).bind(&grant.tenant);
+            let add = add.bind(to_json(grant, "a grant")?).bind(i64::from(grant.uses_left));
+            touch(connection, add.bind(int(grant.expires_at_ms)), Conflict::Exists).await
+        }
+        Write::UseGrant { id, at_ms } => {
+            let take = sqlx::query(
+                "UPDATE grants SET uses_left = uses_left - 1 \
+                 WHERE id = $1 AND uses_left > 0 AND expires_at_ms > $2 AND revoked_at_ms IS NULL",
+            );
+            touch(connection, take.bind(id).bind(int(*at_ms)), Conflict::Missing).await
+        }
+        Write::RevokeGrant { id, at_ms } => {
+            let revoke = sqlx::query("UPDATE grants SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
+            touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
         Write::AddDelegation { delegation, at_ms } => {
             let add = sqlx::query(
@@ -226,8 +248,8 @@ async fn open_approval(
             .await?;
     let insert = sqlx::query(
         "INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked, \
-         opened_at_ms, expires_at_ms, uses_left, ran_before, tenant, escalates_at_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+         opened_at_ms, expires_at_ms, uses_left, ran_before, tenant, escalates_at_ms, decided_by, \
+         decided_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT (call_digest, basis) WHERE status IN ('pending', 'approved') DO NOTHING",
     );
     let insert = insert.bind(&approval.id).bind(approval.status.as_str()).bind(int(approval.version));
@@ -238,9 +260,10 @@ async fn open_approval(
     let insert = insert.bind(int(approval.expires_at_ms)).bind(i64::from(approval.uses_left));
     let ran_before = approval.ran_before.as_ref().map(|ran| to_json(ran, "an earlier run")).transpose()?;
     let insert = insert.bind(ran_before).bind(&asked.principal.tenant).bind(approval.escalates_at_ms.map(int));
+    let insert = insert.bind(&approval.decided_by).bind(approval.decided_at_ms.map(int));
     touch(connection, insert, Conflict::Open).await?;
     // Counted before and judged after: whoever may join needs no room of its own.
-    if nat(pending.try_get(0)?) >= pending_max {
+    if approval.status == ApprovalStatus::Pending && nat(pending.try_get(0)?) >= pending_max {
         return Err(Conflict::TooManyPending.into());
     }
     Ok(())

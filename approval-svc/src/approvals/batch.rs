@@ -1,0 +1,56 @@
+//! Step 8: many reviews at once, each over exactly the digest that its author saw.
+
+use holdpoint_core::approval::ApprovalState;
+use holdpoint_core::digest::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::review::{ReviewBody, ReviewError};
+use super::{Approvals, ReviewVerdict, grant};
+use crate::tokens::Credential;
+
+/// Most reviews in one batch.
+pub const BATCH_REVIEWS_MAX: usize = 50;
+
+/// Body of `POST /v1/reviews:batch`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchBody {
+    pub reviews: Vec<BatchReview>,
+}
+
+/// One of them. There is no way to say "all": each names what its author saw.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchReview {
+    pub id: String,
+    pub verdict: ReviewVerdict,
+    pub call_digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Approvals {
+    /// Takes each review by itself; what became of each, in their order.
+    pub async fn review_batch(
+        &self,
+        reviewer: &Credential,
+        body: &BatchBody,
+    ) -> Vec<(String, Result<ApprovalState, ReviewError>)> {
+        let mut answers = Vec::with_capacity(body.reviews.len());
+        for one in &body.reviews {
+            answers.push((one.id.clone(), self.review_one(reviewer, one).await));
+        }
+        answers
+    }
+
+    async fn review_one(&self, reviewer: &Credential, one: &BatchReview) -> Result<ApprovalState, ReviewError> {
+        if one.verdict == ReviewVerdict::Approve
+            && self.store.approval(&one.id).await?.is_some_and(|approval| grant::is_destructive(&approval))
+        {
+            return Err(ReviewError::OneByOne);
+        }
+        let BatchReview { verdict, call_digest, reason, .. } = one.clone();
+        let body = ReviewBody { verdict, call_digest: Some(call_digest), reason, scope: None };
+        self.review(&one.id, reviewer, &body, None).await
+    }
+}
