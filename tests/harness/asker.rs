@@ -43,6 +43,17 @@ impl Asker {
         arguments: Value,
         change: impl FnOnce(&mut Value),
     ) -> anyhow::Result<String> {
+        let state = self.answer_to(tool, arguments, change).await?;
+        Ok(state["id"].as_str().with_context(|| state.to_string())?.to_owned())
+    }
+
+    /// The same; everything that the service answered.
+    pub async fn answer_to(
+        &self,
+        tool: &str,
+        arguments: Value,
+        change: impl FnOnce(&mut Value),
+    ) -> anyhow::Result<Value> {
         let hold = self.held.fetch_add(1, Ordering::Relaxed) + 1;
         let call = json!({
             "agent": "agent-7", "issuer": "https://idp.example.com", "method": "tools/call",
@@ -66,8 +77,7 @@ impl Asker {
         });
         change(&mut body);
         let opened = self.http.post(format!("{}/v1/approvals", self.base)).bearer_auth(&self.token).json(&body);
-        let state: Value = opened.send().await?.json().await?;
-        Ok(state["id"].as_str().with_context(|| state.to_string())?.to_owned())
+        Ok(opened.send().await?.json().await?)
     }
 
     /// Uses the grant of the call that was held as `hold`th, and reports how it ended.

@@ -86,6 +86,14 @@ async fn axe_finds_nothing_on_any_page() -> anyhow::Result<()> {
             }
         }
     }
+    let asked = desk.asker.answer_to("close_issue", json!({"n": 5}), |_| {}).await?;
+    let status = asked["come_back"]["status_url"].as_str().context("no page for the requester")?;
+    desk.browser.open(status).await?;
+    desk.examine(&axe, "the page of whoever asked").await?;
+    let closed = asked["id"].as_str().context("no id")?;
+    alice.deny(&alice.show(closed).await?, "not now").await?;
+    desk.browser.until("document.querySelector('#stands .denied') !== null").await?;
+    desk.examine(&axe, "the page of whoever asked, after the denial").await?;
     desk.browser.open(&desk.service.url(&format!("/approvals/{pending}"))).await?;
     desk.browser.value("for (const one of document.querySelectorAll('details')) one.open = true").await?;
     desk.examine(&axe, "an approval with everything opened").await?;

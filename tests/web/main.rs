@@ -29,7 +29,8 @@ impl Desk {
             eprintln!("skipped: a test of the approver's pages, because there is no Chromium on PATH");
             return Ok(None);
         };
-        let service = Service::start().await?;
+        let port = holdpoint_tests::ports::free()?;
+        let service = Service::start_with(port, &["--public-url", &format!("http://127.0.0.1:{port}")]).await?;
         let asker = Asker::new(&service).await?;
         let browser = Browser::start(&program).await?;
         Ok(Some(Self { service, asker, browser }))

@@ -158,6 +158,16 @@
 
   gate();
   setInterval(tick, 1000);
+  // The page of whoever asked has no session, and so no line of events: it looks again, and changes only what has changed.
+  if (page.page === "status") {
+    const look = setInterval(() => inTurn(async () => {
+      const fresh = (await load(location.pathname)).getElementById("stands");
+      if (fresh.outerHTML === byId("stands").outerHTML) return;
+      byId("stands").replaceChildren(...document.adoptNode(fresh).childNodes);
+      if (!document.querySelector("#stands .pending")) clearInterval(look);
+    }), 5000);
+    return;
+  }
   if (page.page === "history") return;
   const events = new EventSource("/live");
   events.addEventListener("approval", (event) => changed(JSON.parse(event.data).approval_id));
