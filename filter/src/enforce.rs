@@ -42,6 +42,13 @@ const SAFE_RETRY_CAUSES: &str = "connect-failure,refused-stream";
 /// How names begin with which an internal client may steer Envoy's router.
 const STEERING_PREFIXES: &[&str] = &["x-envoy-upstream-rq-", "x-envoy-max-retries", "x-envoy-retr", "x-envoy-hedge-"];
 
+/// Invites the server to compress its answer, which then nobody could judge. Never forwarded.
+const ACCEPT_ENCODING: &str = "accept-encoding";
+
+/// How much longer than the filter Envoy's router waits: it cannot tell the client why, so it only ends what the filter
+/// did not.
+const ROUTER_MARGIN_MS: u64 = 1_000;
+
 const TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-timeout-ms";
 const RETRIES_HEADER: &str = "x-envoy-max-retries";
 const RETRY_ON_HEADER: &str = "x-envoy-retry-on";
@@ -81,7 +88,7 @@ pub struct Passage<'a> {
 /// The edits that make a request obey its constraints.
 ///
 /// `names` are the request's header names. Headers with which a client could steer Envoy's retries and timeouts are
-/// removed from every governed call.
+/// removed from every governed call, and so is `accept-encoding`: answers must be readable.
 pub fn header_edits<'a>(
     names: impl Iterator<Item = &'a str>,
     constraints: &Constraints,
@@ -89,7 +96,7 @@ pub fn header_edits<'a>(
 ) -> Vec<HeaderEdit> {
     let mut edits: Vec<HeaderEdit> = Vec::new();
     for name in names {
-        let steers = STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let steers = name == ACCEPT_ENCODING || STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         let passes = !passage.is_approved
             || name.starts_with(':')
             || name.starts_with("mcp-")
@@ -103,7 +110,8 @@ pub fn header_edits<'a>(
         }
     }
     if let Some(max_runtime_ms) = constraints.max_runtime_ms {
-        edits.push(HeaderEdit::Set(TIMEOUT_HEADER, max_runtime_ms.to_string()));
+        let router_ms = max_runtime_ms.saturating_add(ROUTER_MARGIN_MS);
+        edits.push(HeaderEdit::Set(TIMEOUT_HEADER, router_ms.to_string()));
     }
     // An approval is for one forward, so an approved call is never forwarded again, whatever its limit: the header of
     // causes only adds to the route's own, and a route that retries on 5xx would run the call twice.

@@ -53,6 +53,8 @@ pub enum HostEvent {
     ResponseHead(ResponseHead),
     /// A piece of the response body.
     ResponsePart { bytes: Vec<u8> },
+    /// A piece of the response body that nobody wanted to see ([`Exchange::reads_answer`]).
+    ResponsePassed { size_bytes: u64 },
     /// The response ended whole.
     ResponseComplete,
     /// The exchange is over for Envoy: finished, reset, or left by its client.
@@ -77,23 +79,45 @@ pub struct RequestHead {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseHead {
     pub status: u16,
-    pub is_event_stream: bool,
+    pub format: AnswerFormat,
+    /// Its content is compressed, or encoded in another way.
+    pub is_encoded: bool,
+    pub content_length: Option<u64>,
+    /// A body follows.
+    pub has_body: bool,
     /// Envoy's router gave up waiting for the server.
     pub is_timeout: bool,
     /// SHA-256 of the `mcp-session-id` that the server gives.
     pub mcp_session: Option<Digest>,
 }
 
+/// What the body of a response is, by its content type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnswerFormat {
+    Json,
+    EventStream,
+    #[default]
+    Other,
+}
+
 /// What Envoy is to do.
 #[derive(Debug)]
 pub enum HostCommand {
-    /// Keep the request; more is to come.
+    /// Keep the request, or the response; more is to come.
     Pause,
     /// Let this piece go on its way: the response, or a request that nobody governs.
     Continue,
     Forward(Forward),
-    /// Answer the client instead.
+    /// Answer the client instead. Of a response only while its head is kept.
     Reply(LocalReply),
+    /// Change a header of the response whose head is at hand or kept.
+    EditAnswer(HeaderEdit),
+    /// Put these bytes in the place of the piece of the response body that is at hand, and of all that is kept before it.
+    ReplaceBody(Vec<u8>),
+    /// Put these bytes behind the piece of the response body that is at hand.
+    AppendBody(Vec<u8>),
+    /// Close the response where it stands: the client sees that it broke off.
+    CloseAnswer,
     /// Call the approval service; its answer comes back as [`HostEvent::CalloutAnswered`].
     Ask(Callout),
     /// Call the approval service; nobody waits for the answer.
@@ -199,13 +223,19 @@ impl Exchange {
             // The rest of a request or response that Envoy still delivers after its fate was settled.
             (
                 Phase::Ended,
-                HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
+                HostEvent::ResponseHead(_)
+                | HostEvent::ResponsePart { .. }
+                | HostEvent::ResponsePassed { .. }
+                | HostEvent::ResponseComplete,
             ) => (Phase::Ended, vec![HostCommand::Continue]),
             (Phase::Ended, _) => (Phase::Ended, Vec::new()),
             // A response before the request was judged is Envoy's own (it refused the request); nothing ran.
             (
                 phase @ (Phase::AwaitingHead | Phase::AwaitingBody(_)),
-                HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete,
+                HostEvent::ResponseHead(_)
+                | HostEvent::ResponsePart { .. }
+                | HostEvent::ResponsePassed { .. }
+                | HostEvent::ResponseComplete,
             ) => (phase, vec![HostCommand::Continue]),
             (Phase::AwaitingHead | Phase::AwaitingBody(_), HostEvent::Closed) => (Phase::Ended, Vec::new()),
             (phase @ Phase::AwaitingBody(_), HostEvent::RequestHead(_) | HostEvent::CalloutAnswered { .. })
@@ -225,6 +255,14 @@ impl Exchange {
     fn note_session(&mut self, head: &ResponseHead, around: &mut Surroundings<'_>) {
         if let (Some(owner), Some(session)) = (self.opens_session.take(), head.mcp_session) {
             session::bind(around.shared, &owner, session, around.now_ms);
+        }
+    }
+
+    /// Whether the bytes of the response body are looked at.
+    pub fn reads_answer(&self) -> bool {
+        match &self.phase {
+            Phase::Running(running) => running.reads_body() || self.overheard.is_some(),
+            Phase::AwaitingHead | Phase::AwaitingBody(_) | Phase::Passing | Phase::Held(_) | Phase::Ended => false,
         }
     }
 

@@ -162,7 +162,7 @@ impl RootContext for Root {
             let live = Live { exchange: Rc::downgrade(exchange), waits_for: None };
             EXCHANGES.with_borrow_mut(|all| all.insert(context_id, live));
         }
-        Some(Box::new(Http { context_id, exchange }))
+        Some(Box::new(Http { context_id, exchange, kept_bytes: 0 }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -175,13 +175,19 @@ struct Http {
     context_id: u32,
     /// `None` when there is no configuration to judge by: then nothing passes.
     exchange: Option<Rc<RefCell<Exchange>>>,
+    /// Bytes of the response body that Envoy keeps until more of it is there.
+    kept_bytes: usize,
 }
 
 impl Http {
     /// Hands an event over and carries out the commands; answers what the callback has to return.
     fn deliver(&self, event: HostEvent) -> Action {
+        self.deliver_at(event, Place::Callback)
+    }
+
+    fn deliver_at(&self, event: HostEvent, place: Place) -> Action {
         match &self.exchange {
-            Some(exchange) => carry_out(self.context_id, handle(exchange, event), Place::Callback),
+            Some(exchange) => carry_out(self.context_id, handle(exchange, event), place),
             None => {
                 reply(&refusal::broken("it has no configuration"));
                 Action::Pause
@@ -235,7 +241,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        let action = self.deliver(HostEvent::ResponseHead(facts::response_head()));
+        let action = self.deliver(HostEvent::ResponseHead(facts::response_head(!end_of_stream)));
         if end_of_stream && action == Action::Continue {
             return self.deliver(HostEvent::ResponseComplete);
         }
@@ -243,19 +249,28 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        if size > 0 {
-            let bytes = abi::body(abi::Body::Response).unwrap_or_default();
-            self.deliver(HostEvent::ResponsePart { bytes });
+        // While the answer is kept, `size` counts what was kept before as well.
+        let new_bytes = size.saturating_sub(self.kept_bytes);
+        let mut action = if self.kept_bytes > 0 { Action::Pause } else { Action::Continue };
+        if new_bytes > 0 {
+            let reads = self.exchange.as_ref().is_some_and(|exchange| exchange.borrow().reads_answer());
+            action = self.deliver(if reads {
+                let bytes = abi::body_part(abi::Body::Response, self.kept_bytes, new_bytes).unwrap_or_default();
+                HostEvent::ResponsePart { bytes }
+            } else {
+                HostEvent::ResponsePassed { size_bytes: u64::try_from(new_bytes).unwrap_or(u64::MAX) }
+            });
         }
         if end_of_stream {
-            self.deliver(HostEvent::ResponseComplete);
+            action = self.deliver(HostEvent::ResponseComplete);
         }
-        Action::Continue
+        self.kept_bytes = if action == Action::Pause { size } else { 0 };
+        action
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        self.deliver(HostEvent::ResponseComplete);
-        Action::Continue
+        let place = if self.kept_bytes > 0 { Place::Callback } else { Place::TrailersOnly };
+        self.deliver_at(HostEvent::ResponseComplete, place)
     }
 
     fn on_log(&mut self) {
@@ -275,6 +290,8 @@ impl HttpContext for Http {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Callback,
+    /// The callback for the trailers of a response of whose body nothing is kept.
+    TrailersOnly,
     Detached,
 }
 
@@ -333,6 +350,19 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
                 reply(&local);
                 action = Action::Pause;
             }
+            HostCommand::EditAnswer(edit) => {
+                if let Err(error) = facts::edit(abi::Headers::Response, &edit) {
+                    log::error!("holdpoint: a response header was not changed (status {})", error.0);
+                }
+            }
+            // No piece is at hand there. An event that no blank line ended is dropped, as clients do.
+            HostCommand::ReplaceBody(_) | HostCommand::AppendBody(_) if place == Place::TrailersOnly => {}
+            HostCommand::ReplaceBody(bytes) => change_answer(abi::replace_body(abi::Body::Response, &bytes)),
+            HostCommand::AppendBody(bytes) => change_answer(abi::append_body(abi::Body::Response, &bytes)),
+            HostCommand::CloseAnswer => {
+                close_answer();
+                action = Action::Pause;
+            }
             HostCommand::Ask(callout) => {
                 let ask = callout.ask;
                 match call_out(&callout) {
@@ -383,6 +413,22 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
     action
 }
 
+/// A body that could not be changed must not go on as it was.
+fn change_answer(changed: Result<(), abi::HostError>) {
+    if let Err(error) = changed {
+        log::error!("holdpoint: an answer could not be changed (status {}): closed", error.0);
+        close_answer();
+    }
+}
+
+/// Once the head of an answer has left, all that Envoy can still do with a local reply is to reset the stream, and unlike
+/// a direct reset it does so after this call into the VM has returned.
+fn close_answer() {
+    if let Err(error) = abi::send_local_reply(500, &[], &[], "holdpoint_answer_closed") {
+        log::error!("holdpoint: an answer could not be closed (status {})", error.0);
+    }
+}
+
 fn count_lost(kept: Option<bool>) {
     if kept != Some(true) {
         gauges::add(Metric::AuditLost, 1);
@@ -393,7 +439,7 @@ fn count_lost(kept: Option<bool>) {
 /// is still the server this call was judged for is for the RBAC filter behind this one to see (`envoy/envoy.yaml`).
 fn release(forward: &Forward, place: Place) -> Action {
     for edit in &forward.edits {
-        if let Err(error) = facts::edit(edit) {
+        if let Err(error) = facts::edit(abi::Headers::Request, edit) {
             log::error!("holdpoint: header edit failed (status {}): refused", error.0);
             reply(&refusal::broken("its headers cannot be changed"));
             return Action::Pause;

@@ -83,6 +83,11 @@ impl Asked {
         }
     }
 
+    /// Verbatim JSON text of the request's id; `None` for what has none, or several.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// All messages of one batch, which get the same answer.
     pub fn all_of(batch: Vec<Self>) -> Self {
         Self {
@@ -139,11 +144,17 @@ pub enum Refusal {
     Unsupported(String),
     /// The call ran longer than the policy allows; it was ended and may have had effects.
     OutOfTime { max_runtime_ms: u64 },
+    /// The server's answer is longer than the policy, or the gateway, lets through.
+    AnswerTooLong { bytes_max: u64 },
+    /// The server's answer cannot be read, so nobody can tell what is in it.
+    AnswerUnreadable(String),
+    /// The server's answer holds what the policy denies.
+    AnswerDenied(String),
 }
 
 impl Refusal {
     /// The sentence for the model, and for people who read the transcript.
-    fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         match self {
             Self::Denied(decision) => {
                 let first = decision.reasons.first();
@@ -219,6 +230,13 @@ impl Refusal {
                 "Ended after {max_runtime_ms} ms, the longest this call may run. Do not assume that it had no effect: \
                  check before you repeat it."
             ),
+            Self::AnswerTooLong { bytes_max } => format!(
+                "The call ran, but its answer has more than {bytes_max} bytes and was not delivered. Ask for less."
+            ),
+            Self::AnswerUnreadable(why) => {
+                format!("The call ran, but its answer was not delivered: {}.", bare(why))
+            }
+            Self::AnswerDenied(why) => format!("The call ran, but its answer was not delivered: {}.", bare(why)),
         }
     }
 
@@ -248,6 +266,9 @@ impl Refusal {
             Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
             Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
             Self::OutOfTime { .. } => (CODE_LIMITED, "out_of_time", false),
+            Self::AnswerTooLong { .. } => (CODE_LIMITED, "answer_too_long", false),
+            Self::AnswerUnreadable(_) => (CODE_UNAVAILABLE, "answer_unreadable", false),
+            Self::AnswerDenied(_) => (CODE_DENIED, "answer_denied", false),
         }
     }
 
@@ -265,7 +286,10 @@ impl Refusal {
             | Self::NoSuchTask
             | Self::NoSuchSession
             | Self::Unsupported(_)
-            | Self::OutOfTime { .. } => None,
+            | Self::OutOfTime { .. }
+            | Self::AnswerTooLong { .. }
+            | Self::AnswerUnreadable(_)
+            | Self::AnswerDenied(_) => None,
         }
     }
 

@@ -6,3 +6,5 @@ mod policy;
 mod bounds;
 mod budgets;
 mod concurrency;
+mod output;
+mod runtime;

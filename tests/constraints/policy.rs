@@ -24,17 +24,17 @@ rules:
 "#;
 
 /// The policy with these rules (a YAML list) beside those that allow reads and hold writes.
-pub fn with_rules(rules: &str) -> String {
+pub(crate) fn with_rules(rules: &str) -> String {
     format!("{POLICY}{rules}\n")
 }
 
 /// Two workers under that policy.
-pub fn stack(rules: &str) -> StackBuilder {
+pub(crate) fn stack(rules: &str) -> StackBuilder {
     Stack::builder().policy(&with_rules(rules)).workers(2)
 }
 
 /// The sentence of an `isError` tool result; empty for a success.
-pub fn refusal(answer: &HttpAnswer) -> String {
+pub(crate) fn refusal(answer: &HttpAnswer) -> String {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let answer = answer.json();
     match answer["result"]["isError"].as_bool() {
@@ -45,7 +45,7 @@ pub fn refusal(answer: &HttpAnswer) -> String {
 }
 
 /// Names of the tools that reached the server.
-pub fn reached(stack: &Stack) -> Vec<String> {
+pub(crate) fn reached(stack: &Stack) -> Vec<String> {
     let name = |message: Value| message["params"]["name"].as_str().unwrap_or_default().to_owned();
     stack.upstream.received().iter().map(|message| name(message.json())).collect()
 }

@@ -43,7 +43,7 @@ async fn approved_call_reaches_the_server_once_byte_for_byte_and_under_its_const
     let [only] = &received[..] else { panic!("{} messages", received.len()) };
     assert_eq!(only.body, sent);
     assert_eq!(only.header("content-length"), Some(sent.len().to_string().as_str()));
-    assert_eq!(only.header("x-envoy-expected-rq-timeout-ms"), Some("30000"));
+    assert_eq!(only.header("x-envoy-expected-rq-timeout-ms"), Some("31000"));
     assert_eq!(only.header("x-tenant-override"), None, "only what was approved goes on");
     assert_eq!(only.header("authorization"), None);
     bob.until_status(view["id"].as_str().expect("id"), "consumed").await?;

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::probe;
@@ -63,6 +64,10 @@ pub enum Answer {
     Sse { events: Vec<(Duration, String)> },
     /// The same with further headers.
     With { headers: Vec<(&'static str, String)>, answer: Box<Answer> },
+    /// A stream of events, each but the first written only when the gate is opened once more.
+    Gated { events: Vec<String>, gate: Arc<Notify> },
+    /// Status 200 with exactly these headers and this body.
+    Http { headers: Vec<(&'static str, String)>, body: Bytes },
     /// The connection is closed (HTTP/1) or the stream reset (HTTP/2) without an answer.
     Drop,
 }
@@ -204,6 +209,15 @@ fn written(answer: Answer) -> Result<Response<BoxBody<Bytes, Infallible>>, std::
         }
         Answer::Json { status, body } => Ok(answered(status, "application/json", Full::from(body).boxed())),
         Answer::Sse { events } => Ok(answered(200, "text/event-stream", stream(events))),
+        Answer::Gated { events, gate } => Ok(answered(200, "text/event-stream", gated(events, gate))),
+        Answer::Http { headers, body } => {
+            let mut answered = Response::new(Full::from(body).boxed());
+            for (name, value) in headers {
+                let value = hyper::header::HeaderValue::from_str(&value).map_err(std::io::Error::other)?;
+                answered.headers_mut().insert(name, value);
+            }
+            Ok(answered)
+        }
         Answer::Drop => Err(std::io::Error::other("told to drop the connection")),
     }
 }
@@ -241,6 +255,21 @@ fn stream(events: Vec<(Duration, String)>) -> BoxBody<Bytes, Infallible> {
     tokio::spawn(async move {
         for (pause, event) in events {
             tokio::time::sleep(pause).await;
+            if sender.send_data(event.into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    body.boxed()
+}
+
+fn gated(events: Vec<String>, gate: Arc<Notify>) -> BoxBody<Bytes, Infallible> {
+    let (mut sender, body) = Channel::<Bytes, Infallible>::new(1);
+    tokio::spawn(async move {
+        for (index, event) in events.into_iter().enumerate() {
+            if index > 0 {
+                gate.notified().await;
+            }
             if sender.send_data(event.into()).await.is_err() {
                 return;
             }

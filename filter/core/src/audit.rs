@@ -163,6 +163,12 @@ pub struct AuditEntry {
     /// HTTP status of the server's answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_status: Option<u16>,
+    /// Length of the server's answer, in bytes, before anything was taken out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_bytes: Option<u64>,
+    /// SHA-256 of the server's answer, where it was read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_digest: Option<Digest>,
     /// From the forward to the end of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
@@ -200,6 +206,8 @@ impl AuditEntry {
             detail: None,
             outcome: None,
             http_status: None,
+            answer_bytes: None,
+            answer_digest: None,
             latency_ms: None,
             trace_id: None,
         }

@@ -61,6 +61,8 @@ pub struct Limits {
     pub held_bytes_max: u64,
     /// How long the first piece of a body may take.
     pub body_wait_ms: u64,
+    /// Longest answer, or event of one, that is read whole. Envoy's own buffer must be at least as large.
+    pub answer_bytes_max: u64,
 }
 
 impl Default for Limits {
@@ -71,6 +73,7 @@ impl Default for Limits {
             holds_max: 20_000,
             held_bytes_max: 268_435_456,
             body_wait_ms: 10_000,
+            answer_bytes_max: 1_048_576,
         }
     }
 }
@@ -183,7 +186,8 @@ fn approval(section: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalSet
 }
 
 fn limits(section: &Cursor<'_>, problems: &mut Problems) -> Option<Limits> {
-    const FIELDS: &[&str] = &["body_bytes_max", "depth_max", "holds_max", "held_bytes_max", "body_wait_ms"];
+    const FIELDS: &[&str] =
+        &["body_bytes_max", "depth_max", "holds_max", "held_bytes_max", "body_wait_ms", "answer_bytes_max"];
     let fields = section.fields(FIELDS, problems)?;
     let default = Limits::default();
     let mut take = |name, default, bounds| number(&fields, name, default, bounds, problems);
@@ -192,12 +196,14 @@ fn limits(section: &Cursor<'_>, problems: &mut Problems) -> Option<Limits> {
     let holds_max = take("holds_max", default.holds_max.into(), 0..=1_000_000);
     let held_bytes_max = take("held_bytes_max", default.held_bytes_max, 0..=1_073_741_824);
     let body_wait_ms = take("body_wait_ms", default.body_wait_ms, 100..=600_000);
+    let answer_bytes_max = take("answer_bytes_max", default.answer_bytes_max, 1_024..=16_777_216);
     Some(Limits {
         body_bytes_max: body_bytes_max?,
         depth_max: u32::try_from(depth_max?).ok()?,
         holds_max: u32::try_from(holds_max?).ok()?,
         held_bytes_max: held_bytes_max?,
         body_wait_ms: body_wait_ms?,
+        answer_bytes_max: answer_bytes_max?,
     })
 }
 

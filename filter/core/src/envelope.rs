@@ -35,7 +35,7 @@ pub use seal::SealError;
 pub use topic::Topic;
 
 pub(crate) use prospects::prospects;
-pub(crate) use readings::{LabelFact, Reading, SECRETS_TAG};
+pub(crate) use readings::{LabelFact, Reading, SECRETS_TAG, plain};
 
 /// Tag of [`CallEnvelope::cancel_key`].
 const CANCEL_KEY_TAG: &str = "holdpoint/cancel/v1";

@@ -1,5 +1,6 @@
 //! Step 3: one HTTP request to the MCP messages in it, or the reason why two readers could take it for two things.
 
+pub mod answer;
 mod batch;
 mod bodiless;
 mod era;

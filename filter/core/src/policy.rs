@@ -23,6 +23,7 @@ mod scopes;
 mod trace;
 
 mod may_ever;
+mod server_request;
 
 mod lint;
 
@@ -40,6 +41,7 @@ pub use glob::Glob;
 pub use lint::{Finding, lint};
 pub use number::Number;
 pub use pointer::{Pointer, Segment};
+pub use server_request::ServerRequestDecision;
 pub use template::{DotSegment, Fact, Template};
 pub use trace::{ConditionTrace, Effect, ReadingTrace, RuleTrace, Trace};
 pub use truth::Truth;

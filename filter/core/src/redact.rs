@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::decision::{OutputLimits, RedactionLevel};
 use crate::edits::Edits;
 use crate::json::{Kind, Value};
+use crate::secrets;
 
 #[cfg(test)]
 mod tests;
@@ -150,6 +151,9 @@ impl Redaction {
     /// The text without what is to be taken out; nothing when it may stay as it is.
     pub fn text(&self, text: &str) -> Option<String> {
         let mut found: Vec<Range<usize>> = self.patterns.iter().flat_map(|pattern| pattern.find(text)).collect();
+        if self.level == RedactionLevel::Secrets && secrets::find(text).is_some() {
+            found.extend(secret_words(text));
+        }
         if found.is_empty() {
             return None;
         }
@@ -191,11 +195,39 @@ impl Redaction {
             Kind::Array => value.elements().for_each(|element| self.walk(element, is_payload, edits)),
             Kind::Object => {
                 for (key, member) in value.members() {
+                    if self.level == RedactionLevel::Secrets && is_secret_pair(&key, member) {
+                        edits.replace_string(member.span(), REDACTED);
+                        continue;
+                    }
                     self.walk(member, is_payload || PAYLOAD_MEMBERS.contains(&key.as_ref()), edits);
                 }
             }
         }
     }
+}
+
+/// The words of `text` that are secrets by themselves; all of it when that is not what makes it one.
+fn secret_words(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut left = String::new();
+    let mut at = 0_usize;
+    for word in text.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_end();
+        if secrets::find(bare).is_some() {
+            found.push(at..at.saturating_add(bare.len()));
+        } else {
+            left.push_str(word);
+        }
+        at = at.saturating_add(word.len());
+    }
+    if secrets::find(&left).is_some() { vec![0..text.len()] } else { found }
+}
+
+/// Whether a name and its value together are a secret, such as a password.
+fn is_secret_pair(name: &str, value: Value<'_>) -> bool {
+    const NAME_BYTES_MAX: usize = 64;
+    let text = value.as_str().filter(|_| name.len() <= NAME_BYTES_MAX);
+    text.is_some_and(|text| secrets::find(&text).is_none() && secrets::find(&format!("{name}={text}")).is_some())
 }
 
 /// Members that hold what a server says, in contrast to what tells a client how to read it.

@@ -20,6 +20,7 @@ fn remove(name: &str) -> HeaderEdit {
 #[test]
 fn an_allowed_call_without_constraints_keeps_its_headers() {
     check(&[":path", "host", "x-team", "x-api-key"], &Constraints::default(), false, &[]);
+    check(&["accept-encoding"], &Constraints::default(), false, &[remove("accept-encoding")]);
 }
 
 #[test]
@@ -40,7 +41,7 @@ fn constraints_become_envoys_own_headers_and_an_approved_call_is_forwarded_once(
         &constraints,
         false,
         &[
-            HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "30000".to_owned()),
+            HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "31000".to_owned()),
             HeaderEdit::Set("x-envoy-max-retries", "1".to_owned()),
             HeaderEdit::Set("x-envoy-retry-on", "connect-failure,refused-stream".to_owned()),
         ],
@@ -50,7 +51,7 @@ fn constraints_become_envoys_own_headers_and_an_approved_call_is_forwarded_once(
         &constraints,
         true,
         &[
-            HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "30000".to_owned()),
+            HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "31000".to_owned()),
             HeaderEdit::Set("x-envoy-max-retries", "0".to_owned()),
         ],
     );

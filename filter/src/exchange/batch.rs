@@ -5,7 +5,7 @@ use holdpoint_core::decision::{Decision, PermitSet, Verdict};
 use holdpoint_core::mcp::{McpMessage, MethodClass};
 
 use super::request::{Delivery, Judged, bounded, refuse};
-use super::response::Running;
+use super::response::{Governing, Running};
 use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
 use crate::enforce::Plan;
 use crate::metrics::Metric;
@@ -102,8 +102,12 @@ impl Exchange {
         }
         let first_entry = entries.remove(0);
         let asked = Asked::all_of(asked);
-        let running = Running::new(&asked, permit.constraints(), leases, first_entry, around.now_ms).beside(entries);
-        commands.extend(running.renewal());
+        let Some(governing) = elements.first().map(|one| Governing::new(&self.config, &one.judged.envelope)) else {
+            return (Phase::Ended, commands);
+        };
+        let running =
+            Running::new(&asked, governing, permit.constraints(), leases, first_entry, around.now_ms).beside(entries);
+        commands.extend(running.alarms());
         commands.push(HostCommand::Forward(Forward { permit, edits, body: None }));
         (Phase::Running(Box::new(running)), commands)
     }

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use holdpoint_core::config::{ApprovalSettings, FilterConfig};
 
-/// One HTTP request to the approval service.
+/// One HTTP request to the approval service, or to an MCP server beside a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callout {
     /// Names this callout within its exchange; 0 when nobody waits for the answer.
     pub ask: u32,
-    /// The Envoy cluster of the service.
+    /// The Envoy cluster it goes to.
     pub cluster: String,
     pub authority: String,
     pub method: &'static str,
@@ -129,6 +129,22 @@ impl Callout {
     /// Says that a client cancelled a call of its own, wherever that is held.
     pub(super) fn cancel(settings: &ApprovalSettings, cancel_key: Digest) -> Self {
         Self::new(settings, "POST", "/v1/cancellations".to_owned(), json(&CancelHolds { cancel_key }))
+    }
+
+    /// Tells an MCP server something beside the call that it is answering.
+    pub(super) fn to_server(
+        cluster: String,
+        authority: String,
+        path: String,
+        headers: Vec<(&'static str, String)>,
+        body: Vec<u8>,
+    ) -> Self {
+        let mut all = vec![
+            ("content-type", "application/json".to_owned()),
+            ("accept", "application/json, text/event-stream".to_owned()),
+        ];
+        all.extend(headers);
+        Self { ask: 0, cluster, authority, method: "POST", path, headers: all, body, timeout_ms: timeout(PROMPT_MS) }
     }
 
     /// Hands audit entries over.

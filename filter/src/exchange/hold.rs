@@ -23,7 +23,7 @@ use holdpoint_core::policy::NoUsage;
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::overheard::Overheard;
 use super::request::{Judged, refuse};
-use super::response::Running;
+use super::response::{Governing, Running};
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
 use crate::line;
 use crate::metrics::{HoldEnd, Metric};
@@ -272,10 +272,11 @@ impl Hold {
         entry.approval_id = Some(approval_id.to_owned());
         entry.hold_id = Some(seat.hold_id.clone());
         let leases = std::mem::take(&mut seat.leases);
-        let running = Running::new(&seat.asked, permit.constraints(), leases, entry, around.now_ms);
+        let governing = Governing::new(&seat.config, &judged.envelope);
+        let running = Running::new(&seat.asked, governing, permit.constraints(), leases, entry, around.now_ms);
         let mut commands = seat.leave_room(around);
         commands.extend(seat.ended(HoldEnd::Released, around));
-        commands.extend(running.renewal());
+        commands.extend(running.alarms());
         commands.push(HostCommand::Forward(judged.forward(&seat.config, permit, true)));
         (Phase::Running(Box::new(running)), commands)
     }
@@ -353,7 +354,10 @@ impl Exchange {
             HostEvent::Wake => self.on_wake(*hold, around),
             HostEvent::Closed => on_client_gone(*hold, around),
             // Envoy itself answers, for instance when a timer of the stream ran out: this client is as good as gone.
-            HostEvent::ResponseHead(_) | HostEvent::ResponsePart { .. } | HostEvent::ResponseComplete => {
+            HostEvent::ResponseHead(_)
+            | HostEvent::ResponsePart { .. }
+            | HostEvent::ResponsePassed { .. }
+            | HostEvent::ResponseComplete => {
                 let (phase, mut commands) = on_client_gone(*hold, around);
                 commands.push(HostCommand::Continue);
                 (phase, commands)

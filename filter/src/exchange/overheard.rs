@@ -5,7 +5,7 @@ use holdpoint_core::envelope::CallEnvelope;
 use holdpoint_core::json::{Document, Kind, Limits, Value};
 use holdpoint_core::mcp::{Method, sse};
 
-use super::{HostEvent, ResponseHead, Surroundings};
+use super::{AnswerFormat, HostEvent, ResponseHead, Surroundings};
 use crate::session::{self, SessionOwner};
 
 /// Longest event, or answer without events, that is listened to. What is missed is refused later, not let through.
@@ -48,6 +48,7 @@ impl Overheard {
             HostEvent::RequestHead(_)
             | HostEvent::RequestPart { .. }
             | HostEvent::RequestComplete { .. }
+            | HostEvent::ResponsePassed { .. }
             | HostEvent::CalloutAnswered { .. }
             | HostEvent::Wake
             | HostEvent::Closed => {}
@@ -56,7 +57,7 @@ impl Overheard {
 
     fn begin(&mut self, head: &ResponseHead) {
         self.heard = match head.status {
-            200..=299 if head.is_event_stream => Heard::Events(sse::Splitter::new(HEARD_BYTES_MAX)),
+            200..=299 if head.format == AnswerFormat::EventStream => Heard::Events(sse::Splitter::new(HEARD_BYTES_MAX)),
             200..=299 if self.may_begin_task => Heard::Whole(Vec::new()),
             _ => Heard::Nothing,
         };

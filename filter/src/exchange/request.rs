@@ -19,7 +19,7 @@ use holdpoint_core::policy::NoUsage;
 use super::callout::Callout;
 use super::hold::Hold;
 use super::overheard::Overheard;
-use super::response::Running;
+use super::response::{Governing, Running};
 use super::{Exchange, Forward, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::identity::{self, CallerFacts, IdentityError};
@@ -373,9 +373,11 @@ impl Exchange {
                         commands.extend(judged.cancellation(&self.config));
                         self.overheard = Some(Box::new(Overheard::answer_to(&judged.envelope)));
                         let tried = permit.constraints().max_retries.map(|_| judged.envelope.call_digest());
-                        let running = Running::new(&judged.asked, permit.constraints(), leases, entry, around.now_ms)
+                        let governing = Governing::new(&self.config, &judged.envelope);
+                        let constraints = permit.constraints();
+                        let running = Running::new(&judged.asked, governing, constraints, leases, entry, around.now_ms)
                             .trying(tried);
-                        commands.extend(running.renewal());
+                        commands.extend(running.alarms());
                         commands.push(HostCommand::Forward(judged.forward(&self.config, permit, false)));
                         Phase::Running(Box::new(running))
                     }

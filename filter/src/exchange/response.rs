@@ -1,21 +1,41 @@
-//! Steps 10 to 12 after the forward: the answer passes, its outcome is told, leases end, the record gets its entry.
+//! Steps 10 to 12 after the forward: the answer is governed on its way back, its outcome told, leases end, the record
+//! gets its entry.
+//!
+//! ```text
+//! Awaiting ─► Holding ─► (judged whole) ─► Done         what must be read whole: lists, redaction
+//!        ├──► Streaming ──────────────────► Done         events, each judged as soon as it is there
+//!        └──► Passing ────────────────────► Done         everything else, looked through on its way
+//! any of them ─► Replied | Cut                            the client has its last word, the rest is dropped
+//! ```
+
+mod governing;
+mod held;
+mod observed;
+mod stream;
 
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
-use holdpoint_core::decision::Constraints;
+use holdpoint_core::decision::{Constraints, OutputLimits};
 use holdpoint_core::digest::Digest;
-use holdpoint_core::json::{self, Document, Kind};
+use holdpoint_core::mcp::answer::Scanner;
+use holdpoint_core::mcp::sse::Splitter;
 
-use super::{HostCommand, HostEvent, Phase, ResponseHead, Surroundings};
+pub(super) use governing::Governing;
+
+use super::{AnswerFormat, HostCommand, HostEvent, LogLevel, Phase, ResponseHead, Surroundings};
+use crate::enforce::HeaderEdit;
 use crate::refusal::{Asked, Refusal};
 use crate::usage::{self, LEASE_MS, Lease};
+use observed::Observed;
 
-/// How much of an answer is kept to tell whether it is a result or an error; of a longer one only the status counts.
-const KEPT_BYTES_MAX: usize = 256 * 1024;
+/// After its last event a stream stays open so long, for that event to leave Envoy, before it is closed.
+const LAST_EVENT_MS: u64 = 150;
 
 /// A call that was forwarded.
 pub(super) struct Running {
     asked: Asked,
+    governing: Governing,
     max_runtime_ms: Option<u64>,
+    output: OutputLimits,
     /// The call whose tries are counted until one succeeds.
     tried: Option<Digest>,
     leases: Vec<Lease>,
@@ -24,36 +44,52 @@ pub(super) struct Running {
     beside: Vec<AuditEntry>,
     renew_at_ms: u64,
     forwarded_at_ms: u64,
-    answer: Answer,
+    observed: Observed,
+    step: Step,
 }
 
-#[derive(Default)]
-struct Answer {
-    head: Option<ResponseHead>,
-    is_complete: bool,
-    kept: Vec<u8>,
-    overflowed: bool,
+/// Where the answer is.
+enum Step {
+    /// No head yet.
+    Awaiting,
+    /// The head waits until the whole body is judged.
+    Holding { body: Vec<u8> },
+    /// Events go on one by one. The head waits for the first one where a clock runs, so that there is still a way to say
+    /// that the time is over.
+    Streaming { splitter: Splitter, head_is_out: bool },
+    /// The body goes on as it comes; `scanner` sees that it asks nothing of the client.
+    Passing { scanner: Option<Scanner> },
+    /// Answered in the server's place; what Envoy still shows is that answer.
+    Replied,
+    /// What else comes is dropped, and at that time the stream is closed.
+    Cut { close_at_ms: u64 },
 }
 
 impl Running {
     /// `entry` is completed with the outcome and recorded when the exchange ends.
     pub(super) fn new(
         asked: &Asked,
+        governing: Governing,
         constraints: &Constraints,
         leases: Vec<Lease>,
         entry: AuditEntry,
         now_ms: u64,
     ) -> Self {
+        let counts_tries = constraints.max_retries.is_some();
+        let reads_outcome = entry.kind == EntryKind::Outcome || counts_tries;
         Self {
             asked: asked.clone(),
+            governing: governing.under(&constraints.output, reads_outcome),
             max_runtime_ms: constraints.max_runtime_ms,
+            output: constraints.output.clone(),
             tried: None,
             leases,
             entry,
             beside: Vec::new(),
             renew_at_ms: now_ms.saturating_add(LEASE_MS / 2),
             forwarded_at_ms: now_ms,
-            answer: Answer::default(),
+            observed: Observed::default(),
+            step: Step::Awaiting,
         }
     }
 
@@ -67,62 +103,184 @@ impl Running {
         Self { tried, ..self }
     }
 
-    /// The wake-up at which leases must be renewed, if there are any.
-    pub(super) fn renewal(&self) -> Option<HostCommand> {
-        usage::needs_renewal(&self.leases).then_some(HostCommand::WakeAt(self.renew_at_ms))
+    /// The wake-ups it needs: to renew leases, to end the call when its time is over.
+    pub(super) fn alarms(&self) -> Vec<HostCommand> {
+        let renewal = usage::needs_renewal(&self.leases).then_some(HostCommand::WakeAt(self.renew_at_ms));
+        let deadline = self.deadline_ms().map(HostCommand::WakeAt);
+        renewal.into_iter().chain(deadline).collect()
     }
 
-    /// Renews the leases when it is time; a wake-up left over from the hold comes too early.
+    /// Whether the bytes of the answer's body are looked at.
+    pub(super) fn reads_body(&self) -> bool {
+        match &self.step {
+            Step::Passing { scanner } => scanner.is_some() || self.governing.reads_outcome,
+            Step::Holding { .. } | Step::Streaming { .. } | Step::Cut { .. } => true,
+            Step::Awaiting | Step::Replied => false,
+        }
+    }
+
+    fn deadline_ms(&self) -> Option<u64> {
+        self.max_runtime_ms.map(|max_runtime_ms| self.forwarded_at_ms.saturating_add(max_runtime_ms))
+    }
+
     fn on_wake(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
-        if around.now_ms < self.renew_at_ms {
-            return Vec::new();
+        let mut commands = Vec::new();
+        match self.step {
+            Step::Cut { close_at_ms } if around.now_ms >= close_at_ms => return vec![HostCommand::CloseAnswer],
+            Step::Cut { .. } | Step::Replied => return commands,
+            Step::Awaiting | Step::Holding { .. } | Step::Streaming { .. } | Step::Passing { .. } => {}
         }
-        usage::renew(around.shared, &self.leases, around.now_ms);
-        self.renew_at_ms = around.now_ms.saturating_add(LEASE_MS / 2);
-        self.renewal().into_iter().collect()
+        if usage::needs_renewal(&self.leases) && around.now_ms >= self.renew_at_ms {
+            usage::renew(around.shared, &self.leases, around.now_ms);
+            self.renew_at_ms = around.now_ms.saturating_add(LEASE_MS / 2);
+            commands.push(HostCommand::WakeAt(self.renew_at_ms));
+        }
+        if let Some(deadline_ms) = self.deadline_ms()
+            && around.now_ms >= deadline_ms
+            && !self.observed.is_complete
+        {
+            commands.extend(self.out_of_time(around.now_ms));
+        }
+        commands
     }
 
-    /// Whether the answer's body must be seen to tell the outcome: that of an approved call, whose entry says
-    /// "outcome"; other calls are told by their status.
-    fn reads_answer(&self) -> bool {
-        self.entry.kind == EntryKind::Outcome || self.tried.is_some()
-    }
-
-    fn on_response_head(&mut self, head: ResponseHead) -> HostCommand {
-        self.answer.head = Some(head);
-        match self.max_runtime_ms {
-            // Envoy's router gave up at the runtime that the filter set; its bare 504 would cost some clients their
-            // connection and tells a model nothing.
-            Some(max_runtime_ms) if head.is_timeout => {
-                HostCommand::Reply(Refusal::OutOfTime { max_runtime_ms }.reply(&self.asked))
+    /// The call's time is over and the server has not finished: the client is told if nothing has been said to it yet,
+    /// and a server of the older eras, to which a closed connection means nothing, is told to stop.
+    fn out_of_time(&mut self, now_ms: u64) -> Vec<HostCommand> {
+        let max_runtime_ms = self.max_runtime_ms.unwrap_or_default();
+        let mut commands: Vec<HostCommand> = self.governing.cancel_at_server(&self.asked).into_iter().collect();
+        let is_silent = match &self.step {
+            Step::Awaiting | Step::Holding { .. } | Step::Streaming { head_is_out: false, .. } => true,
+            Step::Streaming { head_is_out: true, .. } | Step::Passing { .. } | Step::Replied | Step::Cut { .. } => {
+                false
             }
-            Some(_) | None => HostCommand::Continue,
+        };
+        if is_silent {
+            commands.push(self.refuse(&Refusal::OutOfTime { max_runtime_ms }));
+        } else {
+            self.cut(format!("ended after {max_runtime_ms} ms"), now_ms);
+            commands.push(HostCommand::CloseAnswer);
+        }
+        commands
+    }
+
+    /// Answers in the server's place. Only while the head of its answer has not gone on.
+    fn refuse(&mut self, refusal: &Refusal) -> HostCommand {
+        self.observed.was_cut = true;
+        self.entry.detail = Some(refusal.sentence());
+        self.step = Step::Replied;
+        HostCommand::Reply(refusal.reply(&self.asked))
+    }
+
+    /// From here on nothing of the server reaches the client, and soon the stream is closed.
+    fn cut(&mut self, detail: String, now_ms: u64) {
+        self.observed.was_cut = true;
+        self.entry.detail = Some(detail);
+        self.step = Step::Cut { close_at_ms: now_ms.saturating_add(LAST_EVENT_MS) };
+    }
+
+    fn on_response_head(&mut self, head: ResponseHead) -> Vec<HostCommand> {
+        if matches!(self.step, Step::Replied) {
+            return vec![HostCommand::Continue];
+        }
+        self.observed.head = Some(head);
+        if head.is_timeout
+            && let Some(max_runtime_ms) = self.max_runtime_ms
+        {
+            // Envoy's router gave up; its bare 504 would cost some clients their connection and tells a model nothing.
+            return vec![self.refuse(&Refusal::OutOfTime { max_runtime_ms })];
+        }
+        let too_long = self.output.max_bytes.filter(|max| head.content_length.is_some_and(|length| length > *max));
+        if let Some(bytes_max) = too_long {
+            return vec![self.refuse(&Refusal::AnswerTooLong { bytes_max })];
+        }
+        let must_read = self.governing.must_read();
+        let unreadable = match head.format {
+            AnswerFormat::EventStream => head.is_encoded,
+            AnswerFormat::Json => head.is_encoded && must_read,
+            // No client of MCP reads anything else; but what cannot be filtered must not look like a list either.
+            AnswerFormat::Other => must_read && head.has_body && head.status < 300,
+        };
+        if unreadable {
+            let why = "its format or encoding cannot be read".to_owned();
+            return vec![self.refuse(&Refusal::AnswerUnreadable(why))];
+        }
+        let unknown_length = self.output.max_bytes.is_some() && head.content_length.is_none();
+        // Where a clock runs or the answer may ask for input, there must be a way to say no until it is whole.
+        let waits = !head.is_encoded && (self.max_runtime_ms.is_some() || self.governing.is_modern);
+        match head.format {
+            _ if !head.has_body => {
+                self.step = Step::Passing { scanner: None };
+                vec![HostCommand::Continue]
+            }
+            AnswerFormat::EventStream => {
+                let head_is_out = self.max_runtime_ms.is_none();
+                let splitter = Splitter::new(self.governing.answer_bytes_max());
+                self.step = Step::Streaming { splitter, head_is_out };
+                let release = if head_is_out { HostCommand::Continue } else { HostCommand::Pause };
+                vec![HostCommand::EditAnswer(HeaderEdit::Remove("content-length".to_owned())), release]
+            }
+            AnswerFormat::Json if must_read || waits || unknown_length => {
+                self.step = Step::Holding { body: Vec::new() };
+                vec![HostCommand::Pause]
+            }
+            AnswerFormat::Json if !head.is_encoded => {
+                self.step = Step::Passing { scanner: Some(Scanner::new()) };
+                vec![HostCommand::Continue]
+            }
+            AnswerFormat::Json | AnswerFormat::Other => {
+                self.step = Step::Passing { scanner: None };
+                vec![HostCommand::Continue]
+            }
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
-        if !self.reads_answer() || self.answer.overflowed {
-            return;
+    fn on_part(&mut self, bytes: &[u8], size_bytes: u64, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        self.observed.bytes = self.observed.bytes.saturating_add(size_bytes);
+        match &mut self.step {
+            Step::Awaiting | Step::Replied => vec![HostCommand::Continue],
+            Step::Cut { .. } => vec![HostCommand::ReplaceBody(Vec::new()), HostCommand::Continue],
+            Step::Holding { .. } => self.hold_part(bytes),
+            Step::Streaming { .. } => self.stream_part(bytes, around),
+            Step::Passing { scanner } => {
+                let asks = scanner.as_mut().is_some_and(|scanner| scanner.push(bytes));
+                if self.governing.reads_outcome {
+                    self.observed.keep(bytes);
+                }
+                if asks {
+                    self.cut("the answer asked something of the client where it must not".to_owned(), around.now_ms);
+                    return vec![HostCommand::ReplaceBody(Vec::new()), HostCommand::CloseAnswer];
+                }
+                vec![HostCommand::Continue]
+            }
         }
-        if self.answer.kept.len().saturating_add(bytes.len()) > KEPT_BYTES_MAX {
-            self.answer.overflowed = true;
-            self.answer.kept = Vec::new();
-        } else {
-            self.answer.kept.extend_from_slice(bytes);
+    }
+
+    fn on_complete(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        match &mut self.step {
+            Step::Holding { .. } => self.judge_held(),
+            Step::Streaming { .. } => self.finish_stream(around.now_ms),
+            Step::Awaiting | Step::Passing { .. } => {
+                self.observed.is_complete = true;
+                vec![HostCommand::Continue]
+            }
+            Step::Replied | Step::Cut { .. } => vec![HostCommand::Continue],
         }
     }
 
     fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         usage::end(around.shared, std::mem::take(&mut self.leases), around.now_ms);
-        let outcome = self.answer.outcome();
+        let outcome = self.observed.outcome();
         if let (Some(call), Outcome::Committed) = (self.tried, outcome) {
             usage::succeeded(around.shared, call, around.now_ms);
         }
         self.entry.outcome = Some(outcome);
-        self.entry.http_status = self.answer.head.map(|head| head.status);
+        self.entry.http_status = self.observed.head.map(|head| head.status);
         self.entry.latency_ms = Some(around.now_ms.saturating_sub(self.forwarded_at_ms));
-        if self.answer.head.is_some_and(|head| head.is_timeout) {
-            self.entry.detail = Some("Envoy gave up waiting for the server".to_owned());
+        self.entry.answer_bytes = self.observed.head.map(|_| self.observed.bytes);
+        self.entry.answer_digest = self.observed.digest();
+        if self.entry.detail.is_none() {
+            self.entry.detail = self.observed.detail();
         }
         let (outcome, http_status, latency_ms) = (self.entry.outcome, self.entry.http_status, self.entry.latency_ms);
         let mut commands = vec![HostCommand::Record(Box::new(self.entry))];
@@ -134,70 +292,19 @@ impl Running {
     }
 }
 
-impl Answer {
-    fn outcome(&self) -> Outcome {
-        let Some(head) = self.head else { return Outcome::Unknown };
-        match head.status {
-            // Envoy answers 502 to 504 itself when the server broke off; only the server knows how far it came.
-            502..=504 => Outcome::Unknown,
-            400.. => Outcome::Failed,
-            // Modern clients close an event stream as soon as they have their answer: what counts is that it was whole.
-            _ => match self.says_error(head.is_event_stream) {
-                Some(true) => Outcome::Failed,
-                Some(false) => Outcome::Committed,
-                None if self.is_complete => Outcome::Committed,
-                None => Outcome::Unknown,
-            },
-        }
-    }
-
-    /// Whether the last message of the answer is a JSON-RPC error or a tool result with `isError`; `None` when there is
-    /// no whole answer among what was kept.
-    fn says_error(&self, is_event_stream: bool) -> Option<bool> {
-        let body = if is_event_stream { last_event(&self.kept) } else { self.kept.clone() };
-        let document = Document::read(body, &json::Limits::default()).ok()?;
-        let root = document.root();
-        if root.kind() != Kind::Object {
-            return None;
-        }
-        if root.get("error").is_some() {
-            return Some(true);
-        }
-        let result = root.get("result")?;
-        Some(result.get("isError").and_then(|flag| flag.as_bool()) == Some(true))
-    }
-}
-
-/// The data of the last event that has any; lines may end in LF or CRLF.
-fn last_event(stream: &[u8]) -> Vec<u8> {
-    let mut last = Vec::new();
-    let mut current: Vec<u8> = Vec::new();
-    for line in stream.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Some(data) = line.strip_prefix(b"data:") {
-            current.extend_from_slice(data.strip_prefix(b" ").unwrap_or(data));
-        } else if line.is_empty() && !current.is_empty() {
-            last = std::mem::take(&mut current);
-        }
-    }
-    if current.is_empty() { last } else { current }
-}
-
 pub(super) fn on_running(
     mut running: Box<Running>,
     event: HostEvent,
     around: &mut Surroundings<'_>,
 ) -> (Phase, Vec<HostCommand>) {
     let commands = match event {
-        HostEvent::ResponseHead(head) => vec![running.on_response_head(head)],
+        HostEvent::ResponseHead(head) => running.on_response_head(head),
         HostEvent::ResponsePart { bytes } => {
-            running.keep(&bytes);
-            vec![HostCommand::Continue]
+            let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            running.on_part(&bytes, size_bytes, around)
         }
-        HostEvent::ResponseComplete => {
-            running.answer.is_complete = true;
-            vec![HostCommand::Continue]
-        }
+        HostEvent::ResponsePassed { size_bytes } => running.on_part(&[], size_bytes, around),
+        HostEvent::ResponseComplete => running.on_complete(around),
         HostEvent::Wake => running.on_wake(around),
         HostEvent::Closed => return (Phase::Ended, running.end(around)),
         // The callout that led here was the last one asked; what else still comes is stale.
@@ -207,4 +314,9 @@ pub(super) fn on_running(
         | HostEvent::RequestComplete { .. } => Vec::new(),
     };
     (Phase::Running(running), commands)
+}
+
+/// One line for the operator about an answer that was not delivered.
+fn warn(why: &str) -> HostCommand {
+    HostCommand::Log(LogLevel::Warn, format!("answer not delivered: {why}"))
 }

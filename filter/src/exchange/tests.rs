@@ -16,6 +16,7 @@ use crate::identity::metadata::encode;
 use crate::usage::{self, Stored};
 
 mod allowed;
+mod answers;
 mod asked;
 mod batch;
 mod held;
@@ -245,6 +246,11 @@ fn head(subject: &str, more: &[(&str, &str)]) -> RequestHead {
         route: RouteMetadata { server: Some("tracker".to_owned()), ..RouteMetadata::default() },
         cluster: Some("up".to_owned()),
     }
+}
+
+/// How a server begins an answer of status 200.
+fn answer_head(format: AnswerFormat) -> ResponseHead {
+    ResponseHead { status: 200, format, has_body: true, ..ResponseHead::default() }
 }
 
 fn call(tool: &str) -> String {

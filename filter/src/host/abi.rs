@@ -161,6 +161,21 @@ pub(crate) fn continue_request() -> Result<(), HostError> {
     checked(unsafe { sys::proxy_continue_stream(0) })
 }
 
+/// `size_max` bytes of a body that is buffered now, from `start` on. The host refuses sums that do not fit 32 bits.
+pub(crate) fn body_part(which: Body, start: usize, size_max: usize) -> Option<Vec<u8>> {
+    let mut data = null_mut();
+    let mut size = 0;
+    // SAFETY: the pointers are to live locals.
+    let status = unsafe { sys::proxy_get_buffer_bytes(which as u32, start, size_max, &raw mut data, &raw mut size) };
+    (status == STATUS_OK).then(|| owned(data, size))
+}
+
+/// Puts bytes behind all of a body that is buffered now.
+pub(crate) fn append_body(which: Body, bytes: &[u8]) -> Result<(), HostError> {
+    // SAFETY: pointer and length belong to a live slice.
+    checked(unsafe { sys::proxy_set_buffer_bytes(which as u32, usize::MAX, 0, bytes.as_ptr(), bytes.len()) })
+}
+
 /// All bytes of a body that are buffered now; `None` when there are none or they cannot be read.
 pub(crate) fn body(which: Body) -> Option<Vec<u8>> {
     let mut data = null_mut();

@@ -4,7 +4,7 @@ use holdpoint_core::digest::Digest;
 
 use super::abi::{self, HostError};
 use crate::enforce::HeaderEdit;
-use crate::exchange::{ResponseHead, RouteMetadata};
+use crate::exchange::{AnswerFormat, ResponseHead, RouteMetadata};
 use crate::identity::{PeerCertificate, metadata};
 
 /// Namespace of the route's metadata that Holdpoint reads.
@@ -56,11 +56,20 @@ pub(super) fn cluster() -> Option<String> {
 }
 
 /// The response whose headers are at hand.
-pub(super) fn response_head() -> ResponseHead {
+pub(super) fn response_head(has_body: bool) -> ResponseHead {
     let headers = abi::headers(abi::Headers::Response).unwrap_or_default();
-    let is_event_stream = headers
-        .iter()
-        .any(|(name, value)| name == b"content-type" && value.to_ascii_lowercase().starts_with(b"text/event-stream"));
+    let value = |name: &[u8]| headers.iter().find(|(one, _)| one == name).map(|(_, value)| value.to_ascii_lowercase());
+    let content_type = value(b"content-type").unwrap_or_default();
+    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let format = match media_type {
+        b"text/event-stream" => AnswerFormat::EventStream,
+        b"application/json" => AnswerFormat::Json,
+        other if other.ends_with(b"+json") => AnswerFormat::Json,
+        _ => AnswerFormat::Other,
+    };
+    let encodings = headers.iter().filter(|(name, _)| name == b"content-encoding");
+    let is_encoded = encodings.into_iter().any(|(_, value)| !value.eq_ignore_ascii_case(b"identity"));
+    let content_length = value(b"content-length").and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
     let status = status(&headers).unwrap_or_default();
     // A server may answer 504 itself; only Envoy's own timeout has these details (stream_info.h, ResponseCodeDetails).
     let is_timeout = status == 504
@@ -69,7 +78,7 @@ pub(super) fn response_head() -> ResponseHead {
             Some("response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout")
         );
     let mcp_session = headers.iter().find(|(name, _)| name == b"mcp-session-id").map(|(_, value)| Digest::of(value));
-    ResponseHead { status, is_event_stream, is_timeout, mcp_session }
+    ResponseHead { status, format, is_encoded, content_length, has_body, is_timeout, mcp_session }
 }
 
 /// `:status` of a header map.
@@ -78,11 +87,11 @@ pub(super) fn status(headers: &[(Vec<u8>, Vec<u8>)]) -> Option<u16> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Carries out one header edit on the request.
-pub(super) fn edit(edit: &HeaderEdit) -> Result<(), HostError> {
+/// Carries out one header edit on the request or the response.
+pub(super) fn edit(headers: abi::Headers, edit: &HeaderEdit) -> Result<(), HostError> {
     match edit {
-        HeaderEdit::Remove(name) => abi::remove_header(abi::Headers::Request, name),
-        HeaderEdit::Set(name, value) => abi::replace_header(abi::Headers::Request, name, value.as_bytes()),
+        HeaderEdit::Remove(name) => abi::remove_header(headers, name),
+        HeaderEdit::Set(name, value) => abi::replace_header(headers, name, value.as_bytes()),
     }
 }
 

@@ -133,7 +133,7 @@ pub(super) struct BaseReadings {
 }
 
 /// What `server` says of every call to it.
-pub(super) fn plain(server: &CatalogueServer, method: &str) -> Reading {
+pub(crate) fn plain(server: &CatalogueServer, method: &str) -> Reading {
     let reading = Reading {
         told_apart_by: String::new(),
         action: None,

@@ -89,6 +89,17 @@ impl Topic {
         }
     }
 
+    /// The topic of what a server asks of its client.
+    pub fn of_server_request(method: &str) -> Self {
+        match method {
+            "sampling/createMessage" => Self::Sampling,
+            "elicitation/create" => Self::Elicitation,
+            "roots/list" => Self::Roots,
+            "ping" => Self::Lifecycle,
+            _ => Self::Unknown,
+        }
+    }
+
     /// Lists and protocol messages, which are allowed unless a rule asks for them by topic.
     pub fn is_plumbing(self) -> bool {
         match self {

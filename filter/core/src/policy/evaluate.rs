@@ -31,7 +31,7 @@ impl UsageView for NoUsage {}
 
 /// What decided one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Decider {
+pub(super) enum Decider {
     /// The index of a rule.
     Rule(usize),
     Default,
@@ -39,9 +39,9 @@ enum Decider {
 }
 
 /// The judgement of one reading.
-struct Judgement {
-    verdict: Verdict,
-    decider: Decider,
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) decider: Decider,
     /// Indexes of all rules that had a say.
     rules: BTreeSet<usize>,
     /// The verdict and the observed rules that had a say, if the policy observes any.
@@ -54,7 +54,7 @@ struct Judgement {
 
 /// What the rules asked so far do to one reading: the first of each kind by id, and all that had a say.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     denied: Option<usize>,
     asked: Option<usize>,
     perhaps_asked: Option<usize>,
@@ -68,7 +68,7 @@ struct Tally {
 
 impl Tally {
     /// Indexes come in rising order.
-    fn take(&mut self, index: usize, rule: &Rule, effect: Effect, broken: Option<String>) {
+    pub(super) fn take(&mut self, index: usize, rule: &Rule, effect: Effect, broken: Option<String>) {
         if self.denied.is_none() {
             self.broken = broken;
         }
@@ -87,7 +87,7 @@ impl Tally {
         self.rules.insert(index);
     }
 
-    fn verdict(&self, topic: Topic, open_by_default: bool) -> (Verdict, Decider) {
+    pub(super) fn verdict(&self, topic: Topic, open_by_default: bool) -> (Verdict, Decider) {
         let by_default = if topic.is_plumbing() { Decider::Plumbing } else { Decider::Default };
         let granted = self.granted_plainly.or(self.granted_bounded);
         match (self.denied, self.asked, granted, self.perhaps_asked) {

@@ -39,10 +39,10 @@ impl PolicySnapshot {
             | Topic::Task
             | Topic::List
             | Topic::Lifecycle
-            | Topic::Response
             | Topic::Sampling
             | Topic::Elicitation
             | Topic::Roots
+            | Topic::Response
             | Topic::Unknown => Arguments::Sent(None),
         };
         let facts = Facts { topic, reading, principal, arguments };

@@ -68,3 +68,15 @@ fn full_blanks_what_the_server_says_and_keeps_what_tells_how_to_read_it() {
         r#"{"content":[{"type":"text","text":"[redacted]"}],"structuredContent":{"rows":[{"name":"[redacted]","n":2}]},"isError":false}"#
     );
 }
+
+#[test]
+fn secrets_of_well_known_shapes_are_taken_out_wherever_they_stand() {
+    let redaction = redaction(&[], RedactionLevel::Secrets);
+    let token = format!("ghp_{}", "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA3bC5");
+    assert_eq!(
+        document(&redaction, &format!(r#"{{"text":"use {token} now","n":1,"list":["{token}","plain"]}}"#)),
+        r#"{"text":"use [redacted] now","n":1,"list":["[redacted]","plain"]}"#
+    );
+    let pem = "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\\n-----END PRIVATE KEY-----";
+    assert_eq!(document(&redaction, &format!(r#"{{"text":"{pem}"}}"#)), r#"{"text":"[redacted]"}"#);
+}

@@ -26,7 +26,7 @@ impl Bench {
         let mut exchange = self.exchange();
         let body = call("list_issues").replace(r#""name""#, r#""task":{"ttl":1000},"name""#);
         assert!(self.post(&mut exchange, &body).forwards());
-        let head = ResponseHead { status: 200, is_event_stream: content_type_is_events, ..ResponseHead::default() };
+        let head = answer_head(if content_type_is_events { AnswerFormat::EventStream } else { AnswerFormat::Json });
         self.give(&mut exchange, HostEvent::ResponseHead(head));
         for piece in pieces {
             self.give(&mut exchange, HostEvent::ResponsePart { bytes: piece.as_bytes().to_vec() });

@@ -29,9 +29,9 @@ fn an_approved_call_runs_once_the_signed_claim_is_verified_and_under_its_constra
     let forward = did.forward();
     assert_eq!(forward.permit.permits()[0].approved_call(), Some(open.call_digest));
     assert_eq!(forward.permit.constraints().max_runtime_ms, Some(5_000));
-    assert!(forward.edits.contains(&HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "5000".to_owned())));
+    assert!(forward.edits.contains(&HeaderEdit::Set("x-envoy-upstream-rq-timeout-ms", "6000".to_owned())));
 
-    bench.give(&mut exchange, HostEvent::ResponseHead(ResponseHead { status: 200, ..ResponseHead::default() }));
+    bench.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::Json)));
     let answer = br#"{"jsonrpc":"2.0","id":7,"result":{"content":[],"isError":true}}"#.to_vec();
     bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answer });
     bench.give(&mut exchange, HostEvent::ResponseComplete);
@@ -311,7 +311,7 @@ fn an_event_stream_that_its_client_closes_after_the_answer_has_a_known_outcome()
         let (mut exchange, open, did) = approved(&mut bench);
         let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
         bench.answer(&mut exchange, &did, 200, &signed);
-        let head = ResponseHead { status: 200, is_event_stream: true, ..ResponseHead::default() };
+        let head = answer_head(AnswerFormat::EventStream);
         bench.give(&mut exchange, HostEvent::ResponseHead(head));
         bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answer.as_bytes().to_vec() });
         let did = bench.give(&mut exchange, HostEvent::Closed);

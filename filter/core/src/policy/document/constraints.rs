@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{globs, refuse_unsupported};
+use super::read::globs;
 use super::{Bound, RateWindow, RuleConstraints, arguments};
 use crate::decision::{OutputLimits, RateKey, RedactionLevel};
 use crate::policy::pointer::Pointer;
@@ -19,7 +19,8 @@ const BOUNDS_MAX: usize = 64;
 const KEYS: [(&str, RateKey); 4] =
     [("actor", RateKey::Actor), ("tool", RateKey::Tool), ("server", RateKey::Server), ("tenant", RateKey::Tenant)];
 
-const LEVELS: [(&str, RedactionLevel); 2] = [("none", RedactionLevel::None), ("full", RedactionLevel::Full)];
+const LEVELS: [(&str, RedactionLevel); 3] =
+    [("none", RedactionLevel::None), ("secrets", RedactionLevel::Secrets), ("full", RedactionLevel::Full)];
 
 pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<RuleConstraints> {
     const FIELDS: [&str; 5] = ["budgets", "toolchain", "arguments", "output", "redaction_level"];
@@ -41,7 +42,6 @@ pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<RuleC
     if let Some(field) = fields.get("arguments") {
         read.arguments = bounds(&field, problems);
     }
-    refuse_unsupported(&fields, &["output", "redaction_level"], problems);
     if let Some(field) = fields.get("output") {
         output(&field, &mut read.output, problems);
     }

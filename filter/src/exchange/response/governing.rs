@@ -1,0 +1,209 @@
+//! Step 11: what the answers of one exchange are judged by, and what becomes of one message of them.
+
+use std::rc::Rc;
+
+use holdpoint_core::config::FilterConfig;
+use holdpoint_core::decision::OutputLimits;
+use holdpoint_core::edits::Edits;
+use holdpoint_core::envelope::CallEnvelope;
+use holdpoint_core::identity::Principal;
+use holdpoint_core::mcp::answer::{self, Answer, AnswerError, ServerRequest};
+use holdpoint_core::mcp::{Method, MethodClass};
+use holdpoint_core::redact::Redaction;
+use serde_json::json;
+
+use super::observed::Observed;
+use crate::exchange::{Callout, HostCommand};
+use crate::refusal::{Asked, CODE_DENIED};
+
+/// Under whose rules an answer stands.
+pub(in crate::exchange) struct Governing {
+    config: Rc<FilterConfig>,
+    principal: Principal,
+    server: String,
+    /// Lists are filtered.
+    lists: bool,
+    pub(super) is_modern: bool,
+    /// Where the server can be told something beside the answer.
+    upstream: Option<Upstream>,
+    redaction: Redaction,
+    /// Whether the outcome is told by the message and not by the status alone.
+    pub(super) reads_outcome: bool,
+}
+
+/// The way back to a server, as its request went.
+#[derive(Clone)]
+struct Upstream {
+    cluster: String,
+    authority: String,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+/// Headers of a request that its server needs to see again to know whose session is meant. No credentials: they stay at
+/// the gateway.
+const SESSION_HEADERS: &[&str] = &["mcp-session-id", "mcp-protocol-version"];
+
+/// What becomes of one message.
+pub(super) enum Judged {
+    /// It goes on as it came.
+    Passes,
+    /// It goes on with this text.
+    Changed(Vec<u8>),
+    /// It does not go on; the server is told so.
+    Dropped(Vec<HostCommand>),
+    /// Nothing of the answer may go on.
+    Refused(String),
+}
+
+impl Governing {
+    /// For the answer to this call.
+    pub(in crate::exchange) fn new(config: &Rc<FilterConfig>, envelope: &CallEnvelope) -> Self {
+        let call = envelope.call();
+        let upstream = call.route.cluster.clone().map(|cluster| Upstream {
+            cluster,
+            authority: call.route.host.clone().unwrap_or_default(),
+            path: call.route.path.clone(),
+            headers: SESSION_HEADERS
+                .iter()
+                .filter_map(|wanted| {
+                    let (_, value) = call.headers.iter().find(|(name, _)| name == wanted)?;
+                    Some((*wanted, String::from_utf8(value.clone()).ok()?))
+                })
+                .collect(),
+        });
+        Self {
+            config: Rc::clone(config),
+            principal: envelope.principal().clone(),
+            server: envelope.server().to_owned(),
+            lists: lists(envelope.message().method()),
+            is_modern: envelope.message().era().is_modern(),
+            upstream,
+            redaction: Redaction::default(),
+            reads_outcome: false,
+        }
+    }
+
+    /// The same, with what the call's constraints ask.
+    pub(super) fn under(self, output: &OutputLimits, reads_outcome: bool) -> Self {
+        Self { redaction: Redaction::new(output), reads_outcome, ..self }
+    }
+
+    /// Whether nothing may pass that was not read.
+    pub(super) fn must_read(&self) -> bool {
+        self.lists || !self.redaction.is_empty()
+    }
+
+    pub(super) fn answer_bytes_max(&self) -> usize {
+        usize::try_from(self.config.limits.answer_bytes_max).unwrap_or(usize::MAX)
+    }
+
+    /// Judges one text of the server: a message, or several.
+    pub(super) fn judge(&self, text: Vec<u8>, observed: &mut Observed) -> Judged {
+        let answer = match Answer::read(text) {
+            Ok(answer) => answer,
+            Err(error) => return unreadable(&error),
+        };
+        observed.note_message(&answer);
+        let mut told = Vec::new();
+        for message in answer.messages() {
+            if let Some(asked) = answer::server_request(message)
+                && let Some(why) = self.denies(&asked, observed)
+            {
+                told.extend(self.answer_server(&asked, &why));
+                if answer.messages().len() > 1 {
+                    return Judged::Refused(format!("the server asked for `{}`: {why}", asked.method));
+                }
+                return Judged::Dropped(told);
+            }
+            for asked in answer::input_requests(message) {
+                if let Some(why) = self.denies(&asked, observed) {
+                    return Judged::Refused(format!("the server asked for `{}`: {why}", asked.method));
+                }
+            }
+        }
+        let mut edits = Edits::default();
+        let hidden = if self.lists { self.hide(&answer, &mut edits) } else { 0 };
+        observed.note_changes(hidden, 0);
+        if self.redaction.is_empty() {
+            return changed(&answer, edits);
+        }
+        // What is hidden may hold what is redacted: one after the other.
+        let answer = match changed(&answer, edits) {
+            Judged::Passes => answer,
+            Judged::Changed(text) => match Answer::read(text) {
+                Ok(answer) => answer,
+                Err(error) => return unreadable(&error),
+            },
+            other @ (Judged::Dropped(_) | Judged::Refused(_)) => return other,
+        };
+        let was_changed = hidden > 0;
+        let mut edits = Edits::default();
+        for message in answer.messages() {
+            for member in ["result", "error", "params"].into_iter().filter_map(|name| message.get(name)) {
+                self.redaction.value(member, &mut edits);
+            }
+        }
+        observed.note_changes(0, edits.len());
+        match changed(&answer, edits) {
+            Judged::Passes if was_changed => Judged::Changed(answer.bytes().to_vec()),
+            judged => judged,
+        }
+    }
+
+    fn hide(&self, answer: &Answer, edits: &mut Edits) -> u32 {
+        let policy = &self.config.policy;
+        answer.hide(&mut |offered| policy.may_ever(&self.principal, &self.server, offered), edits)
+    }
+
+    /// Why the server may not ask this; nothing when it may.
+    fn denies(&self, asked: &ServerRequest<'_>, observed: &mut Observed) -> Option<String> {
+        let decision =
+            self.config.policy.judge_server_request(&self.principal, &self.server, asked.method, asked.params);
+        if decision.is_allowed {
+            return None;
+        }
+        observed.note_denied(asked.method, &decision.rule_id);
+        Some(format!("denied by policy rule `{}`: {}", decision.rule_id, decision.reason))
+    }
+
+    /// Answers the server's request in the client's place, so that it does not wait for an answer that never comes.
+    fn answer_server(&self, asked: &ServerRequest<'_>, why: &str) -> Option<HostCommand> {
+        let id = asked.id_raw?;
+        let error = json!({"code": CODE_DENIED, "message": why});
+        self.tell(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
+    }
+
+    /// Tells a server of the older eras that its call was given up: there a closed connection is no cancellation.
+    pub(super) fn cancel_at_server(&self, asked: &Asked) -> Option<HostCommand> {
+        let id = asked.id().filter(|_| !self.is_modern)?;
+        self.tell(format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the policy's time limit is over"}}}}"#
+        ))
+    }
+
+    fn tell(&self, message: String) -> Option<HostCommand> {
+        let Upstream { cluster, authority, path, headers } = self.upstream.clone()?;
+        Some(HostCommand::Tell(Callout::to_server(cluster, authority, path, headers, message.into_bytes())))
+    }
+}
+
+/// Whether a method's answers may list what a server offers. On a stream of its own a server may answer again what was
+/// asked elsewhere.
+fn lists(method: &Method) -> bool {
+    method.class() == MethodClass::List || *method == Method::StreamOpen
+}
+
+fn changed(answer: &Answer, edits: Edits) -> Judged {
+    if edits.is_empty() {
+        return Judged::Passes;
+    }
+    match edits.apply(answer.bytes()) {
+        Some(text) => Judged::Changed(text),
+        None => Judged::Refused("its parts overlap".to_owned()),
+    }
+}
+
+fn unreadable(error: &AnswerError) -> Judged {
+    Judged::Refused(format!("it cannot be read: {error}"))
+}

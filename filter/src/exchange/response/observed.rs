@@ -1,0 +1,105 @@
+//! Step 12: what was seen of one answer, and what that says about the call.
+
+use holdpoint_core::audit::Outcome;
+use holdpoint_core::digest::Digest;
+use holdpoint_core::mcp::answer::Answer;
+
+use crate::exchange::ResponseHead;
+
+/// How much of an answer that is not read whole is kept to tell a result from an error; of a longer one only the status
+/// counts.
+const KEPT_BYTES_MAX: usize = 256 * 1024;
+
+#[derive(Default)]
+pub(super) struct Observed {
+    pub(super) head: Option<ResponseHead>,
+    /// As they came from the server.
+    pub(super) bytes: u64,
+    pub(super) is_complete: bool,
+    /// The filter ended it before the server did.
+    pub(super) was_cut: bool,
+    /// What the last message said that answered something.
+    says_error: Option<bool>,
+    digest: Option<Digest>,
+    hidden: u32,
+    redacted: usize,
+    denied: Vec<String>,
+    kept: Vec<u8>,
+    kept_overflowed: bool,
+}
+
+impl Observed {
+    pub(super) fn keep(&mut self, bytes: &[u8]) {
+        if self.kept_overflowed {
+            return;
+        }
+        if self.kept.len().saturating_add(bytes.len()) > KEPT_BYTES_MAX {
+            self.kept_overflowed = true;
+            self.kept = Vec::new();
+        } else {
+            self.kept.extend_from_slice(bytes);
+        }
+    }
+
+    pub(super) fn note_whole(&mut self, body: &[u8]) {
+        self.digest = Some(Digest::of(body));
+    }
+
+    pub(super) fn note_message(&mut self, answer: &Answer) {
+        if answer.is_response() {
+            self.says_error = Some(answer.says_error());
+        }
+    }
+
+    pub(super) fn note_changes(&mut self, hidden: u32, redacted: usize) {
+        self.hidden = self.hidden.saturating_add(hidden);
+        self.redacted = self.redacted.saturating_add(redacted);
+    }
+
+    pub(super) fn note_denied(&mut self, method: &str, rule_id: &str) {
+        const DENIED_MAX: usize = 8;
+        if self.denied.len() < DENIED_MAX {
+            self.denied.push(format!("`{method}` denied by `{rule_id}`"));
+        }
+    }
+
+    pub(super) fn digest(&self) -> Option<Digest> {
+        let kept = || (!self.kept.is_empty() && self.is_complete).then(|| Digest::of(&self.kept));
+        self.digest.or_else(kept)
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        let Some(head) = self.head else { return Outcome::Unknown };
+        let kept = || {
+            let answer = Answer::read(self.kept.clone()).ok()?;
+            answer.is_response().then(|| answer.says_error())
+        };
+        match head.status {
+            // Envoy answers 502 to 504 itself when the server broke off; only the server knows how far it came.
+            502..=504 => Outcome::Unknown,
+            400.. => Outcome::Failed,
+            // Modern clients close an event stream as soon as they have their answer: what counts is that it was whole.
+            _ => match self.says_error.or_else(kept) {
+                Some(true) => Outcome::Failed,
+                Some(false) => Outcome::Committed,
+                None if self.is_complete && !self.was_cut => Outcome::Committed,
+                None => Outcome::Unknown,
+            },
+        }
+    }
+
+    /// What was done to the answer, in words.
+    pub(super) fn detail(&self) -> Option<String> {
+        let mut words = self.denied.clone();
+        if self.hidden > 0 {
+            words.push(format!("{} entries hidden", self.hidden));
+        }
+        if self.redacted > 0 {
+            words.push(format!("{} texts redacted", self.redacted));
+        }
+        if self.head.is_some_and(|head| head.is_timeout) {
+            words.push("Envoy gave up waiting for the server".to_owned());
+        }
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+}

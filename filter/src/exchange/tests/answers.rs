@@ -1,0 +1,227 @@
+//! Answers on their way back: what passes untouched, what is changed, what is refused.
+
+use super::*;
+
+const LIMITS: &str = r#"
+  - id: outputs
+    match: {mcp: {allow_tools: [list_short]}}
+    decision: allow_with_constraints
+    constraints: {output: {max_bytes: 200, redact: ["sk-*"]}}
+  - id: quick
+    match: {mcp: {allow_tools: [list_quick]}}
+    decision: allow_with_constraints
+    constraints: {budgets: {max_runtime_ms: 1000}}
+  - id: roots
+    match: {topics: job.mcp.roots}
+    decision: allow
+"#;
+
+/// What Envoy would send on for the pieces of one answer: bytes, and whether the filter answered or closed instead.
+struct Sent {
+    body: String,
+    headers: Vec<HeaderEdit>,
+    reply: Option<Value>,
+    is_closed: bool,
+    told: Vec<String>,
+    is_kept: bool,
+}
+
+fn bench() -> Bench {
+    let mut bench = Bench::new();
+    bench.put_in_force(config_with(&format!("{}{LIMITS}", POLICY.trim_end_matches([' ', '\n']))));
+    bench
+}
+
+/// Sends an answer in pieces, as Envoy would: what is kept stays in its buffer.
+fn answer(bench: &mut Bench, exchange: &mut Exchange, head: ResponseHead, pieces: &[&str]) -> Sent {
+    let mut sent = Sent {
+        body: String::new(),
+        headers: Vec::new(),
+        reply: None,
+        is_closed: false,
+        told: Vec::new(),
+        is_kept: false,
+    };
+    let mut buffer = Vec::new();
+    let mut events = vec![(HostEvent::ResponseHead(head), "")];
+    events.extend(pieces.iter().map(|piece| (HostEvent::ResponsePart { bytes: piece.as_bytes().to_vec() }, *piece)));
+    events.push((HostEvent::ResponseComplete, ""));
+    for (event, piece) in events {
+        buffer.extend_from_slice(piece.as_bytes());
+        let did = bench.give(exchange, event);
+        sent.told.extend(did.told().into_iter().map(|told| String::from_utf8(told.body.clone()).expect("text")));
+        for command in did.0 {
+            match command {
+                HostCommand::Pause => sent.is_kept = true,
+                HostCommand::Continue => {
+                    sent.is_kept = false;
+                    sent.body.push_str(&String::from_utf8(std::mem::take(&mut buffer)).expect("text"));
+                }
+                HostCommand::ReplaceBody(bytes) => buffer = bytes,
+                HostCommand::AppendBody(bytes) => buffer.extend(bytes),
+                HostCommand::EditAnswer(edit) => sent.headers.push(edit),
+                HostCommand::CloseAnswer => sent.is_closed = true,
+                HostCommand::Reply(reply) => {
+                    sent.reply = Some(serde_json::from_str(&reply.body).expect("JSON"));
+                    return sent;
+                }
+                _ => {}
+            }
+        }
+    }
+    sent
+}
+
+fn posted(bench: &mut Bench, body: &str) -> Exchange {
+    let mut exchange = bench.exchange();
+    assert!(bench.post(&mut exchange, body).forwards());
+    exchange
+}
+
+const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+const TOOLS: &str =
+    r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"list_x"}, {"name":"delete_project"}], "ttlMs":5}}"#;
+const SHOWN: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"list_x"}], "ttlMs":5}}"#;
+
+#[test]
+fn a_list_shows_only_what_could_ever_be_called_in_json_and_in_events() {
+    let mut bench = bench();
+    let mut exchange = posted(&mut bench, LIST);
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::Json), &[&TOOLS[..30], &TOOLS[30..]]);
+    assert_eq!(sent.body, SHOWN);
+    assert_eq!(sent.headers, [HeaderEdit::Set("content-length", SHOWN.len().to_string())]);
+    let entry = bench.give(&mut exchange, HostEvent::Closed);
+    assert_eq!(entry.entries()[0].detail.as_deref(), Some("1 entries hidden"));
+    assert_eq!(entry.entries()[0].answer_bytes, Some(TOOLS.len() as u64));
+
+    let stream = format!(": hello\n\nid: 4\ndata: {TOOLS}\n\n");
+    let mut exchange = posted(&mut bench, LIST);
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[&stream]);
+    assert_eq!(sent.body, format!(": hello\n\nid: 4\ndata: {SHOWN}\n\n"));
+}
+
+#[test]
+fn a_list_that_cannot_be_read_shows_nothing() {
+    let cases = [
+        (answer_head(AnswerFormat::Json), r#"{"result":{"tools":[],"Tools":[]}}"#),
+        (ResponseHead { is_encoded: true, ..answer_head(AnswerFormat::Json) }, TOOLS),
+        (ResponseHead { is_encoded: true, ..answer_head(AnswerFormat::EventStream) }, TOOLS),
+        (answer_head(AnswerFormat::Other), TOOLS),
+    ];
+    for (head, body) in cases {
+        let mut bench = bench();
+        let mut exchange = posted(&mut bench, LIST);
+        let sent = answer(&mut bench, &mut exchange, head, &[body]);
+        let reply = sent.reply.expect("refused");
+        assert!(reply["error"]["message"].as_str().expect("text").contains("was not delivered"), "{reply}");
+        assert_eq!(sent.body, "");
+    }
+}
+
+#[test]
+fn what_is_too_long_is_refused_and_never_cut_short() {
+    let long = format!(
+        r#"{{"jsonrpc":"2.0","id":7,"result":{{"content":[{{"type":"text","text":"{}"}}]}}}}"#,
+        "x".repeat(300)
+    );
+    let known = ResponseHead { content_length: Some(300), ..answer_head(AnswerFormat::Json) };
+    for head in [answer_head(AnswerFormat::Json), known] {
+        let mut bench = bench();
+        let mut exchange = posted(&mut bench, &call("list_short"));
+        let sent = answer(&mut bench, &mut exchange, head, &[&long]);
+        let reply = sent.reply.expect("refused");
+        let said = reply["result"]["content"][0]["text"].as_str().expect("text");
+        assert!(said.contains("more than 200 bytes"), "{said}");
+    }
+    let mut bench = bench();
+    let mut exchange = posted(&mut bench, &call("list_short"));
+    let event = |n: u32| format!("data: {{\"method\":\"notifications/progress\",\"params\":{{\"n\":{n}}}}}\n\n");
+    let (one, rest) = (event(1), event(2).repeat(4));
+    let sent =
+        answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[&one, &rest, "data: {}\n\n"]);
+    let (first, last) = sent.body.split_at(one.len());
+    assert_eq!(first, one);
+    assert!(last.starts_with("event: message\ndata: ") && last.contains("more than 200 bytes"), "{last}");
+    assert!(!last.contains("\"n\":2") && last.ends_with("\n\n"));
+    assert!(bench.wake_after(&mut exchange, 200).0.iter().any(|command| matches!(command, HostCommand::CloseAnswer)));
+}
+
+#[test]
+fn secrets_of_a_pattern_leave_no_string_of_an_answer() {
+    let mut bench = bench();
+    for (format, body, expected) in [
+        (
+            AnswerFormat::Json,
+            r#"{"id":7,"result":{"content":[{"text":"a sk-1"}],"structuredContent":{"k":"sk-2"}}}"#,
+            r#"{"id":7,"result":{"content":[{"text":"a [redacted]"}],"structuredContent":{"k":"[redacted]"}}}"#,
+        ),
+        (
+            AnswerFormat::EventStream,
+            "data: {\"method\":\"notifications/message\",\"params\":{\"data\":\"sk-3\"}}\n\ndata: {\"id\":7,\"error\":{\"code\":1,\"message\":\"sk-4\"}}\n\n",
+            "data: {\"method\":\"notifications/message\",\"params\":{\"data\":\"[redacted]\"}}\n\ndata: {\"id\":7,\"error\":{\"code\":1,\"message\":\"[redacted]\"}}\n\n",
+        ),
+    ] {
+        let mut exchange = posted(&mut bench, &call("list_short"));
+        assert_eq!(answer(&mut bench, &mut exchange, answer_head(format), &[body]).body, expected);
+        let did = bench.give(&mut exchange, HostEvent::Closed);
+        assert_eq!(did.entries()[0].detail.as_deref(), Some("2 texts redacted"));
+    }
+}
+
+#[test]
+fn a_server_may_ask_only_what_the_policy_lets_it_ask_and_is_told_so() {
+    let mut bench = bench();
+    let mut exchange = posted(&mut bench, &call("list_x"));
+    let stream = "data: {\"id\":\"s1\",\"method\":\"sampling/createMessage\",\"params\":{}}\n\n\
+                  data: {\"id\":2,\"method\":\"roots/list\"}\n\ndata: {\"id\":3,\"method\":\"ping\"}\n\n";
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[stream]);
+    assert!(!sent.body.contains("sampling") && sent.body.contains("roots/list") && sent.body.contains("ping"));
+    let [told] = &sent.told[..] else { panic!("one answer to the server: {:?}", sent.told) };
+    assert!(told.starts_with(r#"{"jsonrpc":"2.0","id":"s1","error":{"code":-31001,"#), "{told}");
+    let did = bench.give(&mut exchange, HostEvent::Closed);
+    assert!(did.entries()[0].detail.as_deref().is_some_and(|text| text.contains("`sampling/createMessage` denied by")));
+
+    // In a JSON answer of the older eras no request has any business.
+    let mut exchange = posted(&mut bench, &call("list_x"));
+    let sneaked = r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}"#;
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::Json), &[sneaked]);
+    assert!(sent.is_closed && sent.body.is_empty());
+}
+
+#[test]
+fn a_call_over_its_time_is_ended_whatever_its_server_does() {
+    let quick = call("list_quick");
+    // The server says nothing, or only its head, or a part of its answer.
+    for (head, piece) in [
+        (None, ""),
+        (Some(answer_head(AnswerFormat::Json)), ""),
+        (Some(answer_head(AnswerFormat::Json)), "{\"id\":7,"),
+        (Some(answer_head(AnswerFormat::EventStream)), "data: {\"id\""),
+    ] {
+        let mut bench = bench();
+        let mut exchange = posted(&mut bench, &quick);
+        if let Some(head) = head {
+            bench.give(&mut exchange, HostEvent::ResponseHead(head));
+            bench.give(&mut exchange, HostEvent::ResponsePart { bytes: piece.as_bytes().to_vec() });
+        }
+        assert!(bench.wake_after(&mut exchange, 900).0.is_empty());
+        let did = bench.wake_after(&mut exchange, 100);
+        assert!(did.tool_error().starts_with("Ended after 1000 ms"));
+        let [told] = did.told()[..] else { panic!("the server is told") };
+        assert!(String::from_utf8_lossy(&told.body).contains("notifications/cancelled"));
+        assert_eq!(bench.give(&mut exchange, HostEvent::Closed).entries()[0].outcome, Some(Outcome::Unknown));
+    }
+    // It keeps sending: the next event is the last.
+    let mut bench = bench();
+    let mut exchange = posted(&mut bench, &quick);
+    bench.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::EventStream)));
+    let part = |bytes: &str| HostEvent::ResponsePart { bytes: bytes.as_bytes().to_vec() };
+    bench.give(&mut exchange, part(": alive\n\n"));
+    bench.now_ms += 1_000;
+    let did = bench.give(&mut exchange, part(": alive\n\n"));
+    let replaced = did.0.iter().find_map(|command| match command {
+        HostCommand::ReplaceBody(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+        _ => None,
+    });
+    assert!(replaced.is_some_and(|text| text.contains("Ended after 1000 ms") && !text.contains("alive")));
+}
