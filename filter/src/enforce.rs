@@ -10,6 +10,10 @@ mod tests;
 
 /// What becomes of a judged call.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a plan is taken apart as soon as it is made; it is large on 64 bits alone"
+)]
 pub enum Plan {
     Forward(Permit),
     Reject,

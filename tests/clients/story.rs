@@ -1,7 +1,8 @@
-//! What every client must see, told once: allowed, denied, held and approved, pending and redeemed, alive.
+//! What every client must see, told once: allowed, denied, concealed, malformed, held and approved, pending and redeemed, alive.
 
 use anyhow::Context;
 use holdpoint_tests::approver::Person;
+use holdpoint_tests::filter_document::quickstart_policy;
 use holdpoint_tests::stack::Stack;
 use quickstart::mcp_client::McpClient;
 use quickstart::mcp_server::McpServer;
@@ -11,6 +12,10 @@ use crate::client_script::ClientScript;
 
 /// The longest hold here, in milliseconds: enough for a person's two calls to the service, short for who waits in vain.
 pub(crate) const HOLD_MS_MAX: u64 = 6_000;
+
+/// A rule beside those of the quickstart: these tools are denied, and do not exist to whom they are denied.
+const HIDDEN: &str = "- id: hidden\n  match: {mcp: {allow_tools: [\"secret_*\"]}}\n  decision: deny\n  conceal: true\n  \
+                      reason: \"Nobody is to know\"\n";
 
 /// Whoever calls tools.
 pub(crate) trait Caller {
@@ -52,7 +57,9 @@ impl Stage {
     /// Everything but the client.
     pub(crate) async fn set() -> anyhow::Result<Self> {
         let server = McpServer::start(0).await?;
-        let stack = Stack::builder().upstream_port(server.port()).hold_ms_max(HOLD_MS_MAX).start().await?;
+        let policy = quickstart_policy()? + HIDDEN;
+        let stack = Stack::builder().policy(&policy).upstream_port(server.port()).hold_ms_max(HOLD_MS_MAX);
+        let stack = stack.start().await?;
         let bob = Person::approver(&stack.service, "bob", &["sre"])?;
         Ok(Self { stack, server, bob })
     }
@@ -87,6 +94,13 @@ impl Stage {
 
         let denied = caller.call("delete_project", &json!({"project": "site"})).await?;
         assert!(refused(&denied)?.contains("Projects are not deleted by agents"), "{denied}");
+
+        // To whom it is concealed, a tool looks as if there were none; and what cannot be read is said in the protocol's
+        // words. Neither looks like success, and neither costs the connection.
+        let hidden = told(caller.call("secret_report", &json!({})).await);
+        assert!(hidden.contains("Unknown tool: secret_report"), "{hidden}");
+        let invisible = told(caller.call("get_\u{200b}issue", &json!({"number": 1})).await);
+        assert!(invisible.contains("control or invisible character"), "{invisible}");
 
         let early = issue("approved in time");
         let (held, decided) = tokio::join!(caller.call("create_issue", &early), self.approve_next());
@@ -138,6 +152,15 @@ impl Stage {
         let issues = self.server.tracker().issues();
         let titles: Vec<&str> = issues.iter().map(|issue| issue.title.as_str()).collect();
         assert_eq!(titles, ["The build is broken", "approved in time", "approved too late"]);
+    }
+}
+
+/// What a client makes of a protocol error, however it tells.
+fn told(outcome: anyhow::Result<Value>) -> String {
+    match outcome {
+        Ok(result) if result.get("error").is_some() || result["isError"] == true => result.to_string(),
+        Ok(result) => panic!("looks like success: {result}"),
+        Err(error) => format!("{error:#}"),
     }
 }
 

@@ -158,7 +158,8 @@ impl Exchange {
         };
         let delivery = match Delivery::of(head, principal, body_bytes, has_trailers) {
             Ok(delivery) => delivery,
-            Err((head, principal, why)) => {
+            Err(undelivered) => {
+                let (head, principal, why) = *undelivered;
                 return malformed(&principal, &head, why, refusal::broken(why), around);
             }
         };
@@ -190,12 +191,16 @@ impl Exchange {
     ) -> (Phase, Vec<HostCommand>) {
         let (message, body, round) = match self.without_own_round(message, delivery) {
             Ok(parts) => parts,
-            Err((asked, why)) => return (Phase::Ended, refuse(&Refusal::Unsupported(why), &asked)),
+            Err(unread) => {
+                let (asked, why) = *unread;
+                return (Phase::Ended, refuse(&Refusal::Unsupported(why), &asked));
+            }
         };
         let asked = Asked::of(&message);
         match self.seal(message, delivery, around) {
             Ok(judged) => self.decide(Judged { body, round, ..judged }, around),
-            Err(Unsealed { mut commands, refusal }) => {
+            Err(unsealed) => {
+                let Unsealed { mut commands, refusal } = *unsealed;
                 commands.extend(refuse(&refusal, &asked));
                 (Phase::Ended, commands)
             }
@@ -204,14 +209,14 @@ impl Exchange {
 
     /// Takes out of a message what it carries of rounds that Holdpoint itself had with this client, and reads the rest
     /// anew: only what the server gets is judged. Answers the body to forward where it is not the one that came.
-    fn without_own_round(&self, message: McpMessage, delivery: &Delivery) -> Result<Unwrapped, (Asked, String)> {
+    fn without_own_round(&self, message: McpMessage, delivery: &Delivery) -> Result<Unwrapped, Box<(Asked, String)>> {
         let own = match OwnRound::of(&message) {
             Ok(None) => return Ok((message, None, None)),
             Ok(Some(own)) => own,
-            Err(found) => return Err((Asked::of(&message), found.detail)),
+            Err(found) => return Err(Box::new((Asked::of(&message), found.detail))),
         };
         if delivery.has_trailers {
-            return Err((Asked::of(&message), "a later round of a call must not carry trailers".to_owned()));
+            return Err(Box::new((Asked::of(&message), "a later round of a call must not carry trailers".to_owned())));
         }
         let headers: Vec<(Vec<u8>, Vec<u8>)> =
             delivery.headers.iter().map(|(name, value)| (name.clone().into_bytes(), value.clone())).collect();
@@ -219,7 +224,7 @@ impl Exchange {
         let limits = json::Limits { depth_max: self.config.limits.depth_max, ..json::Limits::default() };
         match mcp::read(&head, own.body.clone(), &limits) {
             Ok(rest) => Ok((rest, Some(own.body), own.token)),
-            Err(found) => Err((Asked::of(&message), found.detail)),
+            Err(found) => Err(Box::new((Asked::of(&message), found.detail))),
         }
     }
 
@@ -229,7 +234,7 @@ impl Exchange {
         message: McpMessage,
         delivery: &Delivery,
         around: &mut Surroundings<'_>,
-    ) -> Result<Judged, Unsealed> {
+    ) -> Result<Judged, Box<Unsealed>> {
         let asked = Asked::of(&message);
         let call = Call {
             message,
@@ -239,7 +244,11 @@ impl Exchange {
             // No list of this server has been read here yet; an absent hint tightens nothing.
             annotations: Annotations::default(),
         };
-        let envelope = match self.config.policy.seal(call).and_then(|envelope| self.as_answer(envelope, around)) {
+        let sealed = match self.config.policy.seal(call) {
+            Ok(envelope) => self.as_answer(envelope, around),
+            Err(unsealed) => Err(unsealed),
+        };
+        let envelope = match sealed {
             Ok(envelope) => envelope,
             Err((call, error)) => {
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
@@ -248,7 +257,7 @@ impl Exchange {
                 entry.detail = Some(bounded(&error.to_string()));
                 let mut commands: Vec<HostCommand> = refused_line("unsupported", &entry, around).into_iter().collect();
                 commands.push(HostCommand::RecordRefusal(Box::new(entry)));
-                return Err(Unsealed { commands, refusal: Refusal::Unsupported(error.to_string()) });
+                return Err(Box::new(Unsealed { commands, refusal: Refusal::Unsupported(error.to_string()) }));
             }
         };
         if *envelope.message().method() == Method::Response {
@@ -257,10 +266,10 @@ impl Exchange {
             entry.server = Some(envelope.server().to_owned());
             entry.principal = Some(envelope.principal().named());
             entry.detail = Some(NOBODY_ASKED.to_owned());
-            return Err(Unsealed {
+            return Err(Box::new(Unsealed {
                 commands: vec![HostCommand::RecordRefusal(Box::new(entry))],
                 refusal: Refusal::Unsupported(NOBODY_ASKED.to_owned()),
-            });
+            }));
         }
         let owner = || SessionOwner::new(envelope.server(), envelope.principal());
         let tasks: &[String] = match envelope.message().target() {
@@ -274,10 +283,10 @@ impl Exchange {
             entry.server = Some(envelope.server().to_owned());
             entry.principal = Some(envelope.principal().named());
             entry.detail = Some("a task of another principal".to_owned());
-            return Err(Unsealed {
+            return Err(Box::new(Unsealed {
                 commands: vec![HostCommand::RecordRefusal(Box::new(entry))],
                 refusal: Refusal::NoSuchTask,
-            });
+            }));
         }
         if let Some(id) = envelope.message().mcp_session_id() {
             let owner = owner();
@@ -289,7 +298,7 @@ impl Exchange {
                 entry.detail = Some("a session that this principal was not given".to_owned());
                 let mut commands: Vec<HostCommand> = refused_line("session", &entry, around).into_iter().collect();
                 commands.push(HostCommand::RecordRefusal(Box::new(entry)));
-                return Err(Unsealed { commands, refusal: Refusal::NoSuchSession });
+                return Err(Box::new(Unsealed { commands, refusal: Refusal::NoSuchSession }));
             }
         }
         Ok(Judged {
@@ -321,13 +330,21 @@ impl Exchange {
 
     /// Steps 6 and 7 for one message, by itself or in a batch: what the policy says, and what becomes of it unless an
     /// administrator has stopped it.
-    pub(super) fn judge(&self, judged: &mut Judged, around: &Surroundings<'_>) -> (Decision, Result<Plan, Freeze>) {
+    pub(super) fn judge(
+        &self,
+        judged: &mut Judged,
+        around: &Surroundings<'_>,
+    ) -> (Decision, Result<Plan, Box<Freeze>>) {
         let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &NoUsage));
         if decision.verdict != Verdict::Allow {
             judged.asked.name_call(judged.envelope.call_digest().to_string());
         }
         let freeze = around.worker.freezes.stops(&judged.envelope);
-        (decision, freeze.map_or(Ok(plan), |freeze| Err(freeze.clone())))
+        let plan = match freeze {
+            Some(freeze) => Err(Box::new(freeze.clone())),
+            None => Ok(plan),
+        };
+        (decision, plan)
     }
 
     fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
@@ -459,9 +476,9 @@ impl Delivery {
         principal: Principal,
         body_bytes: u64,
         has_trailers: bool,
-    ) -> Result<Self, (Box<RequestHead>, Principal, &'static str)> {
+    ) -> Result<Self, Box<(RequestHead, Principal, &'static str)>> {
         let Ok(path) = std::str::from_utf8(head.value(":path").unwrap_or_default()) else {
-            return Err((Box::new(head), principal, "the path is not UTF-8"));
+            return Err(Box::new((head, principal, "the path is not UTF-8")));
         };
         let route = RouteFacts {
             metadata_server: head.route.server.clone(),
@@ -470,7 +487,7 @@ impl Delivery {
             cluster: head.cluster.clone(),
         };
         if head.headers.iter().any(|(name, _)| std::str::from_utf8(name).is_err()) {
-            return Err((Box::new(head), principal, "a header name is not text"));
+            return Err(Box::new((head, principal, "a header name is not text")));
         }
         let trace_id = head.trace_id();
         let named = std::mem::take(&mut head.headers).into_iter();
