@@ -68,6 +68,8 @@ fn cell(case: &Case, variant: Variant, outcome: &Outcome) -> String {
         // How Holdpoint stops these is not laid down, so it must not make this table stale.
         _ if variant == Variant::Holdpoint && case.expect == Expect::Stopped => String::new(),
         _ if variant == Variant::Holdpoint && case.expect == Expect::Denied => " (policy)".to_owned(),
+        // Whether an answer still comes before the client has closed is a matter of microseconds.
+        _ if case.closes => String::new(),
         Some(status) => format!(" ({status})"),
         None if outcome.trouble.is_some() => " (no answer)".to_owned(),
         None => " (closed)".to_owned(),
