@@ -56,7 +56,7 @@ impl From<StoreError> for OpenError {
 /// What the hold that asks is known for.
 enum Before {
     /// It waits for, or has used, this approval: answer with it.
-    Same(ApprovalState),
+    Same(Box<ApprovalState>),
     /// Nothing that stands in the way; the open approval that nobody else waits for and this request replaces.
     Fresh(Option<Box<Approval>>),
 }
@@ -81,7 +81,7 @@ impl Approvals {
         }
         for _ in 0..TRIES_MAX {
             let replaced = match self.before(asked).await? {
-                Before::Same(state) => return Ok(state),
+                Before::Same(state) => return Ok(*state),
                 Before::Fresh(replaced) => replaced,
             };
             let now_ms = self.store.now_ms().await?;
@@ -123,7 +123,7 @@ impl Approvals {
             return Err(OpenError::HoldMismatch);
         }
         if self.store.claim(&asked.hold_id).await?.is_some() {
-            return Ok(Before::Same(approval.state()));
+            return Ok(Before::Same(Box::new(approval.state())));
         }
         let same_basis = approval.asked.basis == asked.basis;
         match approval.status {
@@ -144,7 +144,7 @@ impl Approvals {
             | ApprovalStatus::Revoked
                 if same_basis =>
             {
-                Ok(Before::Same(approval.state()))
+                Ok(Before::Same(Box::new(approval.state())))
             }
             ApprovalStatus::Pending
             | ApprovalStatus::Approved
