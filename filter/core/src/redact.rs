@@ -220,7 +220,11 @@ fn secret_words(text: &str) -> Vec<Range<usize>> {
         }
         at = at.saturating_add(word.len());
     }
-    if secrets::find(&left).is_some() { vec![0..text.len()] } else { found }
+    if secrets::find(&left).is_some() {
+        found.clear();
+        found.push(0..text.len());
+    }
+    found
 }
 
 /// Whether a name and its value together are a secret, such as a password.
