@@ -65,6 +65,7 @@ impl Event {
             | EntryKind::HoldEnded
             | EntryKind::Outcome
             | EntryKind::PolicyRegistered
+            | EntryKind::PolicyInForce
             | EntryKind::TokenChanged
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
@@ -229,6 +230,7 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::ApprovalClosed
             | EntryKind::Claim
             | EntryKind::PolicyRegistered
+            | EntryKind::PolicyInForce
             | EntryKind::TokenChanged
             | EntryKind::ApprovalEscalated
             | EntryKind::DelegationChanged

@@ -1,10 +1,12 @@
-//! Step 6: policies registered by their snapshot id. What required an approval can be read as long as the record lasts.
+//! Step 6: policies registered by their snapshot id, and which gateway has which in force. What required an approval can
+//! be read as long as the record lasts.
 
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::digest::Digest;
+use holdpoint_core::in_force::{GONE_AFTER_MS, PolicyReport};
 
 use crate::ledger::Ledger;
-use crate::store::row::PolicyRow;
+use crate::store::row::{InForceRow, PolicyRow};
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 
 #[cfg(test)]
@@ -60,4 +62,65 @@ pub async fn register(
         Err(CommitError::Conflict(Conflict::Exists)) => Ok(Registered::Known),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How long a process that reports no more is remembered: claims of before it went may still be on their way.
+const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1_000;
+/// Longest names in a report, and most rows of one list.
+const NAME_CHARS_MAX: usize = 1_000;
+const ROWS_MAX: u32 = 1_000;
+
+/// Why a report was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    #[error("`{0}` must have 1 to 1000 characters")]
+    Name(&'static str),
+    #[error("no policy `{0}` is registered: register it with PUT /v1/policies/{0}, then report again")]
+    PolicyUnknown(Digest),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// Takes what a gateway has in force. Only a change leaves an entry in the record.
+pub async fn report(store: &dyn Store, ledger: &Ledger, report: PolicyReport) -> Result<(), ReportError> {
+    let standing = &report.standing;
+    let names = [("gateway", &report.gateway), ("instance", &standing.instance), ("plugin", &standing.plugin)];
+    for (name, text) in names {
+        if text.is_empty() || text.chars().count() > NAME_CHARS_MAX {
+            return Err(ReportError::Name(name));
+        }
+    }
+    if store.policy(report.snapshot_id).await?.is_none() {
+        return Err(ReportError::PolicyUnknown(report.snapshot_id));
+    }
+    let now_ms = store.now_ms().await?;
+    let before = store.in_force(&standing.instance, &standing.plugin).await?;
+    if before.as_ref().is_some_and(|before| before.report.standing.sequence > standing.sequence) {
+        return Ok(());
+    }
+    let mut entries = Vec::new();
+    if before.is_none_or(|before| before.report.snapshot_id != report.snapshot_id) {
+        let mut entry = AuditEntry::new(EntryKind::PolicyInForce, now_ms);
+        entry.source = Some(format!("{}/{}", report.gateway, standing.instance));
+        entry.snapshot_id = Some(report.snapshot_id);
+        entries.push(entry);
+    }
+    let row = Box::new(InForceRow { report, seen_at_ms: now_ms });
+    let write = Write::PutInForce { row, forget_before_ms: now_ms.saturating_sub(REMEMBERED_MS) };
+    ledger.commit(Change { writes: vec![write], entries }).await?;
+    Ok(())
+}
+
+/// The policies registered last, with the gateways that have each in force and were seen in the last minutes.
+pub async fn list(store: &dyn Store) -> Result<Vec<(Digest, u64, Vec<InForceRow>)>, StoreError> {
+    let now_ms = store.now_ms().await?;
+    let in_force = store.all_in_force(now_ms.saturating_sub(GONE_AFTER_MS), ROWS_MAX).await?;
+    let policies = store.policies(ROWS_MAX).await?;
+    let with_gateways = policies.into_iter().map(|(id, registered_at_ms)| {
+        let gateways = in_force.iter().filter(|row| row.report.snapshot_id == id).cloned().collect();
+        (id, registered_at_ms, gateways)
+    });
+    Ok(with_gateways.collect())
 }

@@ -48,6 +48,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/approvals/{id}/revoke", may(&[Approver, Admin]).post(approvals::revoke))
         .route("/v1/holds/{hold_id}/withdraw", may(&[Enforcer]).post(holds::withdraw))
         .route("/v1/cancellations", may(&[Enforcer]).post(holds::cancel))
+        .route("/v1/policies", may(EVERYBODY).get(policies::list))
+        .route("/v1/policies/in-force", may(&[Enforcer]).post(policies::report))
         .route(
             "/v1/policies/{snapshot_id}",
             may(&[Enforcer, Admin]).put(policies::register).merge(may(EVERYBODY).get(policies::show)),

@@ -22,8 +22,8 @@ pub mod sqlite;
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
 use row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
-    Review, SignIn, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
+    LogEntry, PolicyRow, Review, SignIn, Token,
 };
 
 /// One atomic change of state with its audit entries.
@@ -59,6 +59,9 @@ pub enum Write {
     SetOutcome { hold_id: String, outcome: Outcome },
     /// Registers a policy. Fails when it is registered.
     AddPolicy(PolicyRow),
+    /// A gateway reports what it has in force. A report older than the one that is kept changes nothing; rows that
+    /// nobody has repeated since `forget_before_ms` are forgotten.
+    PutInForce { row: Box<InForceRow>, forget_before_ms: u64 },
     /// Fails when the id or the hash is taken.
     AddToken(Token),
     /// Fails when there is no such token, or it is revoked.
@@ -208,6 +211,12 @@ pub trait Store: Send + Sync + 'static {
     fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>>;
 
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>>;
+    /// Snapshot id and time of registration, the newest first, at most `rows_max`.
+    fn policies(&self, rows_max: u32) -> Read<'_, Vec<(Digest, u64)>>;
+    /// What this process has in force for this plugin, as far as it has reported.
+    fn in_force<'a>(&'a self, instance: &'a str, plugin: &'a str) -> Read<'a, Option<InForceRow>>;
+    /// What gateways have in force that were seen since then, by gateway, at most `rows_max`.
+    fn all_in_force(&self, seen_since_ms: u64, rows_max: u32) -> Read<'_, Vec<InForceRow>>;
     fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
     fn tokens(&self) -> Read<'_, Vec<Token>>;
     /// A sign-in link that has not been used, though it may be too old.

@@ -25,6 +25,7 @@ mod abi;
 mod facts;
 mod freezes;
 mod gauges;
+mod in_force;
 mod pairs;
 mod record;
 mod shared;
@@ -58,6 +59,7 @@ struct Live {
 enum Waiting {
     Exchange { context_id: u32, ask: u32 },
     AuditBatch,
+    InForce,
     Freezes,
 }
 
@@ -96,28 +98,26 @@ impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         let text = abi::body(abi::Body::PluginConfiguration).unwrap_or_default();
         match FilterConfig::read(&text) {
-            Ok(config) => {
-                let config = Rc::new(config);
+            Ok(mut config) => {
                 self.plugin = facts::plugin_name().into();
                 if let Err(error) = abi::set_tick_period_ms(TICK_MS) {
                     log::error!("holdpoint: no ticks from the host (status {}): configuration refused", error.0);
                     return false;
                 }
-                let rules = config.policy.concurrency_rules();
-                usage::prepare(&mut shared::EnvoySharedData, rules, config.policy.counts_calls());
-                session::prepare(&mut shared::EnvoySharedData);
-                let is_new_worker =
-                    with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config))).is_none();
-                if is_new_worker {
+                if WORKER.with_borrow(Option::is_none) {
                     let mut seed = [0; 32];
                     if getrandom::fill(&mut seed).is_err() {
                         log::error!("holdpoint: no random numbers from the host: configuration refused");
                         return false;
                     }
-                    let mut worker = Worker::new(seed, facts::gateway());
-                    worker.put_in_force(&self.plugin, Rc::clone(&config));
-                    WORKER.with_borrow_mut(|slot| *slot = Some(worker));
+                    WORKER.with_borrow_mut(|slot| *slot = Some(Worker::new(seed, facts::gateway())));
                 }
+                let rules = config.policy.concurrency_rules();
+                usage::prepare(&mut shared::EnvoySharedData, rules, config.policy.counts_calls());
+                session::prepare(&mut shared::EnvoySharedData);
+                config.standing = in_force::enter(&self.plugin, config.policy.id());
+                let config = Rc::new(config);
+                with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config)));
                 freezes::remember();
                 follow_log_level();
                 gauges::policy_in_force(&self.plugin, &config.policy.id());
@@ -150,6 +150,7 @@ impl RootContext for Root {
         if abi::set_effective_context(self.context_id).is_ok() {
             record::flush(now_ms);
             freezes::poll(now_ms);
+            in_force::report(now_ms);
         }
     }
 
@@ -334,6 +335,7 @@ fn on_callout_answered(token: u32) {
         }
         Waiting::AuditBatch => record::answered(&answer),
         Waiting::Freezes => freezes::answered(&answer),
+        Waiting::InForce => in_force::answered(&answer),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod refusal;
 pub mod session;
 pub mod shared_table;
+pub mod standing;
 pub mod usage;
 
 pub mod audit_buffer;

@@ -150,6 +150,11 @@ impl Worker {
         self.in_force.get(plugin).cloned()
     }
 
+    /// The configurations in force, by plugin.
+    pub fn all_in_force(&self) -> impl Iterator<Item = (&str, &Rc<FilterConfig>)> {
+        self.in_force.iter().map(|(plugin, config)| (plugin.as_str(), config))
+    }
+
     /// The configuration that was put in force last: where the record goes. An older one may name a service that is
     /// no longer there.
     pub fn newest(&self) -> Option<&Rc<FilterConfig>> {

@@ -76,6 +76,17 @@ impl Envoy {
         Ok(envoy)
     }
 
+    /// Runs `envoy --mode validate`, which serves nothing: whether it was content, and what it said.
+    pub fn validate(config: &EnvoyConfig) -> anyhow::Result<(bool, String)> {
+        let dir = tempfile::Builder::new().prefix("holdpoint-envoy-").tempdir()?;
+        let written = config.write(dir.path())?;
+        let mut command = Command::new(envoy_binary::envoy()?);
+        command.args(["--mode", "validate", "--disable-hot-restart", "--config-path"]).arg(&written.bootstrap);
+        let output = command.output().context("Envoy cannot be run")?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        Ok((output.status.success(), said))
+    }
+
     /// The loopback port that clients call.
     pub fn port(&self) -> u16 {
         self.port

@@ -36,6 +36,8 @@ pub enum ClaimError {
     DigestChanged,
     #[error("no policy `{0}` is registered: register it with PUT /v1/policies/{0}, then claim again")]
     PolicyUnknown(Digest),
+    #[error("this gateway has replaced the policy `{0}`: claim again under the one that it has in force")]
+    PolicyReplaced(Digest),
     #[error("the policy that asked for this approval has changed: open again under the new one")]
     BasisChanged,
     #[error("an administrator has stopped this ({0}): see GET /v1/freezes")]
@@ -68,6 +70,9 @@ impl Approvals {
             if let Some(answer) = self.answered(id, request).await? {
                 return Ok(answer);
             }
+            if self.is_replaced(request).await? {
+                return Err(ClaimError::PolicyReplaced(request.snapshot_id));
+            }
             let now_ms = self.store.now_ms().await?;
             if approval.status.is_open() && approval.expires_at_ms <= now_ms {
                 self.close_by_clock(&approval, now_ms).await?;
@@ -93,6 +98,15 @@ impl Approvals {
             }
         }
         Err(StuckError::Busy.into())
+    }
+
+    /// Whether the gateway of this call has put a later policy in force: the worker that asks has not caught up with it.
+    async fn is_replaced(&self, request: &ClaimRequest) -> Result<bool, ClaimError> {
+        let Some(standing) = &request.standing else { return Ok(false) };
+        let known = self.store.in_force(&standing.instance, &standing.plugin).await?;
+        Ok(known.is_some_and(|known| {
+            known.report.standing.sequence > standing.sequence && known.report.snapshot_id != request.snapshot_id
+        }))
     }
 
     /// The answer this hold has got already. An error when the hold may not claim at all.

@@ -80,6 +80,7 @@ impl Desk {
             call_digest: self.bench.store.state(id).await.unwrap().unwrap().call_digest,
             basis: Digest::of(basis.as_bytes()),
             snapshot_id: contract::snapshot_id(),
+            standing: None,
         };
         self.approvals.claim(id, &request).await
     }
@@ -308,6 +309,7 @@ async fn nothing_but_an_approved_call_is_claimed() {
         call_digest: Digest::of(b"other"),
         basis: Digest::of(b"basis"),
         snapshot_id: contract::snapshot_id(),
+        standing: None,
     };
     assert!(matches!(desk.approvals.claim(&opened.id, &other).await, Err(ClaimError::DigestChanged)));
 }

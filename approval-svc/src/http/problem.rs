@@ -6,6 +6,7 @@ use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use holdpoint_core::approval::{PROBLEM_POLICY_UNKNOWN, PROBLEM_ROUND};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
+use holdpoint_core::in_force::PROBLEM_POLICY_REPLACED;
 use serde::Serialize;
 
 use crate::approvals::StuckError;
@@ -16,7 +17,7 @@ use crate::approvals::review::ReviewError;
 use crate::approvals::revoke::RevokeError;
 use crate::approvals::withdraw::WithdrawError;
 use crate::ledger::AppendError;
-use crate::policies::RegisterError;
+use crate::policies::{RegisterError, ReportError};
 use crate::store::{CommitError, StoreError};
 
 /// Where problem types are described.
@@ -169,9 +170,22 @@ impl From<ClaimError> for Problem {
             ClaimError::Gone(_) => (StatusCode::GONE, "expired"),
             ClaimError::DigestChanged => (StatusCode::CONFLICT, "digest-changed"),
             ClaimError::PolicyUnknown(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_UNKNOWN),
+            ClaimError::PolicyReplaced(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_REPLACED),
             ClaimError::BasisChanged => (StatusCode::CONFLICT, "basis-changed"),
             ClaimError::Frozen(_) => (StatusCode::CONFLICT, PROBLEM_FROZEN),
             ClaimError::Text(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Self {
+        let (status, code) = match error {
+            ReportError::Store(error) => return error.into(),
+            ReportError::Commit(error) => return error.into(),
+            ReportError::Name(_) => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
+            ReportError::PolicyUnknown(_) => (StatusCode::CONFLICT, PROBLEM_POLICY_UNKNOWN),
         };
         Self::new(status, code, error.to_string())
     }

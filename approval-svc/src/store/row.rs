@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, OpenApproval, RanBefore};
 use holdpoint_core::audit::Outcome;
 use holdpoint_core::digest::Digest;
+use holdpoint_core::in_force::PolicyReport;
 
 use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
@@ -182,6 +183,14 @@ pub struct PolicyRow {
     pub snapshot_id: Digest,
     pub canonical: String,
     pub registered_at_ms: u64,
+}
+
+/// What one process of a gateway has in force for one plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForceRow {
+    pub report: PolicyReport,
+    /// When the last report came, by the store's clock.
+    pub seen_at_ms: u64,
 }
 
 /// A token as stored: never the secret itself.

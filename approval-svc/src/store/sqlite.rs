@@ -16,8 +16,8 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
 use super::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, LogEntry, PolicyRow,
-    Review, SignIn, Token,
+    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
+    LogEntry, PolicyRow, Review, SignIn, Token,
 };
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
@@ -27,6 +27,7 @@ use super::{Change, CommitError, Head, Read, Store, StoreError};
 mod append;
 mod column;
 mod history;
+mod in_force;
 mod reads;
 mod writer;
 mod writes;
@@ -197,6 +198,18 @@ impl Store for SqliteStore {
 
     fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>> {
         reads::last_run(&self.readers, call_digest).boxed()
+    }
+
+    fn policies(&self, rows_max: u32) -> Read<'_, Vec<(Digest, u64)>> {
+        in_force::policies(&self.readers, rows_max).boxed()
+    }
+
+    fn in_force<'a>(&'a self, instance: &'a str, plugin: &'a str) -> Read<'a, Option<InForceRow>> {
+        in_force::of(&self.readers, instance, plugin).boxed()
+    }
+
+    fn all_in_force(&self, seen_since_ms: u64, rows_max: u32) -> Read<'_, Vec<InForceRow>> {
+        in_force::all(&self.readers, seen_since_ms, rows_max).boxed()
     }
 
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>> {

@@ -15,6 +15,7 @@ use crate::decision::{ApprovalRequirement, Constraints, Decision, Permit, Reason
 use crate::digest::{self, Digest};
 use crate::envelope::{CallEnvelope, EnvelopeRecord};
 use crate::identity::Principal;
+use crate::in_force::PolicyStanding;
 use crate::policy::{PolicySnapshot, UsageView};
 
 #[cfg(test)]
@@ -212,6 +213,9 @@ pub struct ClaimRequest {
     /// The basis under the policy in force where the call waits, now.
     pub basis: Digest,
     pub snapshot_id: Digest,
+    /// Where that policy stands in its gateway: the service refuses one that the gateway has replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<PolicyStanding>,
 }
 
 /// Answer to a claim: the exact text of a [`Claim`] and the service's Ed25519 signature over it.

@@ -36,6 +36,8 @@ pub enum EntryKind {
     Outcome,
     /// A policy was registered by its snapshot id.
     PolicyRegistered,
+    /// A gateway put a policy in force; `source` is the gateway's process.
+    PolicyInForce,
     /// A token was created or revoked.
     TokenChanged,
     /// Nobody has decided in time: further people may; `detail` says who.
@@ -66,6 +68,7 @@ impl EntryKind {
             Self::HoldEnded => "hold_ended",
             Self::Outcome => "outcome",
             Self::PolicyRegistered => "policy_registered",
+            Self::PolicyInForce => "policy_in_force",
             Self::TokenChanged => "token_changed",
             Self::ApprovalEscalated => "approval_escalated",
             Self::DelegationChanged => "delegation_changed",

@@ -6,6 +6,7 @@
 use std::ops::RangeInclusive;
 
 use crate::approval::ServiceKey;
+use crate::in_force::PolicyStanding;
 use crate::policy::{self, PolicySnapshot};
 use crate::yaml::{self, Cursor, Fields, Place, Problem, Problems};
 
@@ -25,6 +26,8 @@ pub struct FilterConfig {
     pub identity: Vec<IdentitySource>,
     pub limits: Limits,
     pub policy: PolicySnapshot,
+    /// Where it stands among those its gateway has had; `None` until a gateway has put it in force.
+    pub standing: Option<PolicyStanding>,
 }
 
 /// Where the approval service is, and how long people and clients may take.
@@ -126,7 +129,7 @@ impl FilterConfig {
                 }
             }
         });
-        Some(Self { approval: approval?, identity: identity?, limits: limits?, policy: policy? })
+        Some(Self { approval: approval?, identity: identity?, limits: limits?, policy: policy?, standing: None })
     }
 }
 

@@ -26,3 +26,4 @@ pub mod freeze;
 pub mod audit;
 
 pub mod config;
+pub mod in_force;

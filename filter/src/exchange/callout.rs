@@ -7,6 +7,7 @@ use holdpoint_core::approval::{
 use holdpoint_core::audit::EntryBatch;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
+use holdpoint_core::in_force::{PROBLEM_POLICY_REPLACED, PolicyReport};
 use serde::{Deserialize, Serialize};
 
 use holdpoint_core::config::{ApprovalSettings, FilterConfig};
@@ -55,6 +56,8 @@ pub(super) enum ClaimAnswer {
     /// The grant is not to be had for this hold any more (used by another call, revoked, basis changed).
     Gone,
     Refused(String),
+    /// This gateway has put a later policy in force than the one that the claim cites.
+    Replaced,
     Unusable,
 }
 
@@ -103,7 +106,7 @@ impl Callout {
     }
 
     /// Registers the policy in force by its snapshot id.
-    pub(super) fn register(config: &FilterConfig, ask: u32) -> Self {
+    pub fn register(config: &FilterConfig, ask: u32) -> Self {
         let path = format!("/v1/policies/{}", config.policy.id());
         Self { ask, ..Self::new(&config.approval, "PUT", path, config.policy.canonical().as_bytes().to_vec()) }
     }
@@ -147,6 +150,11 @@ impl Callout {
         Self { ask: 0, cluster, authority, method: "POST", path, headers: all, body, timeout_ms: timeout(PROMPT_MS) }
     }
 
+    /// Says which policy this gateway has in force.
+    pub fn report(settings: &ApprovalSettings, report: &PolicyReport) -> Self {
+        Self::new(settings, "POST", "/v1/policies/in-force".to_owned(), json(report))
+    }
+
     /// Hands audit entries over.
     pub fn record(settings: &ApprovalSettings, batch: &EntryBatch) -> Self {
         Self::new(settings, "POST", "/v1/audit/entries".to_owned(), json(batch))
@@ -154,6 +162,11 @@ impl Callout {
 }
 
 impl CalloutAnswer {
+    /// The service knows no policy by the id that it was sent.
+    pub fn is_policy_unknown(&self) -> bool {
+        self.status == Some(409) && problem(409, self).is_some_and(|code| code == PROBLEM_POLICY_UNKNOWN)
+    }
+
     /// The service's own word that it will never take what it was sent; `None` for any other answer.
     pub fn rejection(&self) -> Option<String> {
         match self.status {
@@ -192,6 +205,7 @@ impl ClaimAnswer {
     pub(super) fn read(answer: &CalloutAnswer) -> Self {
         match answer.status {
             Some(200..=201) => serde_json::from_slice(&answer.body).map_or(Self::Unusable, Self::Signed),
+            Some(409) if problem(409, answer).is_some_and(|code| code == PROBLEM_POLICY_REPLACED) => Self::Replaced,
             Some(404 | 409 | 410) if problem(409, answer).is_some_and(|code| code != PROBLEM_FROZEN) => Self::Gone,
             Some(status) => problem(status, answer).map_or(Self::Unusable, Self::Refused),
             None => Self::Unusable,

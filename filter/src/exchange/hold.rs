@@ -94,7 +94,11 @@ enum Step {
 enum Retry {
     Open,
     Poll,
-    Claim { nonce: String },
+    Claim {
+        nonce: String,
+    },
+    /// The policy in force is asked again, and then the grant is claimed.
+    Judge,
 }
 
 type Next = (Phase, Vec<HostCommand>);
@@ -204,6 +208,7 @@ impl Hold {
             call_digest: self.judged.envelope.call_digest(),
             basis: self.decision.basis,
             snapshot_id: self.seat.config.policy.id(),
+            standing: self.seat.config.standing.clone(),
         };
         let callout = Callout::claim(&self.seat.config.approval, approval_id, &record, ask);
         self.step = Step::Claiming { ask, nonce };
@@ -559,6 +564,17 @@ impl Exchange {
                 }
                 self.reopen(hold, around)
             }
+            // A sibling has a newer policy already; this worker will have it in a moment.
+            ClaimAnswer::Replaced => {
+                let leases = std::mem::take(&mut hold.seat.leases);
+                usage::give_back(around.shared, leases, around.now_ms);
+                if around.now_ms >= hold.deadline_ms {
+                    return hold.out_of_patience(around);
+                }
+                let at_ms = around.now_ms.saturating_add(RETRY_MS);
+                hold.step = Step::Retrying { at_ms, then: Retry::Judge };
+                hold.stay(vec![HostCommand::WakeAt(at_ms)])
+            }
             ClaimAnswer::Refused(code) => refused_by_service(hold, &code, around),
             ClaimAnswer::Unusable => {
                 let nonce = match &hold.step {
@@ -646,7 +662,9 @@ impl Exchange {
             Step::Polling { .. } if is_over => hold.out_of_patience(around),
             Step::Polling { .. } if is_answer_lost => hold.retry(Retry::Poll, around),
             Step::Polling { .. } => hold.stay(Vec::new()),
-            Step::Retrying { then: Retry::Open | Retry::Poll, .. } if is_over => hold.out_of_patience(around),
+            Step::Retrying { then: Retry::Open | Retry::Poll | Retry::Judge, .. } if is_over => {
+                hold.out_of_patience(around)
+            }
             Step::Retrying { at_ms, .. } | Step::Busy { at_ms, .. } if now_ms < at_ms => hold.stay(Vec::new()),
             Step::Busy { .. } => self.on_approved(hold, around),
             Step::Retrying { ref mut then, .. } => match std::mem::replace(then, Retry::Open) {
@@ -657,6 +675,7 @@ impl Exchange {
                     hold.stay(commands)
                 }
                 Retry::Poll => self.poll(hold, around),
+                Retry::Judge => self.on_approved(hold, around),
                 Retry::Claim { nonce } => match hold.approval.clone() {
                     Some(approval) => hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms),
                     None => self.reopen(hold, around),

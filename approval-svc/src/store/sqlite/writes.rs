@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
+use super::in_force;
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
@@ -72,6 +73,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let add = add.bind(policy.snapshot_id.to_string()).bind(&policy.canonical);
             touch(connection, add.bind(int(policy.registered_at_ms)), Conflict::Exists).await
         }
+        Write::PutInForce { row, forget_before_ms } => in_force::put(connection, row, *forget_before_ms).await,
         Write::AddToken(token) => {
             let add = sqlx::query(
                 "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms, tenant) \

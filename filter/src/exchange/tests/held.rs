@@ -318,3 +318,23 @@ fn an_event_stream_that_its_client_closes_after_the_answer_has_a_known_outcome()
         assert_eq!(did.entries()[0].outcome, Some(outcome), "{answer}");
     }
 }
+
+#[test]
+fn a_claim_under_a_policy_that_the_gateway_has_replaced_is_judged_again_when_this_worker_has_the_new_one() {
+    let replaced = json!({"code": "policy-replaced"});
+    let mut bench = Bench::new();
+    let (mut exchange, open, did) = approved(&mut bench);
+    let did = bench.answer(&mut exchange, &did, 409, &replaced);
+    assert!(!did.forwards() && did.0.iter().all(|command| !matches!(command, HostCommand::Ask(_))), "not at once");
+    let did = bench.wake_after(&mut exchange, 250);
+    let request: ClaimRequest = did.asked_record();
+    assert!(bench.answer(&mut exchange, &did, 200, &signed_with(&service_key(), &claim(&open, &request))).forwards());
+
+    let mut bench = Bench::new();
+    let (mut exchange, _, did) = approved(&mut bench);
+    bench.answer(&mut exchange, &did, 409, &replaced);
+    let deny = "decision: require_approval\n    reason: Writes need a human";
+    bench.put_in_force(config_with(&POLICY.replace(deny, "decision: deny\n    reason: Frozen")));
+    let did = bench.wake_after(&mut exchange, 250);
+    assert!(did.tool_error().contains("Frozen"), "{}", did.tool_error());
+}
