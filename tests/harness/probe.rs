@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const PAUSE_MS: u64 = 10;
 
 /// How long a part of the stack may take to come up or to notice a change before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks `question` until it answers `Some`, at most for `within`. Fails with `what` was waited for.
 pub async fn until<T, F>(what: &str, within: Duration, mut question: impl FnMut() -> F) -> anyhow::Result<T>
