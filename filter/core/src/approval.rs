@@ -300,6 +300,11 @@ impl fmt::Display for ServiceKeyError {
 impl std::error::Error for ServiceKeyError {}
 
 impl ServiceKey {
+    /// The public key's 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// Whether `signature`, 64 bytes in hex, is this key's over `bytes`.
     pub(crate) fn signed(&self, bytes: &[u8], signature: &str) -> bool {
         let signature = digest::hex_decode(signature).ok().and_then(|signature| Signature::from_slice(&signature).ok());

@@ -8,6 +8,14 @@ use crate::identity::Principal;
 
 #[cfg(feature = "log")]
 pub mod merkle;
+#[cfg(feature = "log")]
+pub mod note;
+#[cfg(feature = "log")]
+pub mod proof;
+#[cfg(feature = "log")]
+pub mod receipt;
+#[cfg(feature = "log")]
+pub mod verify;
 
 /// `schema` of every [`AuditEntry`].
 pub const AUDIT_SCHEMA: &str = "holdpoint/audit/v1";

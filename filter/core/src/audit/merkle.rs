@@ -69,6 +69,23 @@ impl Frontier {
         self.size = self.size.saturating_add(1);
     }
 
+    /// Appends a perfect subtree of 2^`height` leaves by its root. False, and nothing happens, where the size is not a
+    /// multiple of that.
+    pub fn append_subtree(&mut self, height: u32, root: Digest) -> bool {
+        let Some(leaves) = 1_u64.checked_shl(height).filter(|leaves| self.size.is_multiple_of(*leaves)) else {
+            return false;
+        };
+        let mut node = root;
+        for _ in 0..(self.size >> height).trailing_ones() {
+            if let Some(left) = self.subtrees.pop() {
+                node = node_hash(left, node);
+            }
+        }
+        self.subtrees.push(node);
+        self.size = self.size.saturating_add(leaves);
+        true
+    }
+
     /// Root of the whole tree; of the empty one, the SHA-256 of nothing.
     pub fn root(&self) -> Digest {
         let mut subtrees = self.subtrees.iter().rev();
