@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::data_dir;
 use ed25519_dalek::{Signer, SigningKey};
-use holdpoint_core::approval::signed_bytes;
+use holdpoint_core::approval::{ServiceKey, signed_bytes};
+use holdpoint_core::audit::note::{self, Checkpoint};
 use holdpoint_core::digest::{Digest, hex_decode, hex_encode};
 use holdpoint_core::freeze;
 use subtle::ConstantTimeEq;
@@ -17,9 +18,6 @@ mod tests;
 
 /// Name of the key's file in the data directory.
 const FILE_NAME: &str = "service-key.hex";
-const KEY_ID_DIGITS: usize = 12;
-/// C2SP signed notes give Ed25519 this number.
-const NOTE_ALGORITHM: u8 = 0x01;
 
 /// The key that signs.
 pub struct ServiceSigner(SigningKey);
@@ -88,11 +86,9 @@ impl ServiceSigner {
         format!("ed25519:{}", hex_encode(self.0.verifying_key().as_bytes()))
     }
 
-    /// Short name of the key: the first digits of the digest of its public half.
-    pub fn id(&self) -> String {
-        let mut id = hex_encode(Digest::of(self.0.verifying_key().as_bytes()).as_bytes());
-        id.truncate(KEY_ID_DIGITS);
-        id
+    /// The public half, as everybody checks with it.
+    pub fn public_key(&self) -> ServiceKey {
+        ServiceKey::of(self.0.verifying_key())
     }
 
     /// Signs the text of a claim; 64 bytes in hex.
@@ -115,25 +111,11 @@ impl ServiceSigner {
         self.seal(purpose, text).as_bytes().ct_eq(seal.as_bytes()).into()
     }
 
-    /// What a signed note carries after the signer's `name`: four bytes of key hash and the signature over `text`.
-    pub fn sign_note(&self, name: &str, text: &str) -> Vec<u8> {
-        let mut signature = note_key_hash(name, self.0.verifying_key().as_bytes()).to_vec();
-        signature.extend_from_slice(&self.0.sign(text.as_bytes()).to_bytes());
-        signature
+    /// The head of the log as a signed checkpoint of this key.
+    pub fn sign_checkpoint(&self, size: u64, root: Digest) -> String {
+        let key = self.public_key();
+        let origin = note::origin(&key);
+        let text = note::checkpoint_text(&Checkpoint { origin: origin.clone(), size, root });
+        note::write(&origin, &key, &text, &self.0.sign(text.as_bytes()).to_bytes())
     }
-
-    /// Whether `signature` is what [`ServiceSigner::sign_note`] gives.
-    pub fn verifies_note(&self, name: &str, text: &str, signature: &[u8]) -> bool {
-        // Ed25519 signatures of one key over one text are always the same.
-        self.sign_note(name, text) == signature
-    }
-}
-
-/// Key hash of C2SP signed-note: sha256(name ‖ line feed ‖ algorithm ‖ public key), its first four bytes.
-fn note_key_hash(name: &str, public: &[u8; 32]) -> [u8; 4] {
-    let mut named = name.as_bytes().to_vec();
-    named.extend_from_slice(&[b'\n', NOTE_ALGORITHM]);
-    named.extend_from_slice(public);
-    let hash = *Digest::of(&named).as_bytes();
-    [hash[0], hash[1], hash[2], hash[3]]
 }

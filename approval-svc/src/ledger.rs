@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch, EntryKind};
-use holdpoint_core::digest::Digest;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
@@ -17,6 +14,7 @@ use crate::store::row::CheckpointRow;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::waiters::Waiters;
 
+pub mod proofs;
 pub mod verify;
 
 #[cfg(test)]
@@ -186,7 +184,7 @@ impl Ledger {
         }
         let checkpoint = CheckpointRow {
             size,
-            note: checkpoint_note(&self.signer, size, head.root),
+            note: self.signer.sign_checkpoint(size, head.root),
             signed_at_ms: self.store.now_ms().await?,
         };
         self.store.commit(Change { writes: vec![Write::AddCheckpoint(checkpoint)], entries: Vec::new() }).await?;
@@ -198,19 +196,6 @@ impl Ledger {
         self.sign_checkpoint().await?;
         Ok(self.store.checkpoint().await?)
     }
-}
-
-/// Name of this key's log: the origin line of its checkpoints, and the name of their signer.
-pub fn origin(signer: &ServiceSigner) -> String {
-    format!("holdpoint/{}", signer.id())
-}
-
-/// A checkpoint as a C2SP signed note: origin, size and root, an empty line, the signature.
-pub fn checkpoint_note(signer: &ServiceSigner, size: u64, root: Digest) -> String {
-    let origin = origin(signer);
-    let text = format!("{origin}\n{size}\n{}\n", STANDARD.encode(root.as_bytes()));
-    let signature = STANDARD.encode(signer.sign_note(&origin, &text));
-    format!("{text}\n— {origin} {signature}\n")
 }
 
 /// Checks the shape of a batch; the counter after its last entry.

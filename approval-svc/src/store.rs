@@ -232,6 +232,9 @@ pub trait Store: Send + Sync + 'static {
     fn head(&self) -> Read<'_, Head>;
     /// Entries from sequence number `from` on, at most `rows_max`.
     fn entries(&self, from: u64, rows_max: u32) -> Read<'_, Vec<LogEntry>>;
+    /// Hashes of a level of the log's tree from number `from` on, at most `rows_max`: the leaves (level 0), or the roots
+    /// of the full subtrees of 256^`level` entries.
+    fn hashes(&self, level: u32, from: u64, rows_max: u32) -> Read<'_, Vec<Digest>>;
     /// The counter expected next of a source; `None` for one never seen.
     fn source_counter<'a>(&'a self, source: &'a str) -> Read<'a, Option<u64>>;
     /// The newest signed checkpoint.

@@ -247,3 +247,127 @@ fn reader_that_has_seen_enough_ends_a_command_without_a_panic() {
         assert!(output.status.code().is_some_and(|code| code != 101), "{args:?}: {}", output.status);
     }
 }
+
+/// A record with one held and approved call, written by a real service that has ended since.
+async fn recorded() -> Dir {
+    let dir = Dir::new();
+    let service = Service::start(&dir.0);
+    let edge = token(&dir.0, "enforcer", "edge");
+    let alice = token(&dir.0, "approver", "alice");
+    let opened = open(&reqwest::Client::new(), &service.url, &edge).await;
+    let id = opened["id"].as_str().unwrap();
+    let (done, text) = holdpoint(&[
+        "approvals",
+        "approve",
+        id,
+        "--server",
+        &service.url,
+        "--token",
+        &alice,
+        "--reason",
+        "looked at it",
+    ]);
+    assert!(done, "{text}");
+    dir
+}
+
+#[tokio::test]
+async fn one_entry_is_proven_to_whoever_has_the_public_key() {
+    let dir = recorded().await;
+    let data = dir.0.to_str().unwrap();
+    let (_, keys) = holdpoint(&["keys", "show", "--data-dir", data]);
+    let key = keys.split_whitespace().find(|word| word.starts_with("ed25519:")).expect(&keys);
+    let (done, proof) = holdpoint(&["audit", "prove", "1", "--data-dir", data]);
+    assert!(done && proof.starts_with("c2sp.org/tlog-proof@v1\n"), "{proof}");
+    let file = dir.0.join("1.proof");
+    std::fs::write(&file, &proof).unwrap();
+    let file = file.to_str().unwrap();
+    let (done, text) = holdpoint(&["audit", "verify-proof", file, "--key", key]);
+    assert!(done && text.starts_with("entry 1 is in the log `holdpoint/"), "{text}");
+    std::fs::write(file, proof.replace("\nindex 1\n", "\nindex 0\n")).unwrap();
+    let (done, text) = holdpoint(&["audit", "verify-proof", file, "--key", key]);
+    assert!(!done && text.starts_with("not proven: the entry is not in the signed log"), "{text}");
+    let (done, text) = holdpoint(&["audit", "prove", "999", "--data-dir", data]);
+    assert!(!done && text.contains("there is no entry 999"), "{text}");
+}
+
+#[tokio::test]
+async fn export_verifies_without_the_database_and_shows_every_change() {
+    let dir = recorded().await;
+    let data = dir.0.to_str().unwrap();
+    let (_, keys) = holdpoint(&["keys", "show", "--data-dir", data]);
+    let key = keys.split_whitespace().find(|word| word.starts_with("ed25519:")).expect(&keys);
+    let file = dir.0.join("record.ndjson");
+    let name = file.to_str().unwrap();
+    let (done, text) = holdpoint(&["audit", "export", "--data-dir", data, "--out", name]);
+    assert!(done && text.contains("entries in `"), "{text}");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let check = |text: &str, expected: &str| {
+        std::fs::write(&file, text).unwrap();
+        let (done, found) = holdpoint(&["audit", "verify", "--file", name, "--key", key]);
+        assert_eq!(done, expected.starts_with("the record is whole"), "{found}");
+        assert!(found.contains(expected), "{found}");
+    };
+    check(&whole, "the record is whole");
+    check(&whole.replace("looked at it", "looked away"), "the checkpoint at its end was signed for other entries");
+    let lines: Vec<&str> = whole.lines().collect();
+    let without = |at: usize| {
+        let kept = lines.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, line)| format!("{line}\n"));
+        kept.collect::<String>()
+    };
+    check(&without(1), "entries 1 to 1 are missing");
+    check(&without(lines.len() - 1), "there is no checkpoint at its end");
+    check(&without(lines.len() - 2), "and the log has only");
+}
+
+#[tokio::test]
+async fn checkpoint_that_was_kept_finds_a_database_that_was_put_back() {
+    let dir = recorded().await;
+    let data = dir.0.to_str().unwrap();
+    // The copy is older than the checkpoint that is kept.
+    let old = Dir::new();
+    for entry in std::fs::read_dir(&dir.0).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, old.0.join(path.file_name().unwrap())).unwrap();
+    }
+    token(&dir.0, "auditor", "carol");
+    let (_, proof) = holdpoint(&["audit", "prove", "0", "--data-dir", data]);
+    let kept = dir.0.join("kept.note");
+    std::fs::write(&kept, proof.split_once("\n\n").unwrap().1).unwrap();
+    let kept = kept.to_str().unwrap();
+    let (done, text) = holdpoint(&["audit", "verify", "--data-dir", data, "--checkpoint", kept]);
+    assert!(done, "{text}");
+    let (done, text) = holdpoint(&["audit", "verify", "--data-dir", old.0.to_str().unwrap(), "--checkpoint", kept]);
+    assert!(!done && text.contains("the end was cut off, or an old copy put back"), "{text}");
+}
+
+#[tokio::test]
+async fn record_is_searched_reported_and_exported_for_others() {
+    let dir = recorded().await;
+    let data = dir.0.to_str().unwrap();
+    let (done, found) = holdpoint(&["audit", "search", "--data-dir", data, "--kind", "review", "--output", "json"]);
+    let lines: Vec<Value> = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(done && lines.len() == 1 && lines[0]["entry"]["detail"] == "looked at it", "{found}");
+    let (done, text) = holdpoint(&["audit", "search", "--data-dir", data, "--on", "elsewhere"]);
+    assert!(done && text == "no entry fits\n", "{text}");
+    let (done, text) = holdpoint(&["audit", "search", "--data-dir", data, "--since", "yesterday"]);
+    assert!(!done && text.contains("`yesterday` is no time"), "{text}");
+
+    let (done, report) = holdpoint(&["audit", "report", "--data-dir", data]);
+    assert!(done && report.contains("Who approved and denied what"), "{report}");
+    assert!(report.contains("approve  create_issue on github for bob"), "{report}");
+    let (_, page) = holdpoint(&["audit", "report", "--data-dir", data, "--format", "html"]);
+    assert!(page.starts_with("<!doctype html>") && page.contains("looked at it"), "{page}");
+    let (_, text) = holdpoint(&["audit", "report", "--data-dir", data, "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["reviews"][0]["verdict"], "approve");
+
+    let (_, ocsf) = holdpoint(&["audit", "export", "--data-dir", data, "--format", "ocsf", "--kind", "review"]);
+    let event: Value = serde_json::from_str(&ocsf).unwrap();
+    assert_eq!((&event["class_uid"], &event["type_uid"]), (&json!(6003), &json!(600_399)));
+    let (_, otlp) = holdpoint(&["audit", "export", "--data-dir", data, "--format", "otlp", "--kind", "review"]);
+    let request: Value = serde_json::from_str(&otlp).unwrap();
+    let records = &request["resourceLogs"][0]["scopeLogs"][0]["logRecords"];
+    assert_eq!(records.as_array().unwrap().len(), 1);
+    let has_tool = json!({"key": "gen_ai.tool.name", "value": {"stringValue": "create_issue"}});
+    assert!(records[0]["attributes"].as_array().unwrap().contains(&has_tool), "{otlp}");
+}

@@ -1,13 +1,15 @@
 //! Step 12 over HTTP: filters send entries, auditors read them and the signed head of the log.
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Query, State};
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use holdpoint_core::audit::EntryBatch;
+use holdpoint_core::audit::merkle::{LEVEL_MAX, TILE_HEIGHT, TILE_WIDTH};
+use holdpoint_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,6 +19,9 @@ use crate::ledger::BatchReceipt;
 use crate::router::App;
 use crate::store::StoreError;
 use crate::tokens::Credential;
+
+#[cfg(test)]
+mod tests;
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 1_000;
@@ -78,6 +83,108 @@ pub async fn list(
         lines.push('\n');
     }
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
+}
+
+/// `GET /v1/audit/{seq}/proof`: the entry with its inclusion proof and the checkpoint it leads to (C2SP `tlog-proof`).
+pub async fn proof(State(app): State<App>, seq: Result<Path<u64>, PathRejection>) -> Result<Response, Problem> {
+    let missing = || Problem::not_found("there is no such entry".to_owned());
+    let Ok(Path(seq)) = seq else { return Err(missing()) };
+    let receipt = app.ledger.receipt(seq).await?.ok_or_else(missing)?;
+    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], receipt.to_string()).into_response())
+}
+
+/// `GET /v1/log/tile/{level}/{index}`: hashes of the log's tree, and `entries` for `level`: the leaves themselves, as C2SP
+/// `tlog-tiles` lays them out. A partial tile ends in `.p/{width}`.
+pub async fn tile(
+    State(app): State<App>,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::not_found("there is no such tile".to_owned());
+    let Ok(Path((level, index))) = path else { return Err(missing()) };
+    let tile = Tile::parse(&level, &index).ok_or_else(missing)?;
+    let (start, count) = (tile.index * TILE_WIDTH, tile.width);
+    let rows_max = u32::try_from(count).unwrap_or(u32::MAX);
+    let size = app.store.head().await?.frontier.size();
+    let of_level = size >> (tile.level.unwrap_or(0) * TILE_HEIGHT);
+    if start + count > of_level {
+        return Err(missing());
+    }
+    let mut bytes = Vec::new();
+    match tile.level {
+        Some(level) => {
+            for hash in app.store.hashes(level, start, rows_max).await? {
+                bytes.extend_from_slice(hash.as_bytes());
+            }
+        }
+        None => {
+            for row in app.store.entries(start, rows_max).await? {
+                // No entry is longer: the ledger refuses it.
+                bytes.extend_from_slice(&u16::try_from(row.body.len()).unwrap_or(u16::MAX).to_be_bytes());
+                bytes.extend_from_slice(row.body.as_bytes());
+            }
+        }
+    }
+    Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response())
+}
+
+/// Which tile.
+#[derive(Debug, PartialEq, Eq)]
+struct Tile {
+    /// `None` for the entries themselves.
+    level: Option<u32>,
+    index: u64,
+    /// How many hashes or entries: 256 unless it is partial.
+    width: u64,
+}
+
+impl Tile {
+    /// Reads the last parts of a tile's path: `0` and `x001/234.p/7`.
+    fn parse(level: &str, index: &str) -> Option<Self> {
+        let level = match level {
+            "entries" => None,
+            level => Some(level.parse().ok().filter(|read: &u32| *read <= LEVEL_MAX && read.to_string() == level)?),
+        };
+        let (index, width) = match index.split_once(".p/") {
+            Some((index, width)) => {
+                let read: u64 = width.parse().ok()?;
+                (index, Some(read).filter(|read| (1..TILE_WIDTH).contains(read) && read.to_string() == width)?)
+            }
+            None => (index, TILE_WIDTH),
+        };
+        // Three digits a step, all but the last behind an `x`.
+        let (last, before) = match index.rsplit_once('/') {
+            Some((before, last)) => {
+                (last, before.split('/').map(|step| step.strip_prefix('x')).collect::<Option<Vec<_>>>()?)
+            }
+            None => (index, Vec::new()),
+        };
+        let mut number: u64 = 0;
+        for step in before.into_iter().chain([last]) {
+            let digits = step.len() == 3 && step.bytes().all(|byte| byte.is_ascii_digit());
+            number = number.checked_mul(1_000)?.checked_add(step.parse().ok().filter(|_| digits)?)?;
+        }
+        // Far beyond what a database can hold, and no product of it overflows.
+        (number < 1 << 40).then_some(Self { level, index: number, width })
+    }
+}
+
+/// `GET /v1/log/consistency?old=…&new=…`: that the log of `old` entries is the beginning of the one of `new`, as hashes.
+pub async fn consistency(
+    State(app): State<App>,
+    query: Result<Query<ConsistencyQuery>, QueryRejection>,
+) -> Result<Json<Vec<Digest>>, Problem> {
+    let Query(query) =
+        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
+    let proof = app.ledger.consistency(query.old, query.new).await?;
+    proof.map(Json).ok_or_else(|| Problem::not_found("the log has no such two sizes".to_owned()))
+}
+
+/// Two sizes of the log, in entries.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyQuery {
+    old: u64,
+    new: u64,
 }
 
 /// `GET /v1/log/checkpoint`

@@ -248,6 +248,10 @@ impl Store for SqliteStore {
         reads::entries(&self.readers, from, rows_max).boxed()
     }
 
+    fn hashes(&self, level: u32, from: u64, rows_max: u32) -> Read<'_, Vec<Digest>> {
+        reads::hashes(&self.readers, level, from, rows_max).boxed()
+    }
+
     fn source_counter<'a>(&'a self, source: &'a str) -> Read<'a, Option<u64>> {
         reads::source_counter(&self.readers, source).boxed()
     }

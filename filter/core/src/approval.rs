@@ -300,6 +300,11 @@ impl fmt::Display for ServiceKeyError {
 impl std::error::Error for ServiceKeyError {}
 
 impl ServiceKey {
+    /// A key that is known to be one, such as the public half of a secret key.
+    pub fn of(key: VerifyingKey) -> Self {
+        Self(key)
+    }
+
     /// The public key's 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()

@@ -1,7 +1,8 @@
 //! Step 12: appends entries to the log inside the transaction of the change that they report.
 
 use holdpoint_core::audit::AuditEntry;
-use holdpoint_core::audit::merkle::{Frontier, leaf_hash};
+use holdpoint_core::audit::merkle::{Frontier, LEVEL_MAX, TILE_HEIGHT, TILE_WIDTH, leaf_hash, root_of};
+use holdpoint_core::digest::Digest;
 use sqlx::{Row, SqliteConnection};
 
 use super::column::{digest_from_blob, int, nat};
@@ -25,9 +26,47 @@ pub(super) async fn append(
             .execute(&mut *connection)
             .await?;
         frontier.append(leaf);
+        write_subtrees(connection, frontier).await?;
         seqs.push(seq);
     }
     Ok(seqs)
+}
+
+/// Keeps the roots of the subtrees that the last entry filled.
+async fn write_subtrees(connection: &mut SqliteConnection, frontier: &Frontier) -> Result<(), StoreError> {
+    let mut level = 1;
+    while level <= LEVEL_MAX && frontier.size().is_multiple_of(1 << (level * TILE_HEIGHT)) {
+        // The subtree is part of a larger perfect one by now when others stood beside it: its own root has to be made.
+        let hash = last_subtree(connection, frontier, level).await?;
+        sqlx::query("INSERT INTO audit_subtrees (level, idx, hash) VALUES ($1, $2, $3)")
+            .bind(i64::from(level))
+            .bind(int((frontier.size() >> (level * TILE_HEIGHT)) - 1))
+            .bind(&hash.as_bytes()[..])
+            .execute(&mut *connection)
+            .await?;
+        level += 1;
+    }
+    Ok(())
+}
+
+/// Root of the last 256 hashes of the level below.
+async fn last_subtree(
+    connection: &mut SqliteConnection,
+    frontier: &Frontier,
+    level: u32,
+) -> Result<Digest, StoreError> {
+    let end = frontier.size() >> ((level - 1) * TILE_HEIGHT);
+    let query = if level == 1 {
+        sqlx::query("SELECT leaf_hash FROM audit_entries WHERE seq >= $1 ORDER BY seq")
+    } else {
+        sqlx::query("SELECT hash FROM audit_subtrees WHERE idx >= $1 AND level = $2 ORDER BY idx")
+    };
+    let query = query.bind(int(end - TILE_WIDTH));
+    let query = if level == 1 { query } else { query.bind(i64::from(level - 1)) };
+    let rows = query.fetch_all(connection).await?;
+    let hashes: Vec<Digest> =
+        rows.iter().map(|row| digest_from_blob(row.try_get(0)?, "a hash of the log")).collect::<Result<_, _>>()?;
+    Ok(root_of(hashes))
 }
 
 /// The text that is hashed and kept: JSON with the members sorted, so that one entry has one spelling.

@@ -402,6 +402,16 @@ pub(super) async fn entries(readers: &SqlitePool, from: u64, rows_max: u32) -> A
     rows.iter().map(entry_of).collect()
 }
 
+pub(super) async fn hashes(readers: &SqlitePool, level: u32, from: u64, rows_max: u32) -> Answer<Vec<Digest>> {
+    let query = match level {
+        0 => sqlx::query("SELECT leaf_hash FROM audit_entries WHERE seq >= $1 ORDER BY seq LIMIT $2"),
+        _ => sqlx::query("SELECT hash FROM audit_subtrees WHERE idx >= $1 AND level = $3 ORDER BY idx LIMIT $2"),
+    };
+    let query = query.bind(int(from)).bind(i64::from(rows_max));
+    let rows = if level == 0 { query } else { query.bind(i64::from(level)) }.fetch_all(readers).await?;
+    rows.iter().map(|row| digest_from_blob(row.try_get(0)?, "a hash of the log")).collect()
+}
+
 pub(super) async fn source_counter(readers: &SqlitePool, source: &str) -> Answer<Option<u64>> {
     let row = sqlx::query("SELECT next_counter FROM audit_sources WHERE source = $1")
         .bind(source)

@@ -15,6 +15,13 @@ const LEAF_PREFIX: u8 = 0x00;
 const NODE_PREFIX: u8 = 0x01;
 const HASH_BYTES: usize = 32;
 
+/// A tile of the log (C2SP `tlog-tiles`) is 2^8 hashes wide, and a level is 2^8 times coarser than the one below it.
+pub const TILE_HEIGHT: u32 = 8;
+/// Hashes of a full tile.
+pub const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
+/// The coarsest level that is kept: one hash for 2^48 entries.
+pub const LEVEL_MAX: u32 = 6;
+
 /// Hash of one leaf: sha256(0x00 ‖ `body`).
 pub fn leaf_hash(body: &[u8]) -> Digest {
     let mut hash = Sha256::new();

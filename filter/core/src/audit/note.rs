@@ -1,11 +1,11 @@
 //! Step 12: the log's signed head as C2SP writes it: a `tlog-checkpoint` in a `signed-note`, checked with the public key alone.
 //!
 //! ```text
-//! holdpoint/3f2a9c01      the log's name
+//! holdpoint/3f2a9c01d7e4      the log's name
 //! 1204                    how many entries
 //! CsUYapGGPo4d…=          the root, in base64
 //!
-//! — holdpoint/3f2a9c01 az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
+//! — holdpoint/3f2a9c01d7e4 az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 //! ```
 
 use std::fmt;
@@ -23,7 +23,7 @@ mod tests;
 /// Signature type of Ed25519 in a signed note.
 const NOTE_ALGORITHM: u8 = 0x01;
 /// How many hex digits of a key's digest name its log.
-const KEY_ID_DIGITS: usize = 8;
+const KEY_ID_DIGITS: usize = 12;
 /// Longest note that is read, in bytes.
 const NOTE_BYTES_MAX: usize = 16_384;
 
@@ -86,8 +86,11 @@ fn parse(text: &str) -> Option<Checkpoint> {
     let size: u64 = size_text.parse().ok()?;
     let root = <[u8; 32]>::try_from(STANDARD.decode(lines.next()?).ok()?).ok()?;
     // One size has one spelling; what else the note may say is not ours.
-    (size.to_string() == size_text && lines.next().is_none())
-        .then(|| Checkpoint { origin, size, root: Digest::from_bytes(root) })
+    (size.to_string() == size_text && lines.next().is_none()).then(|| Checkpoint {
+        origin,
+        size,
+        root: Digest::from_bytes(root),
+    })
 }
 
 /// sha256(name ‖ line feed ‖ algorithm ‖ public key), its first four bytes.

@@ -6,7 +6,7 @@
 //! index 17                   its number in the log
 //! CsUYapGGPo4d…=             the proof, one hash a line, from the leaf upwards
 //!
-//! holdpoint/3f2a9c01         the signed checkpoint that the proof leads to
+//! holdpoint/3f2a9c01d7e4         the signed checkpoint that the proof leads to
 //! …
 //! ```
 

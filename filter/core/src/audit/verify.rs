@@ -19,6 +19,8 @@ pub struct GivenCheckpoint {
     pub name: String,
     /// The signed note.
     pub note: String,
+    /// How many entries it must be about, where it is kept under that number.
+    pub size: Option<u64>,
 }
 
 /// What a verification found.
@@ -56,9 +58,12 @@ impl Verifier {
             findings: Vec::new(),
             more_findings: 0,
         };
-        for GivenCheckpoint { name, note } in given {
+        for GivenCheckpoint { name, note, size } in given {
             match note::read_checkpoint(&note, key) {
-                Ok(checkpoint) => verifier.ahead.push((name, checkpoint)),
+                Ok(checkpoint) if size.is_none_or(|size| size == checkpoint.size) => {
+                    verifier.ahead.push((name, checkpoint));
+                }
+                Ok(_) => verifier.find(format!("{name} was signed for other entries than it is kept for")),
                 Err(error) => verifier.find(format!("{name} is not to be believed: {error}")),
             }
         }

@@ -57,7 +57,10 @@ fn nothing_in_a_receipt_can_be_changed() {
     check(&|receipt| receipt.proof[0] = leaf_hash(b"x"), "another root");
     check(&|receipt| receipt.proof.truncate(3), "has 4 hashes, this one has 3");
     check(&|receipt| receipt.checkpoint = receipt.checkpoint.replace("\n11\n", "\n12\n"), "the signature is not");
-    check(&|receipt| receipt.checkpoint = receipt.checkpoint.replace("— holdpoint/", "— holdpoint/x"), "this key signs");
+    check(
+        &|receipt| receipt.checkpoint = receipt.checkpoint.replace("— holdpoint/", "— holdpoint/x"),
+        "this key signs",
+    );
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn checkpoint(seed: u8, bodies: &[String], size: usize) -> GivenCheckpoint {
     let checkpoint = Checkpoint { origin: origin(&public), size: u64::try_from(size).unwrap(), root };
     let text = checkpoint_text(&checkpoint);
     let note = write(&origin(&public), &public, &text, &signing.sign(text.as_bytes()).to_bytes());
-    GivenCheckpoint { name: format!("checkpoint {size}"), note }
+    GivenCheckpoint { name: format!("checkpoint {size}"), note, size: None }
 }
 
 /// Reads `bodies` in order against `given`.

@@ -1,0 +1,72 @@
+//! Entries as OpenTelemetry log records in OTLP/JSON, with the attribute names of its MCP and GenAI conventions where there
+//! are any, and `holdpoint.` before the rest.
+
+use holdpoint_core::audit::AuditEntry;
+use holdpoint_core::decision::Verdict;
+use serde_json::{Value, json};
+
+/// Log records in one request.
+pub const RECORDS_MAX: usize = 512;
+
+/// One export request, as a collector takes it at `/v1/logs`.
+pub fn request(records: Vec<Value>) -> Value {
+    json!({ "resourceLogs": [{
+        "resource": { "attributes": [text("service.name", "holdpoint")] },
+        "scopeLogs": [{
+            "scope": { "name": "holdpoint.audit", "version": env!("CARGO_PKG_VERSION") },
+            "logRecords": records,
+        }],
+    }] })
+}
+
+/// One log record.
+pub fn record(seq: u64, entry: &AuditEntry) -> Value {
+    // Severity numbers of the OpenTelemetry log data model: 9 INFO, 13 WARN.
+    let (severity, number) = if entry.verdict == Some(Verdict::Deny) { ("WARN", 13) } else { ("INFO", 9) };
+    let mut attributes =
+        vec![number_of("holdpoint.seq", seq), text("event.name", &format!("holdpoint.{}", entry.kind.as_str()))];
+    let mut add = |name: &str, value: Option<&str>| attributes.extend(value.map(|value| text(name, value)));
+    let is_tool_call = entry.method.as_deref() == Some("tools/call");
+    add("mcp.method.name", entry.method.as_deref());
+    add("gen_ai.operation.name", is_tool_call.then_some("execute_tool"));
+    let target = match entry.method.as_deref() {
+        Some("tools/call") => "gen_ai.tool.name",
+        Some("prompts/get") => "gen_ai.prompt.name",
+        Some("resources/read") => "mcp.resource.uri",
+        Some(_) | None => "holdpoint.target",
+    };
+    add(target, entry.target.as_deref());
+    add("holdpoint.server", entry.server.as_deref());
+    add("holdpoint.verdict", entry.verdict.map(Verdict::as_str));
+    add("holdpoint.rule", entry.rule_ids.first().map(String::as_str));
+    add("holdpoint.approval_id", entry.approval_id.as_deref());
+    add("holdpoint.hold_id", entry.hold_id.as_deref());
+    add("holdpoint.status", entry.status.as_deref());
+    add("holdpoint.by", entry.by.as_deref());
+    add("holdpoint.outcome", entry.outcome.map(|outcome| outcome.as_str()));
+    add("enduser.id", entry.principal.as_ref().map(|principal| principal.subject.as_str()));
+    let snapshot = entry.snapshot_id.map(|id| id.to_string());
+    add("holdpoint.snapshot", snapshot.as_deref());
+    attributes.extend(entry.http_status.map(|status| number_of("http.response.status_code", status.into())));
+    attributes.extend(entry.latency_ms.map(|latency| number_of("holdpoint.latency_ms", latency)));
+    let mut record = json!({
+        // OTLP/JSON writes 64-bit numbers as strings.
+        "timeUnixNano": (u128::from(entry.at_ms) * 1_000_000).to_string(),
+        "severityNumber": number,
+        "severityText": severity,
+        "body": { "stringValue": entry.detail.as_deref().unwrap_or(entry.kind.as_str()) },
+        "attributes": attributes,
+    });
+    if let Some(trace_id) = &entry.trace_id {
+        record["traceId"] = json!(trace_id);
+    }
+    record
+}
+
+fn text(name: &str, value: &str) -> Value {
+    json!({ "key": name, "value": { "stringValue": value } })
+}
+
+fn number_of(name: &str, value: u64) -> Value {
+    json!({ "key": name, "value": { "intValue": value.to_string() } })
+}
