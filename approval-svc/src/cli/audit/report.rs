@@ -144,6 +144,7 @@ impl Report {
             | EntryKind::FreezeChanged
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
+            | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
                 if self.changes.len() == ROWS_MAX =>
             {
@@ -153,6 +154,7 @@ impl Report {
             | EntryKind::FreezeChanged
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
+            | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased => {
                 self.changes.push(Noted::of(seq, entry));
             }
