@@ -145,6 +145,7 @@ impl Report {
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
+            | EntryKind::PolicyInForce
             | EntryKind::ArgumentsErased
                 if self.changes.len() == ROWS_MAX =>
             {
@@ -155,6 +156,7 @@ impl Report {
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
+            | EntryKind::PolicyInForce
             | EntryKind::ArgumentsErased => {
                 self.changes.push(Noted::of(seq, entry));
             }
