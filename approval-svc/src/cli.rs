@@ -13,6 +13,7 @@ mod print;
 mod approvals;
 mod audit;
 mod client;
+mod completions;
 mod doctor;
 mod freeze;
 mod keys;
@@ -67,9 +68,11 @@ enum Command {
     /// Read and verify the record
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Check policy files
+    /// Write, check, test and roll out policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Print what a shell needs to complete this command line
+    Completions(completions::CompletionsArgs),
 }
 
 /// Runs one command; its exit code is 1 when what it checked is not as it should be.
@@ -83,7 +86,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => token::run(command).await,
         Command::Keys(command) => keys::run(&command),
         Command::Audit(command) => audit::run(command).await,
-        Command::Policy(command) => policy::run(&command),
+        Command::Policy(command) => Ok(policy::run(&command).await),
+        Command::Completions(args) => Ok(completions::run(&args)),
     }
 }
 

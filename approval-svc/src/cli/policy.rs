@@ -1,67 +1,58 @@
-//! `holdpoint policy`: reads a file exactly as the filter does, and says everything that is wrong with it.
+//! `holdpoint policy`: the tools of whoever writes a policy. All of them read and decide exactly as the filter does.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
-use holdpoint_core::policy::{PolicySnapshot, compile, lint, read_file};
-use holdpoint_core::yaml::Problems;
-use serde_json::json;
 
-use super::{Form, Output};
-use crate::text::visible;
+mod check;
+mod finding;
+mod plugin;
+mod source;
+
+mod case_files;
+mod explain;
+mod run_cases;
+
+mod diff;
+mod record;
+mod simulate;
+
+mod schema;
+
+mod paint;
+
+/// Exit code when the question could not even be put: a file that cannot be read, a policy that is none.
+const CANNOT_ANSWER: u8 = 2;
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// Check a policy, alone or inside a filter configuration; prints its snapshot id
-    #[command(after_help = "Example:
-  holdpoint policy check policy.yaml
-
-Exit code 1 means that the filter would refuse it. Warnings do not change the exit code.")]
-    Check {
-        file: PathBuf,
-        #[command(flatten)]
-        output: Output,
-    },
+    /// Find everything that is wrong with a policy, in whatever file it is kept
+    Check(check::CheckArgs),
+    /// Judge the calls of cases.yaml and compare with what is expected of them
+    Test(run_cases::TestArgs),
+    /// Tell of one call, field by field, why each rule matched it or did not
+    Explain(explain::ExplainArgs),
+    /// Compare two policies call by call: tighter, looser, or the same
+    Diff(diff::DiffArgs),
+    /// Tell what a policy would have made of recorded calls
+    #[command(visible_alias = "replay")]
+    Simulate(simulate::SimulateArgs),
+    /// Print the JSON Schema by which editors complete and check a policy
+    Schema(schema::SchemaArgs),
 }
 
-pub fn run(command: &PolicyCommand) -> anyhow::Result<ExitCode> {
-    let PolicyCommand::Check { file, output } = command;
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let (checked, warnings) = check(&text);
-    match (output.output, &checked) {
-        (Form::Text, Ok(snapshot)) => {
-            for warning in &warnings {
-                println!("{}:{}", file.display(), visible(warning));
-            }
-            println!("{}: {} rules, snapshot {}", file.display(), snapshot.rule_count(), snapshot.id());
-        }
-        (Form::Text, Err(problems)) => {
-            for problem in problems.iter() {
-                println!("{}:{}", file.display(), visible(&problem.to_string()));
-            }
-        }
-        (Form::Json, Ok(snapshot)) => {
-            let rules = snapshot.rule_count();
-            println!("{}", json!({ "snapshot_id": snapshot.id(), "rules": rules, "warnings": warnings }));
-        }
-        (Form::Json, Err(problems)) => {
-            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            println!("{}", json!({ "problems": problems }));
-        }
-    }
-    Ok(if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn check(text: &str) -> (Result<PolicySnapshot, Problems>, Vec<String>) {
-    match read_file(text) {
-        Err(problems) => (Err(problems), Vec::new()),
-        Ok(document) => {
-            let warn = |finding: holdpoint_core::policy::Finding| {
-                format!("{}: warning: {}: {} ({})", finding.at, finding.subject, finding.message, finding.lint)
-            };
-            (compile(&document), lint(&document).into_iter().map(warn).collect())
-        }
-    }
+/// Runs one command. Exit code 1 means that what was asked came out badly; 2 that it could not be asked.
+pub async fn run(command: &PolicyCommand) -> ExitCode {
+    let ran = match command {
+        PolicyCommand::Check(args) => check::run(args),
+        PolicyCommand::Test(args) => run_cases::run(args),
+        PolicyCommand::Explain(args) => explain::run(args),
+        PolicyCommand::Diff(args) => diff::run(args).await,
+        PolicyCommand::Simulate(args) => simulate::run(args).await,
+        PolicyCommand::Schema(args) => schema::run(args),
+    };
+    ran.unwrap_or_else(|error| {
+        eprintln!("holdpoint: {error:#}");
+        ExitCode::from(CANNOT_ANSWER)
+    })
 }

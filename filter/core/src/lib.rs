@@ -27,3 +27,6 @@ pub mod audit;
 
 pub mod config;
 pub mod in_force;
+
+pub mod cases;
+pub mod simulate;

@@ -1,0 +1,121 @@
+//! Files in, findings out, with the places of the file they were found in.
+
+use super::*;
+
+const BASE: &str = include_str!("../../../../../envoy/envoy.yaml");
+
+fn checked(text: &str) -> Checked {
+    check(source::scan(Path::new("file.yaml"), text.to_owned()))
+}
+
+/// Errors only: warnings are the lint's, which has tests of its own.
+fn found(text: &str) -> Vec<String> {
+    let findings = checked(text).findings;
+    findings
+        .iter()
+        .filter(|one| one.severity == Severity::Error)
+        .map(|one| format!("{} {} {}", one.at, one.code, one.full_message()))
+        .collect()
+}
+
+/// The line and column where `needle` first stands.
+fn place(text: &str, needle: &str) -> String {
+    let before = &text[..text.find(needle).expect(needle)];
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("{}:{column}", before.matches('\n').count() + 1)
+}
+
+#[test]
+fn base_configuration_passes_and_its_policy_is_found() {
+    let checked = checked(BASE);
+    assert_eq!(found(BASE), [""; 0]);
+    assert_eq!(checked.policies.len(), 1);
+    assert_eq!(checked.policies[0].rules, 4);
+}
+
+#[test]
+fn problem_inside_envoy_yaml_is_told_at_the_line_of_envoy_yaml() {
+    let text = BASE.replace("decision: allow\n", "decison: allow\n");
+    let at = place(&text, "decison");
+    let found = found(&text);
+    assert!(found.iter().any(|one| one.starts_with(&at) && one.contains("did you mean `decision`")), "{at}: {found:?}");
+}
+
+#[test]
+fn problem_of_another_section_than_the_policy_is_told_too() {
+    let text = BASE.replace("hold_ms_max: 45000", "hold_ms_max: soon");
+    let at = place(&text, "soon");
+    let found = found(&text);
+    assert!(found.iter().any(|one| one.starts_with(&at) && one.contains("whole number")), "{at}: {found:?}");
+}
+
+#[test]
+fn block_that_keeps_no_lines_is_told_with_both_places() {
+    let text = "resources:\n- name: holdpoint\n  typed_config:\n    config:\n      root_id: holdpoint\n      failure_policy: \
+                FAIL_RELOAD\n      allow_on_headers_stop_iteration: true\n      configuration:\n        \"@type\": \
+                type.googleapis.com/google.protobuf.StringValue\n        value: \"policy: {version: x, rulez: []}\"\n";
+    let found = found(text);
+    assert!(
+        found.iter().any(|one| one.starts_with("10:16") && one.contains("at 1:") && one.contains("rulez")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn settings_around_the_filter_that_carry_weight_are_checked() {
+    let break_it = |from: &str, to: &str| {
+        let text = BASE.replace(from, to);
+        assert_ne!(text, BASE, "{from}");
+        let errors = checked(&text).findings.into_iter().filter(|one| one.severity == Severity::Error);
+        errors.map(|one| one.code).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(break_it("allow_on_headers_stop_iteration: true", "fail_open: false"), "flag-missing");
+    assert_eq!(break_it("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_OPEN"), "failure-policy");
+    assert_eq!(break_it("google.protobuf.StringValue", "google.protobuf.Struct"), "not-a-string-value");
+    assert_eq!(break_it("http.rbac.v3.RBAC", "http.rbac.v3.Other"), "route-guard-missing");
+    assert_eq!(break_it("idle_timeout: 55s", "idle_timeout: 45s"), "idle-timeout-too-short idle-timeout-too-short");
+    let lacking = "string_match: {exact: tracker}";
+    assert_eq!(break_it(lacking, "string_match: {exact: issues}"), "route-guard-lacks-server");
+}
+
+#[test]
+fn every_document_of_a_kubernetes_file_is_looked_at_and_too_large_ones_are_refused() {
+    let value = "version: \"2026-01-27\"\nrulez: []\n";
+    let block = |indent: &str| value.lines().fold(String::new(), |text, line| text + indent + line + "\n");
+    let resource = format!(
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nspec:\n  configPatches:\n  - patch:\n      value:\n        \
+         root_id: holdpoint\n        failure_policy: FAIL_RELOAD\n        allow_on_headers_stop_iteration: true\n        \
+         configuration:\n          \"@type\": type.googleapis.com/google.protobuf.StringValue\n          value: |\n{}",
+        block("            policy:").replace("policy:version", "policy: {version").replace("rulez: []", "rulez: []}")
+    );
+    let text = format!("apiVersion: v1\nkind: Namespace\n---\n{resource}");
+    let all = found(&text);
+    assert!(!all.is_empty(), "{all:?}");
+    let large = format!("{resource}# {}\n", "x".repeat(plugin_limit()));
+    assert!(found(&large).iter().any(|one| one.contains("too-large")), "too large");
+}
+
+fn plugin_limit() -> usize {
+    crate::cli::policy::plugin::APPLY_ANNOTATION_BYTES_MAX
+}
+
+#[test]
+fn file_without_a_policy_says_what_was_looked_for() {
+    assert!(found("a: 1\n")[0].contains("no policy found"));
+    assert!(found("a: [\n")[0].contains("syntax"));
+}
+
+#[test]
+fn github_and_sarif_name_file_line_and_column() {
+    let checked =
+        [check(source::scan(Path::new("a b/policy.yaml"), "version: \"2026-01-27\"\nrulez: []\n".to_owned()))];
+    let github = github(&checked);
+    assert!(
+        github.contains("::error file=a b/policy.yaml,line=2,col=1,title=holdpoint refused::unknown field `rulez`"),
+        "{github}"
+    );
+    let sarif = sarif(&checked);
+    let region = sarif.pointer("/runs/0/results/0/locations/0/physicalLocation").expect("a location");
+    assert_eq!(region["artifactLocation"]["uri"], "a%20b/policy.yaml");
+    assert!(sarif["runs"][0]["results"].as_array().is_some_and(|results| results.len() >= 2), "{sarif}");
+}

@@ -1,0 +1,212 @@
+//! Finds the filter inside an Envoy or Kubernetes file, and checks the settings around it that carry weight. Before step 1.
+
+use holdpoint_core::policy;
+use holdpoint_core::yaml::{Kind, Node};
+
+use super::finding::Finding;
+use super::source::Value;
+
+/// What client-side `kubectl apply` can keep in the annotation that it writes, in bytes.
+pub const APPLY_ANNOTATION_BYTES_MAX: usize = 262_144;
+
+/// Our name in `name` or `root_id` of a plugin.
+const NAME: &str = "holdpoint";
+
+/// What was found in one document of a file.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The texts that reach the filter.
+    pub values: Vec<Value>,
+    pub findings: Vec<Finding>,
+}
+
+/// Walks the whole document: bootstrap, discovery file, `EnvoyFilter` and `EnvoyPatchPolicy` hold the same messages at
+/// different depths.
+pub fn find(root: &Node) -> Found {
+    let mut found = Found::default();
+    walk(root, &mut found);
+    if text_at(root, "kind") == Some("WasmPlugin") || text_at(root, "kind") == Some("TrafficExtension") {
+        let message = "this resource cannot set `allow_on_headers_stop_iteration`, without which no body is read before \
+                       the head is forwarded: use an `EnvoyFilter` (`holdpoint policy render --target istio`)";
+        found.findings.push(Finding::error("flag-cannot-be-set", root.at, message));
+    }
+    found
+}
+
+/// Kubernetes keeps the whole of what was applied in an annotation of bounded size.
+pub fn check_size(root: &Node, text: &str, findings: &mut Vec<Finding>) {
+    let is_kubernetes = root.get("apiVersion").is_some() && root.get("kind").is_some();
+    if is_kubernetes && text.len() > APPLY_ANNOTATION_BYTES_MAX {
+        let message = format!(
+            "the resource has {} bytes; `kubectl apply` keeps it in an annotation of at most \
+             {APPLY_ANNOTATION_BYTES_MAX}: split the policy over several gateways, or deliver it by discovery",
+            text.len()
+        );
+        findings.push(Finding::error("too-large", root.at, &message));
+    }
+}
+
+fn walk(node: &Node, found: &mut Found) {
+    match &node.kind {
+        Kind::Map(entries) => {
+            if let Some(configuration) = plugin_configuration(node) {
+                plugin(node, configuration, found);
+            }
+            if let Some(filters) = either(node, "http_filters", "httpFilters") {
+                connection_manager(node, filters, found);
+            }
+            for (_, value) in entries {
+                walk(value, found);
+            }
+        }
+        Kind::Seq(items) => items.iter().for_each(|item| walk(item, found)),
+        Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) => {}
+    }
+}
+
+/// The `configuration` of a `PluginConfig` that is ours, by its name or by what it holds.
+fn plugin_configuration(node: &Node) -> Option<&Node> {
+    let configuration = node.get("configuration")?;
+    let is_plugin = either(node, "vm_config", "vmConfig").is_some() || either(node, "root_id", "rootId").is_some();
+    let named =
+        text_at(node, "name") == Some(NAME) || either(node, "root_id", "rootId").and_then(Node::as_str) == Some(NAME);
+    let holds_ours = || {
+        let text = text_at(configuration, "value").unwrap_or_default();
+        text.contains("policy:") && text.contains("approval:")
+    };
+    (is_plugin && (named || holds_ours())).then_some(configuration)
+}
+
+fn plugin(node: &Node, configuration: &Node, found: &mut Found) {
+    let kind = text_at(configuration, "@type").unwrap_or_default();
+    let value = configuration.get("value");
+    match value.and_then(Value::of) {
+        Some(value) if kind.ends_with("google.protobuf.StringValue") => found.values.push(value),
+        Some(_) | None => {
+            let message = "the filter's configuration must be a text: `\"@type\": \
+                           type.googleapis.com/google.protobuf.StringValue` with `value: |`; as a `Struct` it loses \
+                           duplicate keys and changes numbers before the filter sees it";
+            found.findings.push(Finding::error("not-a-string-value", configuration.at, message));
+        }
+    }
+    let flag = either(node, "allow_on_headers_stop_iteration", "allowOnHeadersStopIteration");
+    if !flag.is_some_and(|flag| flag.kind == Kind::Bool(true)) {
+        let message = "`allow_on_headers_stop_iteration: true` is missing: without it no body can be judged before the \
+                       head has left for the server";
+        found.findings.push(Finding::error("flag-missing", flag.map_or(node.at, |flag| flag.at), message));
+    }
+    let failure = either(node, "failure_policy", "failurePolicy");
+    if failure.and_then(Node::as_str) != Some("FAIL_RELOAD") {
+        let message = "write `failure_policy: FAIL_RELOAD`: FAIL_OPEN lets every call through on a worker whose VM died, \
+                       FAIL_CLOSED (the default) refuses there until Envoy is restarted";
+        found.findings.push(Finding::error("failure-policy", failure.map_or(node.at, |failure| failure.at), message));
+    }
+}
+
+/// What stands behind the filter in the same chain.
+fn connection_manager(manager: &Node, filters: &Node, found: &mut Found) {
+    let Kind::Seq(chain) = &filters.kind else { return };
+    let mut ours = chain.iter().enumerate().filter_map(|(index, filter)| {
+        let mut inside = Found::default();
+        let config = either(filter, "typed_config", "typedConfig")?;
+        let plugin = config.get("config").and_then(plugin_configuration);
+        if plugin.is_none() && text_at(filter, "name") != Some(NAME) {
+            return None;
+        }
+        walk(config, &mut inside);
+        Some((index, inside.values))
+    });
+    let Some((index, values)) = ours.next() else { return };
+    let behind: Vec<&Node> = chain.iter().skip(index.saturating_add(1)).collect();
+    let guard = behind.iter().find(|filter| type_of(filter).ends_with("http.rbac.v3.RBAC"));
+    match guard {
+        None => {
+            let message = "no RBAC filter stands behind the filter: after a header has changed, Envoy may choose a route \
+                           that was not judged, and only RBAC can see it (see `envoy/README.md`)";
+            found.findings.push(Finding::error("route-guard-missing", filters.at, message));
+        }
+        Some(guard) => {
+            for document in values.iter().filter_map(|value| policy::read_file(&value.text).ok()) {
+                for server in document.servers.keys().filter(|server| !names(guard, server)) {
+                    let message = format!(
+                        "the RBAC filter has no policy for server `{server}`: its calls would be judged and then refused"
+                    );
+                    found.findings.push(Finding::error("route-guard-lacks-server", guard.at, &message));
+                }
+            }
+        }
+    }
+    if let Some(hold_ms_max) = values.iter().find_map(|value| hold_ms_max(&value.text)) {
+        idle_timeouts(manager, hold_ms_max, found);
+    }
+}
+
+/// Everything in `manager` that ends a quiet stream must outlast the longest hold.
+fn idle_timeouts(manager: &Node, hold_ms_max: u64, found: &mut Found) {
+    fn durations<'n>(node: &'n Node, name: &str, out: &mut Vec<&'n Node>) {
+        match &node.kind {
+            Kind::Map(entries) => {
+                for (key, value) in entries {
+                    match key.as_str() {
+                        Some(key) if key == name => out.push(value),
+                        _ => durations(value, name, out),
+                    }
+                }
+            }
+            Kind::Seq(items) => items.iter().for_each(|item| durations(item, name, out)),
+            Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) => {}
+        }
+    }
+    let mut all = Vec::new();
+    all.extend(either(manager, "stream_idle_timeout", "streamIdleTimeout"));
+    if let Some(routes) = either(manager, "route_config", "routeConfig") {
+        durations(routes, "idle_timeout", &mut all);
+        durations(routes, "idleTimeout", &mut all);
+    }
+    for duration in all {
+        let Some(ms) = duration.as_str().and_then(duration_ms) else { continue };
+        if ms != 0 && ms <= hold_ms_max {
+            let message = format!(
+                "a stream may be quiet for {ms} ms, but calls are held for up to {hold_ms_max} ms (`hold_ms_max`): write \
+                 at least {}s",
+                hold_ms_max / 1_000 + 10
+            );
+            found.findings.push(Finding::error("idle-timeout-too-short", duration.at, &message));
+        }
+    }
+}
+
+/// `approval.hold_ms_max` of a filter document that the filter would take.
+fn hold_ms_max(text: &str) -> Option<u64> {
+    let config = holdpoint_core::config::FilterConfig::read(text.as_bytes()).ok()?;
+    Some(config.approval.hold_ms_max)
+}
+
+/// A duration of protobuf's JSON form, `1.5s`.
+fn duration_ms(text: &str) -> Option<u64> {
+    let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+    (seconds.is_finite() && seconds >= 0.0).then_some((seconds * 1_000.0) as u64)
+}
+
+/// Whether any value below `node` is exactly `name`.
+fn names(node: &Node, name: &str) -> bool {
+    match &node.kind {
+        Kind::Str(text) => text == name,
+        Kind::Map(entries) => entries.iter().any(|(_, value)| names(value, name)),
+        Kind::Seq(items) => items.iter().any(|item| names(item, name)),
+        Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => false,
+    }
+}
+
+fn type_of(filter: &Node) -> &str {
+    either(filter, "typed_config", "typedConfig").and_then(|config| text_at(config, "@type")).unwrap_or_default()
+}
+
+/// Protobuf's JSON form takes both spellings of a field.
+fn either<'n>(node: &'n Node, snake: &str, camel: &str) -> Option<&'n Node> {
+    node.get(snake).or_else(|| node.get(camel))
+}
+
+fn text_at<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
+    node.get(name).and_then(Node::as_str)
+}
