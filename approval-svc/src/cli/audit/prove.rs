@@ -28,6 +28,8 @@ pub struct ProveArgs {
     seq: u64,
     #[command(flatten)]
     data_dir: DataDir,
+    #[command(flatten)]
+    output: Output,
 }
 
 #[derive(Debug, Args)]
@@ -52,7 +54,13 @@ pub async fn prove(args: ProveArgs) -> anyhow::Result<ExitCode> {
     let ledger = Ledger::new(store, signer, Waiters::default(), Arc::new(Metrics::default()));
     let receipt = ledger.receipt(args.seq).await?;
     let receipt = receipt.with_context(|| format!("there is no entry {}: see `holdpoint audit tail`", args.seq))?;
-    print!("{receipt}");
+    match args.output.output {
+        Form::Text => print!("{receipt}"),
+        Form::Json => {
+            let Receipt { body, index, proof, checkpoint } = receipt;
+            println!("{}", json!({ "seq": index, "body": body, "proof": proof, "checkpoint": checkpoint }));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
