@@ -20,8 +20,11 @@ use holdpoint_filter::identity::{self, CallerFacts, metadata};
 #[path = "../../filter/src/host/pairs.rs"]
 mod pairs;
 
+/// A name, and what is run on any bytes.
+pub(crate) type Check = (&'static str, fn(&[u8]));
+
 /// The targets by name.
-pub(crate) const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub(crate) const TARGETS: &[Check] = &[
     ("json", json),
     ("message", message),
     ("pairs", pairs),

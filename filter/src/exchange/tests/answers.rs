@@ -87,7 +87,8 @@ const SHOWN: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"list_
 fn a_list_shows_only_what_could_ever_be_called_in_json_and_in_events() {
     let mut bench = bench();
     let mut exchange = posted(&mut bench, LIST);
-    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::Json), &[&TOOLS[..30], &TOOLS[30..]]);
+    let (one, two) = TOOLS.split_at(30);
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::Json), &[one, two]);
     assert_eq!(sent.body, SHOWN);
     assert_eq!(sent.headers, [HeaderEdit::Set("content-length", SHOWN.len().to_string())]);
     let entry = bench.give(&mut exchange, HostEvent::Closed);
