@@ -23,9 +23,19 @@ pub struct Delegation {
     pub to: Person,
     /// Groups of `from` as they were when they were lent.
     pub groups: BTreeSet<String>,
+    /// The lender's: nobody lends a say in what is not theirs to see. `None` for all tenants.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     pub reason: String,
     /// Unix time in milliseconds from which it counts for nothing.
     pub until_ms: u64,
+}
+
+impl Delegation {
+    /// Whether it counts for what belongs to `tenant`.
+    pub fn reaches(&self, tenant: Option<&str>) -> bool {
+        self.tenant.is_none() || self.tenant.as_deref() == tenant
+    }
 }
 
 /// Somebody, and who vouches for them.
@@ -109,7 +119,8 @@ impl Delegations {
             return Err(DelegationError::ReasonMissing);
         }
         let id = uuid::Uuid::now_v7().simple().to_string();
-        let delegation = Delegation { id, from, to: body.to, groups, reason, until_ms: body.until_ms };
+        let delegation =
+            Delegation { id, from, to: body.to, groups, tenant: by.tenant.clone(), reason, until_ms: body.until_ms };
         let entry = entry(&delegation, "lent", &by.name(), now_ms);
         let write = Write::AddDelegation { delegation: delegation.clone(), at_ms: now_ms };
         self.commit(Change { writes: vec![write], entries: vec![entry] }, &delegation.id).await?;
@@ -120,7 +131,9 @@ impl Delegations {
     pub async fn end(&self, by: &Credential, id: &str) -> Result<Delegation, DelegationError> {
         let now_ms = self.store.now_ms().await?;
         let found = self.store.delegations(now_ms).await?.into_iter().find(|delegation| delegation.id == id);
-        let may_end = |delegation: &Delegation| by.role == Role::Admin || delegation.from == by.person();
+        let may_end = |delegation: &Delegation| {
+            (by.role == Role::Admin && by.sees_tenant(delegation.tenant.as_deref())) || delegation.from == by.person()
+        };
         let Some(delegation) = found.filter(may_end) else { return Err(DelegationError::NotFound(id.to_owned())) };
         let entry = entry(&delegation, "ended", &by.name(), now_ms);
         let write = Write::EndDelegation { id: id.to_owned(), at_ms: now_ms };
@@ -133,7 +146,10 @@ impl Delegations {
         let all = self.store.delegations(self.store.now_ms().await?).await?;
         let me = by.person();
         let sees_all = matches!(by.role, Role::Admin | Role::Auditor);
-        Ok(all.into_iter().filter(|one| sees_all || one.from == me || one.to == me).collect())
+        Ok(all
+            .into_iter()
+            .filter(|one| (sees_all && by.sees_tenant(one.tenant.as_deref())) || one.from == me || one.to == me)
+            .collect())
     }
 
     async fn commit(&self, change: Change, id: &str) -> Result<(), DelegationError> {

@@ -141,8 +141,8 @@ pub async fn sign_out(store: &dyn Store, session: &Session) -> Result<(), StoreE
 }
 
 fn credential(visitor: Visitor) -> Credential {
-    let Visitor { issuer, subject, groups } = visitor;
-    Credential { role: Role::Approver, issuer, subject, groups, tenant: None, lent: Vec::new() }
+    let Visitor { issuer, subject, groups, tenant } = visitor;
+    Credential { role: Role::Approver, issuer, subject, groups, tenant, lent: Vec::new() }
 }
 
 fn name(visitor: &Visitor) -> String {

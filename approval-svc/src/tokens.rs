@@ -26,7 +26,8 @@ pub enum Role {
     Enforcer,
     /// A person: reads approvals and reviews them.
     Approver,
-    /// A person in an emergency: one approval is enough, whatever the rule asks. Everybody is told.
+    /// A person in an emergency: one approval is enough, whatever the rule asks. It is recorded and shown
+    /// as broken glass; nobody is notified.
     BreakGlass,
     /// Reads approvals and the record.
     Auditor,

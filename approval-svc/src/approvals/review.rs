@@ -57,7 +57,7 @@ pub enum ReviewError {
     OneByOne,
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    #[error("breaking the glass needs a `reason`: everybody is told")]
+    #[error("breaking the glass needs a `reason`: record and page show it as broken glass")]
     BreakGlassReason,
     #[error("the approval is {0} already")]
     AlreadyDecided(ApprovalStatus),
@@ -240,7 +240,8 @@ fn lent<'a>(
     approval: &'a Approval,
     reviews: &'a [Review],
 ) -> impl Iterator<Item = (String, BTreeSet<String>)> + 'a {
-    reviewer.lent.iter().filter_map(|delegation| {
+    let tenant = approval.asked.principal.tenant.as_deref();
+    reviewer.lent.iter().filter(move |delegation| delegation.reaches(tenant)).filter_map(|delegation| {
         let from = &delegation.from;
         let lender = Credential { subject: from.subject.clone(), issuer: from.issuer.clone(), ..reviewer.clone() };
         let name = from.name();

@@ -3,6 +3,7 @@
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus};
 use serde::{Deserialize, Serialize};
 
+use super::grant::RevokeGrantError;
 use super::{Approvals, Attempt, StuckError, TRIES_MAX};
 use crate::ledger::clip;
 use crate::store::StoreError;
@@ -34,14 +35,25 @@ impl From<StoreError> for RevokeError {
 }
 
 impl Approvals {
-    /// Moves an unused grant to `revoked`; the approval as it stands afterwards.
+    /// Moves an approved call that has not run to `revoked`, and takes back how far it reached beyond that call; the
+    /// approval as it stands afterwards.
     pub async fn revoke(&self, id: &str, by: &Credential, body: &RevokeBody) -> Result<ApprovalState, RevokeError> {
         for _ in 0..TRIES_MAX {
             let Some(approval) = self.store.approval(id).await? else {
                 return Err(RevokeError::NotFound(id.to_owned()));
             };
+            if !by.sees_tenant(approval.asked.principal.tenant.as_deref()) {
+                return Err(RevokeError::NotFound(id.to_owned()));
+            }
             if approval.status != ApprovalStatus::Approved {
                 return Err(RevokeError::NotApproved(approval.status));
+            }
+            // The wider reach first: no moment is left in which the call is revoked and its repeat still runs.
+            for grant in self.grants(by).await?.into_iter().filter(|grant| grant.approval_id == id) {
+                match self.revoke_grant(&grant.id, by).await {
+                    Ok(_) | Err(RevokeGrantError::NotFound(_)) => {}
+                    Err(RevokeGrantError::Stuck(error)) => return Err(error.into()),
+                }
             }
             let now_ms = self.store.now_ms().await?;
             let (by, reason) = (Some(by.name()), body.reason.as_deref().map(clip));

@@ -120,10 +120,11 @@ fn withheld(dossier: &Dossier, reader: &Credential) -> Option<&'static str> {
 pub fn may_read_arguments(approval: &Approval, reader: &Credential) -> bool {
     let asked = &approval.asked;
     let ways = quorum::ways(&asked.requirement, asked.requirement.escalation.is_some());
-    let lent = reader.lent.iter().map(|delegation| &delegation.groups);
+    let tenant = asked.principal.tenant.as_deref();
+    let lent = reader.lent.iter().filter(|delegation| delegation.reaches(tenant)).map(|delegation| &delegation.groups);
     let mut groups = lent.chain([&reader.groups]);
     let may_decide = groups.any(|groups| ways.iter().any(|way| quorum::takes(way, groups)));
-    reader.sees_tenant(asked.principal.tenant.as_deref())
+    reader.sees_tenant(tenant)
         && match reader.role {
             Role::Approver => may_decide || review::is_requester(reader, asked),
             Role::BreakGlass | Role::Auditor => true,

@@ -38,6 +38,9 @@ pub struct LoginArgs {
     /// A group the person is in; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// Show the person only what belongs to this tenant
+    #[arg(long, value_name = "TENANT")]
+    tenant: Option<String>,
     /// Address under which the browser reaches the service [default: where it listens]
     #[arg(long, env = "HOLDPOINT_URL", value_name = "URL")]
     url: Option<Url>,
@@ -52,7 +55,8 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
         bail!("there is no database in `{}`: check `--data-dir`, or start the service first", dir.display());
     }
     let names = [("--subject", &args.subject), ("--issuer", &args.issuer)];
-    for (option, name) in names.into_iter().chain(args.groups.iter().map(|group| ("--group", group))) {
+    let names = names.into_iter().chain(args.groups.iter().map(|group| ("--group", group)));
+    for (option, name) in names.chain(args.tenant.iter().map(|tenant| ("--tenant", tenant))) {
         // A name that only looks like another one would be another person who looks like that one.
         if name.is_empty() || name.trim() != name || visible(name) != *name {
             bail!("`{option}` must be a name without blanks around it or hidden characters in it");
@@ -68,7 +72,12 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
             Url::parse(&format!("http://{address}"))?
         }
     };
-    let visitor = Visitor { issuer: args.issuer, subject: args.subject, groups: args.groups.into_iter().collect() };
+    let visitor = Visitor {
+        issuer: args.issuer,
+        subject: args.subject,
+        groups: args.groups.into_iter().collect(),
+        tenant: args.tenant,
+    };
     let subject = visitor.subject.clone();
     let code = sessions::invite(&store, visitor).await?;
     link.set_path("/login");

@@ -70,8 +70,7 @@ pub async fn list(
     });
     let entries: Vec<NumberedEntry> = entries.collect::<Result<_, _>>()?;
     // Sequence numbers stay as they are in the log: a tenant's auditor sees that there are others' entries, not what.
-    let seen = |one: &NumberedEntry| caller.sees_tenant(one.entry["principal"]["tenant"].as_str());
-    let page = EntryPage { entries: entries.into_iter().filter(seen).collect() };
+    let page = EntryPage { entries: entries.into_iter().filter(|one| is_seen(&caller, &one.entry)).collect() };
     let wants_lines =
         headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("ndjson"));
     if !wants_lines {
@@ -85,23 +84,43 @@ pub async fn list(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], lines).into_response())
 }
 
+/// Whether an entry is the caller's to read.
+fn is_seen(caller: &Credential, entry: &Value) -> bool {
+    caller.sees_tenant(entry["principal"]["tenant"].as_str())
+}
+
 /// `GET /v1/audit/{seq}/proof`: the entry with its inclusion proof and the checkpoint it leads to (C2SP `tlog-proof`).
-pub async fn proof(State(app): State<App>, seq: Result<Path<u64>, PathRejection>) -> Result<Response, Problem> {
+pub async fn proof(
+    State(app): State<App>,
+    Extension(caller): Extension<Credential>,
+    seq: Result<Path<u64>, PathRejection>,
+) -> Result<Response, Problem> {
     let missing = || Problem::not_found("there is no such entry".to_owned());
     let Ok(Path(seq)) = seq else { return Err(missing()) };
     let receipt = app.ledger.receipt(seq).await?.ok_or_else(missing)?;
+    let entry: Value = serde_json::from_str(&receipt.body)
+        .map_err(|error| StoreError::Corrupt { what: "an audit entry", problem: error.to_string() })?;
+    if !is_seen(&caller, &entry) {
+        return Err(missing());
+    }
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], receipt.to_string()).into_response())
 }
 
 /// `GET /v1/log/tile/{level}/{index}`: hashes of the log's tree, and `entries` for `level`: the leaves themselves, as C2SP
-/// `tlog-tiles` lays them out. A partial tile ends in `.p/{width}`.
+/// `tlog-tiles` lays them out. A partial tile ends in `.p/{width}`. The leaves are everybody's, so whoever is bound to one
+/// tenant gets only hashes.
 pub async fn tile(
     State(app): State<App>,
+    Extension(caller): Extension<Credential>,
     path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found("there is no such tile".to_owned());
     let Ok(Path((level, index))) = path else { return Err(missing()) };
     let tile = Tile::parse(&level, &index).ok_or_else(missing)?;
+    if tile.level.is_none() && caller.tenant.is_some() {
+        let detail = "a tile of entries holds those of all tenants: read yours with GET /v1/audit".to_owned();
+        return Err(Problem::new(StatusCode::FORBIDDEN, "other-tenants", detail));
+    }
     let (start, count) = (tile.index * TILE_WIDTH, tile.width);
     let rows_max = u32::try_from(count).unwrap_or(u32::MAX);
     let size = app.store.head().await?.frontier.size();

@@ -283,6 +283,38 @@ async fn auditor_reads_entries_as_json_lines_and_the_signed_head() {
 }
 
 #[tokio::test]
+async fn auditor_of_a_tenant_reads_nobody_elses_entry_by_proof_or_tile() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let everybodys = desk.token(Role::Auditor, "dan", &[]).await;
+    let new = NewToken {
+        role: Role::Auditor,
+        issuer: "local".to_owned(),
+        subject: "eve".to_owned(),
+        groups: Default::default(),
+        tenant: Some("acme".to_owned()),
+    };
+    let acmes = create(&*desk.bench.store, new).await.unwrap().1;
+    let entry = |tenant: &str| {
+        let principal = json!({"issuer": "i", "subject": "s", "tenant": tenant, "actor_type": "user"});
+        json!({"schema": "holdpoint/audit/v1", "kind": "decision", "at_ms": 5, "principal": principal})
+    };
+    let batch = json!({"source": "edge/1", "first_counter": 0, "entries": [entry("acme"), entry("other")]});
+    let sent = desk.post(&edge, "/v1/audit/entries", batch).await;
+    assert_eq!(sent.body["entries_added"], 2, "{}", sent.text);
+    // Before them stand the tokens.
+    let listed = desk.get(&acmes, "/v1/audit").await.body;
+    let [own] = &listed["entries"].as_array().unwrap()[..] else { panic!("{listed}") };
+    let own = own["seq"].as_u64().unwrap();
+    assert_eq!(desk.get(&acmes, &format!("/v1/audit/{own}/proof")).await.status, StatusCode::OK);
+    let others = format!("/v1/audit/{}/proof", own + 1);
+    desk.get(&acmes, &others).await.is(404, "not-found");
+    assert_eq!(desk.get(&everybodys, &others).await.status, StatusCode::OK);
+    let tile = format!("/v1/log/tile/entries/000.p/{}", own + 2);
+    desk.get(&acmes, &tile).await.is(403, "other-tenants");
+}
+
+#[tokio::test]
 async fn events_tell_what_happens_and_what_was_missed() {
     let desk = desk().await;
     let edge = desk.token(Role::Enforcer, "edge", &[]).await;

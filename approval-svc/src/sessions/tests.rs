@@ -6,7 +6,12 @@ use super::*;
 use crate::store::contract;
 
 fn bob() -> Visitor {
-    Visitor { issuer: "local".to_owned(), subject: "bob".to_owned(), groups: BTreeSet::from(["sre".to_owned()]) }
+    Visitor {
+        issuer: "local".to_owned(),
+        subject: "bob".to_owned(),
+        groups: BTreeSet::from(["sre".to_owned()]),
+        tenant: Some("acme".to_owned()),
+    }
 }
 
 #[tokio::test]
@@ -33,6 +38,7 @@ async fn link_is_too_old_after_ten_minutes_and_a_session_after_twelve_hours() {
     assert!(matches!(sign_in(store, &late).await, Err(SignInError::Used)));
     let found = find(store, session.secret.clone()).await.unwrap().unwrap();
     assert_eq!((found.person.subject.as_str(), found.person.role), ("bob", Role::Approver));
+    assert_eq!(found.person.tenant.as_deref(), Some("acme"), "a browser sees no more than its person's tenant");
     bench.advance(SESSION_MS_MAX);
     assert!(find(store, session.secret).await.unwrap().is_none());
 }

@@ -214,6 +214,8 @@ pub struct Visitor {
     pub issuer: String,
     pub subject: String,
     pub groups: BTreeSet<String>,
+    /// Only what belongs to this tenant is shown; `None` for all tenants.
+    pub tenant: Option<String>,
 }
 
 /// A sign-in link that nobody has used yet, or the session of a browser that used one; which of them, the table says.

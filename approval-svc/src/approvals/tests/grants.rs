@@ -8,6 +8,8 @@ use holdpoint_core::decision::GrantLimits;
 use super::*;
 use crate::approvals::batch::{BatchBody, BatchReview};
 use crate::approvals::grant::{Predicate, Scope, ScopeError};
+use crate::approvals::revoke::{RevokeBody, RevokeError};
+use crate::store::{Change, Write};
 
 /// Asks for a call with these arguments, where the rules allow grants.
 fn asking(hold: u128, arguments: &str, basis: &str) -> OpenApproval {
@@ -106,6 +108,34 @@ async fn grant_ends_with_its_time_its_policy_and_who_takes_it_back() {
     desk.approvals.revoke_grant(&grant.id, &alice).await.unwrap();
     assert_eq!(desk.status_of(5, r#"{"n":2}"#).await, ApprovalStatus::Pending);
     assert!(desk.approvals.revoke_grant(&grant.id, &alice).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_revokes_an_approval_takes_its_grant_back_too() {
+    let desk = desk().await;
+    let first = desk.approvals.open(asking(1, r#"{"n":1}"#, "basis")).await.unwrap();
+    desk.approve_further(&first.id, scope(5, 20_000, &[])).await.unwrap();
+    let stranger = Credential { tenant: Some("other".to_owned()), ..person("alice", &["sre"]) };
+    let refused = desk.approvals.revoke(&first.id, &stranger, &RevokeBody::default()).await;
+    assert!(matches!(refused, Err(RevokeError::NotFound(_))), "another tenant's approval is not there: {refused:?}");
+    desk.approvals.revoke(&first.id, &person("alice", &["sre"]), &RevokeBody::default()).await.unwrap();
+    assert_eq!(desk.status_of(2, r#"{"n":1}"#).await, ApprovalStatus::Pending, "its repeat is asked anew");
+    assert_eq!(desk.approvals.grants(&person("alice", &["sre"])).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn arguments_are_erased_from_grants_too_which_then_cover_only_identical_calls() {
+    let desk = desk().await;
+    let first = desk.approvals.open(asking(1, r#"{"n":1}"#, "basis")).await.unwrap();
+    desk.approve_further(&first.id, scope(5, 60_000, &[("/n", Predicate::Lte(9))])).await.unwrap();
+    desk.claim(&first.id, 1, 1, "basis").await.unwrap();
+    let now_ms = desk.bench.store.now_ms().await.unwrap();
+    let erase = Write::EraseArguments { ids: vec![first.id.clone()], at_ms: now_ms };
+    desk.bench.store.commit(Change { writes: vec![erase], entries: Vec::new() }).await.unwrap();
+    let [kept] = &desk.bench.store.grants(now_ms, None).await.unwrap()[..] else { panic!("one grant") };
+    assert_eq!(kept.call_text, "");
+    assert_eq!(desk.status_of(2, r#"{"n":1}"#).await, ApprovalStatus::Approved);
+    assert_eq!(desk.status_of(3, r#"{"n":2}"#).await, ApprovalStatus::Pending);
 }
 
 #[tokio::test]

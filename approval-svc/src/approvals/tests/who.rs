@@ -81,6 +81,23 @@ async fn lent_authority_counts_once_and_never_for_the_lenders_own_call() {
 }
 
 #[tokio::test]
+async fn lent_authority_stays_within_the_lenders_tenant() {
+    let desk = desk().await;
+    let dora = person("dora", &[]);
+    let alice = Credential { tenant: Some("acme".to_owned()), ..person("alice", &["sre"]) };
+    desk.lend(&alice, &dora).await.unwrap();
+    let opened = desk.open(1, "x").await.unwrap();
+    let dora = desk.now(&dora).await;
+    assert_eq!(dora.lent.len(), 1);
+    let refused = desk.review(&opened.id, &dora, ReviewVerdict::Approve).await;
+    assert!(matches!(refused, Err(ReviewError::NotInGroup { .. })), "{refused:?}");
+    let view = desk.approvals.view(&opened.id, &dora).await.unwrap().unwrap();
+    assert_eq!(view.call_text, "", "what it does not let decide, it does not let read");
+    let stranger = Credential { tenant: Some("other".to_owned()), ..of(Role::Admin, "root") };
+    assert_eq!(desk.delegations().list(&stranger).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn delegation_is_ended_by_who_lent_it_or_an_administrator_alone() {
     let desk = desk().await;
     let (alice, dora) = (person("alice", &["sre"]), person("dora", &[]));

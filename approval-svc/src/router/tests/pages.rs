@@ -21,7 +21,7 @@ const OWN: &[&str] = &["host: desk", "origin: http://desk", "sec-fetch-site: sam
 impl Desk {
     async fn link(&self, subject: &str, groups: &[&str]) -> String {
         let groups: BTreeSet<String> = groups.iter().map(|group| (*group).to_owned()).collect();
-        let visitor = Visitor { issuer: "local".to_owned(), subject: subject.to_owned(), groups };
+        let visitor = Visitor { issuer: "local".to_owned(), subject: subject.to_owned(), groups, tenant: None };
         sessions::invite(&*self.bench.store, visitor).await.unwrap().text().to_owned()
     }
 

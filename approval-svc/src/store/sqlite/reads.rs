@@ -205,6 +205,7 @@ pub(super) async fn delegations(readers: &SqlitePool, now_ms: u64) -> Answer<Vec
             from: Person { issuer: row.try_get("from_issuer")?, subject: row.try_get("from_subject")? },
             to: Person { issuer: row.try_get("to_issuer")?, subject: row.try_get("to_subject")? },
             groups: from_json(row.try_get("groups")?, "groups")?,
+            tenant: row.try_get("tenant")?,
             reason: row.try_get("reason")?,
             until_ms: nat(row.try_get("until_ms")?),
         })
@@ -351,6 +352,7 @@ fn sign_in_of(row: &SqliteRow) -> Answer<SignIn> {
             issuer: row.try_get("issuer")?,
             subject: row.try_get("subject")?,
             groups: from_json(row.try_get("groups")?, "groups")?,
+            tenant: row.try_get("tenant")?,
         },
         expires_at_ms: nat(row.try_get("expires_at_ms")?),
     })

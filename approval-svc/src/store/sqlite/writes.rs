@@ -95,8 +95,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .execute(&mut *connection)
                 .await?;
             let add = sqlx::query(
-                "INSERT INTO sign_in_codes (hash, issuer, subject, groups, expires_at_ms) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                "INSERT INTO sign_in_codes (hash, issuer, subject, groups, expires_at_ms, tenant) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             );
             touch(connection, bind_sign_in(add, code)?, Conflict::Exists).await
         }
@@ -110,8 +110,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .execute(&mut *connection)
                 .await?;
             let add = sqlx::query(
-                "INSERT INTO sessions (hash, issuer, subject, groups, expires_at_ms) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                "INSERT INTO sessions (hash, issuer, subject, groups, expires_at_ms, tenant) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
             );
             touch(connection, bind_sign_in(add, session)?, Conflict::Exists).await
         }
@@ -136,6 +136,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .bind(int(*at_ms))
                 .execute(&mut *connection)
                 .await?;
+                // A grant that outlives its arguments goes on only for identical calls.
+                sqlx::query("UPDATE grants SET body = json_set(body, '$.call_text', '') WHERE approval_id = $1")
+                    .bind(id)
+                    .execute(&mut *connection)
+                    .await?;
             }
             Ok(())
         }
@@ -163,12 +168,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         Write::AddDelegation { delegation, at_ms } => {
             let add = sqlx::query(
                 "INSERT INTO delegations (id, from_issuer, from_subject, to_issuer, to_subject, groups, reason, \
-                 until_ms, created_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+                 until_ms, created_at_ms, tenant) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
             );
             let add = add.bind(&delegation.id).bind(&delegation.from.issuer).bind(&delegation.from.subject);
             let add = add.bind(&delegation.to.issuer).bind(&delegation.to.subject);
             let add = add.bind(to_json(&delegation.groups, "groups")?).bind(&delegation.reason);
-            touch(connection, add.bind(int(delegation.until_ms)).bind(int(*at_ms)), Conflict::Exists).await
+            let add = add.bind(int(delegation.until_ms)).bind(int(*at_ms)).bind(&delegation.tenant);
+            touch(connection, add, Conflict::Exists).await
         }
         Write::EndDelegation { id, at_ms } => {
             let end = sqlx::query("UPDATE delegations SET ended_at_ms = $2 WHERE id = $1 AND ended_at_ms IS NULL");
@@ -221,7 +227,7 @@ type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
 fn bind_sign_in<'a>(statement: Statement<'a>, row: &'a SignIn) -> Result<Statement<'a>, CommitError> {
     let visitor = &row.visitor;
     let statement = statement.bind(&row.hash.as_bytes()[..]).bind(&visitor.issuer).bind(&visitor.subject);
-    Ok(statement.bind(to_json(&visitor.groups, "groups")?).bind(int(row.expires_at_ms)))
+    Ok(statement.bind(to_json(&visitor.groups, "groups")?).bind(int(row.expires_at_ms)).bind(&visitor.tenant))
 }
 
 /// Runs a statement that must touch a row, or else `conflict` it is.
