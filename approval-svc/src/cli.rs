@@ -38,7 +38,7 @@ mod tests;
   holdpoint approvals watch --token-file alice.token
   holdpoint doctor --token-file alice.token --envoy http://127.0.0.1:9901
 
-Every command takes --help, with examples, and every command that prints takes --output json."
+Every command takes --help, with examples, and every command that prints takes --output json (or --format)."
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -174,6 +174,24 @@ fn address_that_others_can_reach_is_refused_until_asked_for() {
 }
 
 #[test]
+fn tenant_is_refused_where_it_would_narrow_nothing() {
+    let dir = Dir::new();
+    let data = dir.0.join("data");
+    let create = |role| {
+        let data = data.to_str().unwrap();
+        holdpoint(&["token", "create", "--data-dir", data, "--role", role, "--subject", "x", "--tenant", "acme"])
+    };
+    for role in ["enforcer", "admin"] {
+        let (ok, said) = create(role);
+        assert!(!ok && said.contains("acts for all tenants"), "{role}: {said}");
+    }
+    for role in ["approver", "break-glass", "auditor"] {
+        let (ok, said) = create(role);
+        assert!(ok, "{role}: {said}");
+    }
+}
+
+#[test]
 fn policy_check_tells_every_problem_or_the_snapshot_id() {
     let dir = Dir::new();
     let file = dir.0.join("policy.yaml");

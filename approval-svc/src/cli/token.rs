@@ -35,7 +35,7 @@ pub enum TokenCommand {
         /// A group its holder is in; may be repeated
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
-        /// Show its holder only what belongs to this tenant
+        /// Show its holder only what belongs to this tenant; not for enforcers and administrators
         #[arg(long, value_name = "TENANT")]
         tenant: Option<String>,
         #[command(flatten)]
@@ -78,6 +78,11 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                     "`{option}` must be a name without blanks around it or hidden characters in it"
                 );
             }
+            // It narrows what people see and decide; these act for everybody, and must not look as if they did not.
+            anyhow::ensure!(
+                tenant.is_none() || !matches!(role, Role::Enforcer | Role::Admin),
+                "a token of the role {role} acts for all tenants: leave `--tenant` away"
+            );
             let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect(), tenant };
             let (token, text) = tokens::create(&open_or_create(&data_dir).await?, new).await?;
             match output.output {

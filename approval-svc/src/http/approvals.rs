@@ -67,6 +67,10 @@ pub async fn show(
     let known = prefer::if_none_match(&headers)?;
     let until = known.map_or(Until::Decided, |from_version| Until::Moved { from_version });
     let missing = || Problem::not_found(format!("there is no approval `{id}`: list them with GET /v1/approvals"));
+    // Before anything is waited for or found unchanged: another tenant's approval is not there at all.
+    if caller.role != Role::Enforcer && app.approvals.view(&id, &caller).await?.is_none() {
+        return Err(missing());
+    }
     let state = app.approvals.wait(&id, until, wait).await?.ok_or_else(missing)?;
     if known == Some(state.version) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, etag(state.version))]).into_response());

@@ -283,7 +283,7 @@ async fn auditor_reads_entries_as_json_lines_and_the_signed_head() {
 }
 
 #[tokio::test]
-async fn auditor_of_a_tenant_reads_nobody_elses_entry_by_proof_or_tile() {
+async fn auditor_of_a_tenant_reads_nobody_elses_approval_entry_or_tile() {
     let desk = desk().await;
     let edge = desk.token(Role::Enforcer, "edge", &[]).await;
     let everybodys = desk.token(Role::Auditor, "dan", &[]).await;
@@ -296,7 +296,7 @@ async fn auditor_of_a_tenant_reads_nobody_elses_entry_by_proof_or_tile() {
     };
     let acmes = create(&*desk.bench.store, new).await.unwrap().1;
     let entry = |tenant: &str| {
-        let principal = json!({"issuer": "i", "subject": "s", "tenant": tenant, "actor_type": "user"});
+        let principal = json!({"issuer": "i", "subject": "s", "tenant": tenant, "actor_type": "human"});
         json!({"schema": "holdpoint/audit/v1", "kind": "decision", "at_ms": 5, "principal": principal})
     };
     let batch = json!({"source": "edge/1", "first_counter": 0, "entries": [entry("acme"), entry("other")]});
@@ -310,6 +310,10 @@ async fn auditor_of_a_tenant_reads_nobody_elses_entry_by_proof_or_tile() {
     let others = format!("/v1/audit/{}/proof", own + 1);
     desk.get(&acmes, &others).await.is(404, "not-found");
     assert_eq!(desk.get(&everybodys, &others).await.status, StatusCode::OK);
+    let opened = desk.open(&edge, asked(1, "x", "basis")).await;
+    let path = opened.header("location").to_owned();
+    let known = desk.call(&acmes, Method::GET, &path, &["if-none-match: \"1\""], "").await;
+    known.is(404, "not-found");
     let tile = format!("/v1/log/tile/entries/000.p/{}", own + 2);
     desk.get(&acmes, &tile).await.is(403, "other-tenants");
 }
