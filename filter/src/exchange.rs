@@ -98,6 +98,31 @@ pub enum AnswerFormat {
     EventStream,
     #[default]
     Other,
+    /// One client may take it for events or JSON where another does not, or read its bytes in another encoding.
+    Unclear,
+}
+
+impl AnswerFormat {
+    /// By the values of every `content-type` header. Clients look for a type at the start, or anywhere; some decode a
+    /// stream by its `charset`. Only what all of them take for the same thing has a format.
+    pub fn of(content_types: &[&[u8]]) -> Self {
+        const EVENTS: &[u8] = b"text/event-stream";
+        const JSON: &[u8] = b"application/json";
+        let text = content_types.join(&b',').to_ascii_lowercase();
+        let says = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+        let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let media_type = parts.next().unwrap_or_default();
+        let is_json = media_type == JSON || media_type.ends_with(b"+json");
+        let charsets = text.windows(b"charset".len()).filter(|part| *part == b"charset").count();
+        let plain = parts.filter(|part| matches!(*part, b"charset=utf-8" | b"charset=\"utf-8\"" | b"charset=utf8"));
+        let is_utf8 = charsets == plain.count();
+        match (media_type == EVENTS, is_json) {
+            (true, _) if is_utf8 && !says(JSON) => Self::EventStream,
+            (false, true) if is_utf8 && !says(EVENTS) => Self::Json,
+            (false, false) if !says(JSON) && !says(EVENTS) => Self::Other,
+            _ => Self::Unclear,
+        }
+    }
 }
 
 /// What Envoy is to do.

@@ -197,7 +197,9 @@ impl Running {
         let must_read = self.governing.must_read();
         let unreadable = match head.format {
             AnswerFormat::EventStream => head.is_encoded,
-            AnswerFormat::Json => head.is_encoded && must_read,
+            // Nobody was invited to encode it, and unread it could ask anything of the client.
+            AnswerFormat::Json => head.is_encoded && head.has_body,
+            AnswerFormat::Unclear => head.has_body,
             // No client of MCP reads anything else; but what cannot be filtered must not look like a list either.
             AnswerFormat::Other => must_read && head.has_body && head.status < 300,
         };
@@ -207,7 +209,7 @@ impl Running {
         }
         let unknown_length = self.output.max_bytes.is_some() && head.content_length.is_none();
         // Where a clock runs or the answer may ask for input, there must be a way to say no until it is whole.
-        let waits = !head.is_encoded && (self.max_runtime_ms.is_some() || self.governing.is_modern);
+        let waits = self.max_runtime_ms.is_some() || self.governing.is_modern;
         match head.format {
             _ if !head.has_body => {
                 self.step = Step::Passing { scanner: None };
@@ -224,11 +226,11 @@ impl Running {
                 self.step = Step::Holding { body: Vec::new() };
                 vec![HostCommand::Pause]
             }
-            AnswerFormat::Json if !head.is_encoded => {
+            AnswerFormat::Json => {
                 self.step = Step::Passing { scanner: Some(Scanner::new()) };
                 vec![HostCommand::Continue]
             }
-            AnswerFormat::Json | AnswerFormat::Other => {
+            AnswerFormat::Other | AnswerFormat::Unclear => {
                 self.step = Step::Passing { scanner: None };
                 vec![HostCommand::Continue]
             }

@@ -58,18 +58,13 @@ pub(super) fn cluster() -> Option<String> {
 /// The response whose headers are at hand.
 pub(super) fn response_head(has_body: bool) -> ResponseHead {
     let headers = abi::headers(abi::Headers::Response).unwrap_or_default();
-    let value = |name: &[u8]| headers.iter().find(|(one, _)| one == name).map(|(_, value)| value.to_ascii_lowercase());
-    let content_type = value(b"content-type").unwrap_or_default();
-    let media_type = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let format = match media_type {
-        b"text/event-stream" => AnswerFormat::EventStream,
-        b"application/json" => AnswerFormat::Json,
-        other if other.ends_with(b"+json") => AnswerFormat::Json,
-        _ => AnswerFormat::Other,
-    };
+    let values =
+        |name: &'static [u8]| headers.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_slice());
+    let content_types: Vec<&[u8]> = values(b"content-type").collect();
+    let format = AnswerFormat::of(&content_types);
     let encodings = headers.iter().filter(|(name, _)| name == b"content-encoding");
     let is_encoded = encodings.into_iter().any(|(_, value)| !value.eq_ignore_ascii_case(b"identity"));
-    let content_length = value(b"content-length").and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
+    let content_length = values(b"content-length").next().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let status = status(&headers).unwrap_or_default();
     // A server may answer 504 itself; only Envoy's own timeout has these details (stream_info.h, ResponseCodeDetails).
     let is_timeout = status == 504

@@ -226,3 +226,33 @@ fn a_call_over_its_time_is_ended_whatever_its_server_does() {
     });
     assert!(replaced.is_some_and(|text| text.contains("Ended after 1000 ms") && !text.contains("alive")));
 }
+
+#[test]
+fn an_answer_that_clients_could_read_in_two_ways_is_not_delivered() {
+    let asks = r#"{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}"#;
+    let encoded = ResponseHead { is_encoded: true, ..answer_head(AnswerFormat::Json) };
+    for head in [answer_head(AnswerFormat::Unclear), encoded] {
+        let mut bench = bench();
+        let mut exchange = posted(&mut bench, &call("list_x"));
+        let sent = answer(&mut bench, &mut exchange, head, &[asks]);
+        assert!(sent.reply.is_some() && sent.body.is_empty());
+    }
+    for (values, expected) in [
+        (&["application/json"][..], AnswerFormat::Json),
+        (&["Application/JSON; charset=UTF-8"], AnswerFormat::Json),
+        (&["application/problem+json"], AnswerFormat::Json),
+        (&["text/event-stream;charset=utf-8"], AnswerFormat::EventStream),
+        (&["text/html; charset=iso-8859-1"], AnswerFormat::Other),
+        (&[], AnswerFormat::Other),
+        (&["text/plain, text/event-stream"], AnswerFormat::Unclear),
+        (&["text/plain", "text/event-stream"], AnswerFormat::Unclear),
+        (&["text/event-streams"], AnswerFormat::Unclear),
+        (&["application/json; x=text/event-stream"], AnswerFormat::Unclear),
+        (&["application/jsonl"], AnswerFormat::Unclear),
+        (&["text/event-stream; charset=utf-16"], AnswerFormat::Unclear),
+        (&["text/event-stream; charset=utf-8; charset=utf-7"], AnswerFormat::Unclear),
+    ] {
+        let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();
+        assert_eq!(AnswerFormat::of(&values), expected, "{values:?}");
+    }
+}
