@@ -143,6 +143,58 @@ impl Event {
         self.raw
     }
 
+    /// The same event, with no line ends in it but the standard's. Some readers split at every line end that Unicode has,
+    /// and would find lines, and whole events, where others see the inside of a string or of a comment. In JSON the escape
+    /// is the same text, and control characters stand nowhere.
+    #[must_use]
+    pub fn for_every_reader(self) -> Self {
+        if !self.raw.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e | 0xc2 | 0xe2)) {
+            return self;
+        }
+        let mut raw = Vec::with_capacity(self.raw.len());
+        let mut rest = self.raw.as_slice();
+        while let [byte, after @ ..] = rest {
+            rest = match rest {
+                [0x0b | 0x0c | 0x1c..=0x1e, tail @ ..] => {
+                    raw.push(b' ');
+                    tail
+                }
+                [0xc2, 0x85, tail @ ..] => {
+                    raw.extend_from_slice(b"\\u0085");
+                    tail
+                }
+                [0xe2, 0x80, 0xa8, tail @ ..] => {
+                    raw.extend_from_slice(b"\\u2028");
+                    tail
+                }
+                [0xe2, 0x80, 0xa9, tail @ ..] => {
+                    raw.extend_from_slice(b"\\u2029");
+                    tail
+                }
+                _ => {
+                    raw.push(*byte);
+                    after
+                }
+            };
+        }
+        Self { raw, ..self }
+    }
+
+    /// The same event without its `id`.
+    #[must_use]
+    pub fn without_id(self) -> Self {
+        let is_id = |line: &[u8]| line == b"id" || line.starts_with(b"id:");
+        if !self.lines().any(is_id) {
+            return self;
+        }
+        let mut raw = Vec::with_capacity(self.raw.len());
+        for line in self.lines().filter(|line| !is_id(line)) {
+            raw.extend_from_slice(line);
+            raw.push(b'\n');
+        }
+        Self { raw, ..self }
+    }
+
     /// The data: its lines joined by LF. `None` when there is none, or nothing in it: no client makes a message of that.
     pub fn data(&self) -> Option<Vec<u8>> {
         let mut lines = self.lines().filter_map(data_of);

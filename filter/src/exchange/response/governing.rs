@@ -94,6 +94,12 @@ impl Governing {
         self.lists || !self.redaction.is_empty()
     }
 
+    /// Whether a client may ask for the rest of a stream again. On the stream that it then opens nothing is taken out for
+    /// this call, so where something is, its events have no ids by which they could be asked for.
+    pub(super) fn may_be_resumed(&self) -> bool {
+        self.redaction.is_empty()
+    }
+
     pub(super) fn answer_bytes_max(&self) -> usize {
         usize::try_from(self.config.limits.answer_bytes_max).unwrap_or(usize::MAX)
     }

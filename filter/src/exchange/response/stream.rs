@@ -80,6 +80,10 @@ impl Running {
         commands: &mut Vec<HostCommand>,
     ) -> Option<Refusal> {
         for event in events {
+            let mut event = event.for_every_reader();
+            if !self.governing.may_be_resumed() {
+                event = event.without_id();
+            }
             let Some(data) = event.data() else {
                 out.extend(event.into_raw());
                 continue;

@@ -256,3 +256,28 @@ fn an_answer_that_clients_could_read_in_two_ways_is_not_delivered() {
         assert_eq!(AnswerFormat::of(&values), expected, "{values:?}");
     }
 }
+
+#[test]
+fn no_line_end_of_unicode_hides_an_event_from_the_filter() {
+    let asks = r#"data: {"id":1,"method":"sampling/createMessage"}"#;
+    let mut bench = bench();
+    for end in ["\u{b}", "\u{c}", "\u{1c}", "\u{1d}", "\u{1e}", "\u{85}", "\u{2028}", "\u{2029}"] {
+        let mut exchange = posted(&mut bench, &call("list_x"));
+        let stream = format!(": {end}{end}{asks}{end}{end}\n\ndata: {{\"x\":\"{end}{asks:?}\"}}\n\n");
+        let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[&stream]);
+        assert!(sent.body.contains("sampling") && !sent.body.contains(end), "{:?}", sent.body);
+    }
+    let mut exchange = posted(&mut bench, &call("list_x"));
+    let stream = "data: {\"id\":7,\"result\":\"a\u{2028}\u{e9}\u{20ac}\"}\n\n";
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[stream]);
+    assert_eq!(sent.body, "data: {\"id\":7,\"result\":\"a\\u2028\u{e9}\u{20ac}\"}\n\n");
+}
+
+#[test]
+fn a_stream_out_of_which_something_is_taken_cannot_be_resumed() {
+    let mut bench = bench();
+    let mut exchange = posted(&mut bench, &call("list_short"));
+    let stream = "id: 1\nretry: 5\ndata: \n\nid: 2\ndata: {\"id\":7,\"result\":{}}\n\n";
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[stream]);
+    assert_eq!(sent.body, "retry: 5\ndata: \n\ndata: {\"id\":7,\"result\":{}}\n\n");
+}
