@@ -76,6 +76,17 @@ pub struct ReviewView {
     pub break_glass: bool,
 }
 
+impl ReviewView {
+    /// Who spoke, and in whose place or by breaking glass. Escape it where it is shown.
+    pub fn who(&self) -> String {
+        match (&self.on_behalf_of, self.break_glass) {
+            (_, true) => format!("{} (breaking glass)", self.by),
+            (Some(lender), false) => format!("{} (for {lender})", self.by),
+            (None, false) => self.by.clone(),
+        }
+    }
+}
+
 /// One line of a list: no arguments.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApprovalLine {

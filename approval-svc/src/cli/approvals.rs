@@ -200,7 +200,7 @@ fn describe(view: &ApprovalView) -> String {
     }
     for review in &view.reviews {
         let reason = review.reason.as_deref().map_or_else(String::new, |reason| format!(": {}", visible(reason)));
-        field(review.verdict.as_str(), &format!("{} at {}{reason}", visible(&review.by), time(review.at_ms)));
+        field(review.verdict.as_str(), &format!("{} at {}{reason}", visible(&review.who()), time(review.at_ms)));
     }
     if let Some(reason) = &view.state.reason {
         field("because", &visible(reason));

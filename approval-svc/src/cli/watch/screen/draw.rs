@@ -224,7 +224,10 @@ fn describe(view: &ApprovalView, columns: usize, now_ms: u64) -> (Vec<Line>, usi
     }
     for review in &view.reviews {
         let reason = review.reason.as_deref().map_or_else(String::new, |reason| format!(": {reason}"));
-        field(review.verdict.as_str(), said(&format!("{} at {}{reason}", review.by, time(review.at_ms)), Style::Plain));
+        field(
+            review.verdict.as_str(),
+            said(&format!("{} at {}{reason}", review.who(), time(review.at_ms)), Style::Plain),
+        );
     }
     let waiting = match view.holds_waiting {
         0 => "nobody just now: an approval is kept for an identical call".to_owned(),

@@ -63,6 +63,21 @@ fn text(screen: &mut Screen, columns: usize, rows: usize) -> String {
 }
 
 #[test]
+fn broken_glass_and_lent_authority_stand_beside_who_decided() {
+    let mut screen = screen(&["a"]);
+    keys(&mut screen, "\n");
+    let mut shown = view("a", "pending", "x");
+    shown["reviews"] = json!([
+        {"by": "local dora", "verdict": "approve", "at_ms": NOW_MS, "on_behalf_of": "local alice"},
+        {"by": "local zoe", "verdict": "approve", "at_ms": NOW_MS, "reason": "fire", "break_glass": true},
+    ]);
+    screen.handle(Input::Shown(Box::new(Ok(serde_json::from_value(shown).unwrap()))));
+    let drawn = text(&mut screen, 100, 40);
+    assert!(drawn.contains("local dora (for local alice) at"), "{drawn}");
+    assert!(drawn.contains("local zoe (breaking glass) at") && drawn.contains(": fire"), "{drawn}");
+}
+
+#[test]
 fn list_says_what_waits_and_how_long_and_hides_nothing() {
     let mut screen = screen(&["b", "a"]);
     let mut odd = line("c");
