@@ -248,7 +248,9 @@ async fn every_command_prints_json_when_asked() {
     assert!(local(&["audit", "tail", "-n", "5"]).iter().all(|line| line["entry"]["kind"].is_string()));
     let policy = dir.0.join("policy.yaml");
     std::fs::write(&policy, "version: \"2026-01-27\"\nrules: []\n").unwrap();
-    assert!(printed_json(&["policy", "check", policy.to_str().unwrap()])[0]["snapshot_id"].is_string());
+    let (done, checked) = holdpoint(&["policy", "check", policy.to_str().unwrap(), "--format", "json"]);
+    let checked: Value = serde_json::from_str(&checked).unwrap();
+    assert!(done && checked["files"][0]["policies"][0]["snapshot_id"].is_string(), "{checked}");
 }
 
 #[test]
