@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use holdpoint_core::audit::{AuditEntry, EntryBatch};
+use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch};
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +15,10 @@ pub const ENTRIES_MAX: usize = 10_000;
 
 /// Most entries of one batch.
 pub const BATCH_ENTRIES_MAX: usize = 500;
+
+/// Most bytes of the entries of one batch, half of what the service takes: names that callers choose may be long, and a
+/// batch that is too large would take the entries of others with it.
+pub const BATCH_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// Most entries of refusals and anonymous calls written down per minute; the rest is one entry with a count, so
 /// that a flood of rubbish cannot push out the record of judged calls.
@@ -68,7 +72,11 @@ impl AuditBuffer {
         }
     }
 
-    fn keep(&mut self, entry: AuditEntry) -> bool {
+    fn keep(&mut self, mut entry: AuditEntry) -> bool {
+        // Words of a server may be in it.
+        if let Some((end, _)) = entry.detail.as_ref().and_then(|detail| detail.char_indices().nth(DETAIL_CHARS_MAX)) {
+            entry.detail = entry.detail.take().and_then(|detail| detail.get(..end).map(str::to_owned));
+        }
         let counter = self.next_counter;
         self.next_counter = counter.saturating_add(1);
         let kept = self.waiting.len() < ENTRIES_MAX;
@@ -113,10 +121,17 @@ impl AuditBuffer {
             return None;
         }
         let first_counter = self.waiting.front()?.0;
+        let mut bytes = 0_usize;
         let entries: Vec<AuditEntry> = (first_counter..)
             .zip(self.waiting.iter().take(BATCH_ENTRIES_MAX))
             .take_while(|(expected, (counter, _))| expected == counter)
-            .map(|(_, (_, entry))| entry.clone())
+            .map(|(_, (_, entry))| entry)
+            .take_while(|entry| {
+                let is_first = bytes == 0;
+                bytes = bytes.saturating_add(serde_json::to_vec(entry).map_or(BATCH_BYTES_MAX, |text| text.len()));
+                is_first || bytes <= BATCH_BYTES_MAX
+            })
+            .cloned()
             .collect();
         self.in_flight = entries.len();
         Some(EntryBatch { source: self.source.clone(), first_counter, entries })

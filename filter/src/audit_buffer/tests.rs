@@ -81,3 +81,22 @@ fn anonymous_calls_share_the_quota_of_refusals() {
     assert!(buffer.flush_refusals(1_000_000 + MINUTE_MS));
     assert_eq!(buffer.len(), REFUSALS_PER_MINUTE_MAX as usize + 1);
 }
+
+#[test]
+fn long_words_of_strangers_never_make_a_batch_too_large_to_take() {
+    let mut buffer = buffer();
+    for at in 0..BATCH_ENTRIES_MAX as u64 {
+        let mut long = entry(at);
+        long.target = Some("\u{1f600}".repeat(1_000));
+        long.detail = Some("\u{1f600}".repeat(100_000));
+        assert!(buffer.push(long));
+    }
+    let mut sent = 0;
+    while let Some(batch) = buffer.next_batch() {
+        let bytes: usize = batch.entries.iter().map(|entry| serde_json::to_vec(entry).expect("JSON").len()).sum();
+        assert!(bytes <= BATCH_BYTES_MAX);
+        sent += batch.entries.len();
+        buffer.batch_answered(BatchAnswer::Acknowledged);
+    }
+    assert_eq!(sent, BATCH_ENTRIES_MAX);
+}

@@ -21,6 +21,7 @@ use holdpoint_core::mcp::sse::Splitter;
 
 pub(super) use governing::Governing;
 
+use super::request::bounded;
 use super::{AnswerFormat, HostCommand, HostEvent, LogLevel, Phase, ResponseHead, Surroundings};
 use crate::enforce::HeaderEdit;
 use crate::refusal::{Asked, Refusal};
@@ -320,5 +321,5 @@ pub(super) fn on_running(
 
 /// One line for the operator about an answer that was not delivered.
 fn warn(why: &str) -> HostCommand {
-    HostCommand::Log(LogLevel::Warn, format!("answer not delivered: {why}"))
+    HostCommand::Log(LogLevel::Warn, format!("answer not delivered: {}", bounded(why)))
 }
