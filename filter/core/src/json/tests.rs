@@ -245,18 +245,19 @@ fn thousands_of_keys_cost_no_squares() {
         let members: Vec<String> = (0..keys).map(|n| format!("\"the same beginning \\u0061 {n}\":{n}")).collect();
         format!("{{{}}}", members.join(","))
     };
-    let best_of_three = |text: String| {
+    let best_of_five = |text: String| {
         let run = |_| {
             let started = Instant::now();
             assert!(read(&text).is_ok());
             started.elapsed()
         };
-        (0..3).map(run).min().unwrap_or_default()
+        (0..5).map(run).min().unwrap_or_default()
     };
-    let small = best_of_three(object(2_000));
-    let large = best_of_three(object(40_000));
-    // Twenty times the keys: about 30 times the work when sorted, 400 times when each is compared with each.
-    assert!(large < small * 120, "2,000 keys took {small:?}, 40,000 took {large:?}");
+    let small = best_of_five(object(2_000));
+    let large = best_of_five(object(40_000));
+    // Twenty times the keys: about 30 times the work when sorted, 400 times when each is compared with each. A busy
+    // machine lies in between at worst.
+    assert!(large < small * 250, "2,000 keys took {small:?}, 40,000 took {large:?}");
 }
 
 /// The value as serde_json would have it; numbers are left to serde_json itself.
