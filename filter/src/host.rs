@@ -255,12 +255,17 @@ impl HttpContext for Http {
         let mut action = if self.kept_bytes > 0 { Action::Pause } else { Action::Continue };
         if new_bytes > 0 {
             let reads = self.exchange.as_ref().is_some_and(|exchange| exchange.borrow().reads_answer());
-            action = self.deliver(if reads {
-                let bytes = abi::body_part(abi::Body::Response, self.kept_bytes, new_bytes).unwrap_or_default();
+            let event = if reads {
+                let Some(bytes) = abi::body_part(abi::Body::Response, self.kept_bytes, new_bytes) else {
+                    log::error!("holdpoint: a piece of an answer cannot be read: closed");
+                    close_answer();
+                    return Action::Pause;
+                };
                 HostEvent::ResponsePart { bytes }
             } else {
                 HostEvent::ResponsePassed { size_bytes: u64::try_from(new_bytes).unwrap_or(u64::MAX) }
-            });
+            };
+            action = self.deliver(event);
         }
         if end_of_stream {
             action = self.deliver(HostEvent::ResponseComplete);

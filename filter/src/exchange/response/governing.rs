@@ -16,6 +16,14 @@ use super::observed::Observed;
 use crate::exchange::{Callout, HostCommand};
 use crate::refusal::{Asked, CODE_DENIED};
 
+/// Longest method of a server that a refusal repeats, in characters: the model reads it, and the server chose it.
+const METHOD_CHARS_MAX: usize = 64;
+
+fn denied_request(method: &str, why: &str) -> String {
+    let method: String = method.chars().filter(|char| char.is_ascii_graphic()).take(METHOD_CHARS_MAX).collect();
+    format!("the server asked for `{method}`: {why}")
+}
+
 /// Under whose rules an answer stands.
 pub(in crate::exchange) struct Governing {
     config: Rc<FilterConfig>,
@@ -118,13 +126,13 @@ impl Governing {
             {
                 told.extend(self.answer_server(&asked, &why));
                 if answer.messages().len() > 1 {
-                    return Judged::Refused(format!("the server asked for `{}`: {why}", asked.method));
+                    return Judged::Refused(denied_request(asked.method, &why));
                 }
                 return Judged::Dropped(told);
             }
             for asked in answer::input_requests(message) {
                 if let Some(why) = self.denies(&asked, observed) {
-                    return Judged::Refused(format!("the server asked for `{}`: {why}", asked.method));
+                    return Judged::Refused(denied_request(asked.method, &why));
                 }
             }
         }
