@@ -177,6 +177,23 @@ fn nothing_names_one_machine() {
     report(&findings);
 }
 
+/// Two migrations of one number are one migration that was changed, to a database that has had either.
+#[test]
+fn every_migration_has_a_number_of_its_own() {
+    let folder = root().join("approval-svc/migrations/sqlite");
+    let files = fs::read_dir(folder).expect("the migrations").map(|file| file.expect("a file").file_name());
+    let mut names: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert!(names.len() > 1, "no migrations were found");
+    let number = |name: &str| name.split('_').next().and_then(|digits| digits.parse::<u32>().ok());
+    let findings: Vec<String> = names
+        .windows(2)
+        .filter(|pair| number(&pair[0]).is_none() || number(&pair[0]) == number(&pair[1]))
+        .map(|pair| format!("`{}` and `{}` need numbers that differ", pair[0], pair[1]))
+        .collect();
+    report(&findings);
+}
+
 #[test]
 fn base_configuration_carries_the_quickstart_policy() {
     let read = |path| fs::read_to_string(root().join(path)).unwrap_or_default();
