@@ -11,6 +11,7 @@ use holdpoint_core::decision::Verdict;
 use holdpoint_core::envelope::{Annotations, Call, RouteFacts};
 use holdpoint_core::identity::{ActorType, Principal};
 use holdpoint_core::json::{Document, Kind, Limits, ReadError, Value, canonical};
+use holdpoint_core::mcp::sse::{Event, Splitter};
 use holdpoint_core::mcp::{self, Head, MessageKind, Posted, Target};
 use holdpoint_core::policy::NoUsage;
 use holdpoint_core::yaml;
@@ -31,6 +32,7 @@ pub(crate) const TARGETS: &[Check] = &[
     ("metadata", metadata),
     ("yaml", yaml),
     ("config", config),
+    ("sse", sse),
 ];
 
 /// The JSON reader accepts nothing that serde_json refuses, agrees on everything it accepts, and refuses alone only what
@@ -247,4 +249,51 @@ pub(crate) fn config(bytes: &[u8]) {
         }
         Err(problems) => assert!(!problems.to_string().is_empty()),
     }
+}
+
+/// Longest event of [`sse`], in bytes.
+const EVENT_BYTES_MAX: usize = 256;
+
+/// A stream of events loses no byte and says the same in whatever pieces it comes; what is rewritten of an event keeps its
+/// data. The input's first byte is the length of the pieces, the rest is the stream.
+pub(crate) fn sse(bytes: &[u8]) {
+    let Some((length, stream)) = bytes.split_first() else { return };
+    let whole = events(stream, stream.len().max(1));
+    let pieces = events(stream, usize::from(*length).max(1));
+    let (Some(whole), Some(pieces)) = (&whole, &pieces) else {
+        assert_eq!(whole.is_none(), pieces.is_none(), "too long in one way only");
+        return;
+    };
+    let raw = |events: &[Event]| events.iter().flat_map(|event| event.raw().to_vec()).collect::<Vec<u8>>();
+    assert_eq!(raw(whole), stream, "bytes are lost");
+    assert_eq!(raw(pieces), stream, "bytes are lost between pieces");
+    // A line feed that comes apart from its carriage return begins the next event, where it says nothing.
+    let data = |events: &[Event]| events.iter().filter_map(Event::data).collect::<Vec<_>>();
+    assert_eq!(data(whole), data(pieces), "the pieces say something else");
+    for event in whole {
+        assert_eq!(event.clone().without_id().data(), event.data(), "without its id it says something else");
+        assert!(!has_id(&event.clone().without_id()), "the id is still there");
+        let plain = event.clone().for_every_reader();
+        assert_eq!(plain.clone().for_every_reader(), plain, "a second time finds more");
+        if event.data().is_some() {
+            let changed = Splitter::new(usize::MAX).push(&event.with_data(b"{}")).expect("no limit");
+            assert_eq!(changed.iter().filter_map(Event::data).collect::<Vec<_>>(), [b"{}".to_vec()]);
+        }
+    }
+}
+
+/// The events of a stream that comes in pieces of that length; `None` when one is too long.
+fn events(stream: &[u8], length: usize) -> Option<Vec<Event>> {
+    let mut splitter = Splitter::new(EVENT_BYTES_MAX);
+    let mut events = Vec::new();
+    for piece in stream.chunks(length) {
+        events.extend(splitter.push(piece).ok()?);
+    }
+    events.extend(splitter.finish());
+    Some(events)
+}
+
+fn has_id(event: &Event) -> bool {
+    let lines = event.raw().split(|byte| matches!(byte, b'\n' | b'\r'));
+    lines.into_iter().any(|line| line == b"id" || line.starts_with(b"id:"))
 }

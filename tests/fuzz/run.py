@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TARGET_DIR = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 WORK = TARGET_DIR / "fuzz"
-TARGETS = ["json", "message", "pairs", "metadata", "yaml", "config"]
+TARGETS = ["json", "message", "pairs", "metadata", "yaml", "config", "sse"]
 # Kept inputs are read by people too.
 INPUT_BYTES_MAX = 2048
 INPUTS_MAX = 400
