@@ -27,6 +27,7 @@ use holdpoint_core::config::FilterConfig;
 mod batch;
 mod callout;
 mod hold;
+mod judged;
 mod overheard;
 mod request;
 mod response;

@@ -4,7 +4,8 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::decision::{Decision, PermitSet, Verdict};
 use holdpoint_core::mcp::{McpMessage, MethodClass};
 
-use super::request::{Delivery, Judged, bounded, refuse};
+use super::judged::Judged;
+use super::request::{Delivery, bounded, refuse};
 use super::response::{Governing, Running};
 use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
 use crate::enforce::Plan;

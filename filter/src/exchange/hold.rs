@@ -7,29 +7,24 @@
 //! any of them ─► Retrying        the service is away; the hold goes on when it is back in time
 //! ```
 
+mod claim;
+mod seat;
+
 use std::rc::Rc;
 
-use holdpoint_core::approval::{
-    self, ApprovalState, ApprovalStatus, ClaimError, ClaimRequest, ComeBack, LiveHold, OpenApproval, PROBLEM_ROUND,
-    SignedClaim, WithdrawCause, WithdrawHold,
-};
-use holdpoint_core::audit::EntryKind;
-use holdpoint_core::decision::{Decision, Permit, Verdict};
-use holdpoint_core::digest::Digest;
+use holdpoint_core::approval::{ApprovalState, ApprovalStatus, ComeBack, OpenApproval, PROBLEM_ROUND, WithdrawCause};
+use holdpoint_core::config::FilterConfig;
+use holdpoint_core::decision::{Decision, Verdict};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::{Era, wrap};
 use holdpoint_core::policy::NoUsage;
 
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
-use super::overheard::Overheard;
-use super::request::{Judged, refuse};
-use super::response::{Governing, Running};
+use super::judged::Judged;
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
-use crate::line;
 use crate::metrics::{HoldEnd, Metric};
-use crate::refusal::{Asked, Refusal};
-use crate::usage::{self, Lease, Leased};
-use holdpoint_core::config::FilterConfig;
+use crate::refusal::Refusal;
+use seat::Seat;
 
 /// How long between two tries while the service is away.
 const RETRY_MS: u64 = 250;
@@ -39,9 +34,6 @@ const POLL_MS_MIN: u64 = 100;
 
 /// How long after a callout's own timeout its answer counts as lost.
 const ANSWER_MARGIN_MS: u64 = 1_000;
-
-/// How long between two looks for a free slot.
-const BUSY_RETRY_MS: u64 = 200;
 
 /// How often one hold may ask anew because its grant went to another call or lapsed.
 const REOPENS_MAX: u32 = 8;
@@ -64,22 +56,6 @@ pub(super) struct Hold {
     answer_by_ms: u64,
     outage_began_at_ms: Option<u64>,
     reopens: u32,
-}
-
-/// What a hold occupies, and what its end needs: all of it is given back in [`Seat::end`] or [`Hold::release`].
-struct Seat {
-    hold_id: String,
-    gateway: String,
-    asked: Asked,
-    /// Under which the call is sealed; its settings name the service.
-    config: Rc<FilterConfig>,
-    /// Whether it takes up room among the holds; without, it does not wait at all.
-    in_room: bool,
-    body_bytes: u64,
-    leases: Vec<Lease>,
-    began_at_ms: u64,
-    /// The request it waits for, once it is known.
-    approval_id: Option<String>,
 }
 
 enum Step {
@@ -200,22 +176,6 @@ impl Hold {
         }
     }
 
-    /// Asks to use the grant.
-    fn claim(mut self, approval_id: &str, nonce: String, ask: u32, now_ms: u64) -> Next {
-        let record = ClaimRequest {
-            hold_id: self.seat.hold_id.clone(),
-            nonce: nonce.clone(),
-            call_digest: self.judged.envelope.call_digest(),
-            basis: self.decision.basis,
-            snapshot_id: self.seat.config.policy.id(),
-            standing: self.seat.config.standing.clone(),
-        };
-        let callout = Callout::claim(&self.seat.config.approval, approval_id, &record, ask);
-        self.step = Step::Claiming { ask, nonce };
-        let commands = self.ask(callout, now_ms);
-        self.stay(commands)
-    }
-
     fn stay(self, commands: Vec<HostCommand>) -> Next {
         (Phase::Held(Box::new(self)), commands)
     }
@@ -268,69 +228,6 @@ impl Hold {
             }
         };
         self.seat.end(&refusal, WithdrawCause::AnsweredPending, HoldEnd::Pending, around)
-    }
-
-    /// Step 10: the permit is there; the call runs.
-    fn release(self, permit: Permit, approval_id: &str, around: &mut Surroundings<'_>) -> Next {
-        let Self { judged, mut seat, decision, .. } = self;
-        let mut entry = judged.entry(EntryKind::Outcome, &decision, around.now_ms);
-        entry.approval_id = Some(approval_id.to_owned());
-        entry.hold_id = Some(seat.hold_id.clone());
-        let leases = std::mem::take(&mut seat.leases);
-        let governing = Governing::new(&seat.config, &judged.envelope);
-        let running = Running::new(&seat.asked, governing, permit.constraints(), leases, entry, around.now_ms);
-        let mut commands = seat.leave_room(around);
-        commands.extend(seat.ended(HoldEnd::Released, around));
-        commands.extend(running.alarms());
-        commands.push(HostCommand::Forward(judged.forward(&seat.config, permit, true)));
-        (Phase::Running(Box::new(running)), commands)
-    }
-}
-
-impl Seat {
-    /// Ends the hold with an answer to the client, and tells the service that nobody waits any more.
-    fn end(mut self, refusal: &Refusal, cause: WithdrawCause, end: HoldEnd, around: &mut Surroundings<'_>) -> Next {
-        let mut commands = self.leave_room(around);
-        commands.extend(self.ended(end, around));
-        commands.push(self.withdraw(cause, None));
-        commands.extend(refuse(refusal, &self.asked));
-        (Phase::Ended, commands)
-    }
-
-    /// Counts the end, and says it in one line.
-    fn ended(&self, end: HoldEnd, around: &Surroundings<'_>) -> Vec<HostCommand> {
-        let mut commands = vec![HostCommand::Count(Metric::HoldEnded(end), 1)];
-        if around.worker.logs_info {
-            let call = self.asked.call_digest().and_then(|digest| digest.parse::<Digest>().ok());
-            let waited_ms = around.now_ms.saturating_sub(self.began_at_ms).to_string();
-            let text = line::text(
-                "hold",
-                &[
-                    ("end", Some(end.as_str())),
-                    ("hold", Some(&self.hold_id)),
-                    ("approval", self.approval_id.as_deref()),
-                    ("call", call.map(|digest| digest.short()).as_deref()),
-                    ("waited_ms", Some(&waited_ms)),
-                ],
-            );
-            commands.push(HostCommand::Log(LogLevel::Info, text));
-        }
-        commands
-    }
-
-    /// Tells the service that this hold can never claim from now on.
-    fn withdraw(&self, cause: WithdrawCause, rejoin_ms: Option<u64>) -> HostCommand {
-        let record = WithdrawHold { cause, rejoin_ms };
-        HostCommand::Tell(Callout::withdraw(&self.config.approval, &self.hold_id, &record))
-    }
-
-    fn leave_room(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
-        usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
-        if !std::mem::take(&mut self.in_room) {
-            return Vec::new();
-        }
-        around.worker.room.leave(self.body_bytes);
-        vec![HostCommand::Count(Metric::HoldsWaiting, -1)]
     }
 }
 
@@ -487,165 +384,6 @@ impl Exchange {
         Err(Box::new(hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)))
     }
 
-    /// People approved. The policy in force now is asked again, then slots are taken, then the grant is claimed.
-    fn on_approved(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
-        let mut hold = match hold.reseal(&self.in_force(around)) {
-            Ok(hold) => hold,
-            Err((seat, error)) => {
-                return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
-            }
-        };
-        if let Some(refusal) = frozen(&hold, around) {
-            return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
-        }
-        let Some(approval) = hold.approval.clone() else { return self.reopen(hold, around) };
-        if approval.call_digest != hold.judged.envelope.call_digest() {
-            // The catalogue now reads this call as another one; what was approved is not what would run.
-            return self.ask_anew(hold, around);
-        }
-        let judged_now =
-            approval::rejudge(hold.decision.basis, &hold.judged.envelope, &hold.seat.config.policy, &NoUsage);
-        let constraints = match judged_now {
-            Ok(decision) => hold.decision.constraints.united(&decision.constraints),
-            Err(ClaimError::PolicyDenies(decision)) => {
-                return hold.seat.end(&Refusal::Denied(decision), WithdrawCause::Refused, HoldEnd::Refused, around);
-            }
-            Err(
-                ClaimError::PolicyChanged(_)
-                | ClaimError::Signature
-                | ClaimError::Shape
-                | ClaimError::Mismatch(_)
-                | ClaimError::Expired,
-            ) => return self.ask_anew(hold, around),
-        };
-        let holder = around.worker.ids.next_number();
-        match usage::take(around.shared, &constraints, holder, around.now_ms) {
-            Leased::Full { rule_id } if around.now_ms < hold.deadline_ms => {
-                let at_ms = around.now_ms.saturating_add(BUSY_RETRY_MS);
-                hold.step = Step::Busy { at_ms, rule_id };
-                hold.stay(vec![HostCommand::WakeAt(at_ms)])
-            }
-            Leased::Full { rule_id } => {
-                hold.step = Step::Busy { at_ms: around.now_ms, rule_id };
-                hold.out_of_patience(around)
-            }
-            Leased::All(leases) => {
-                hold.seat.leases = leases;
-                let nonce = around.worker.ids.next_id();
-                hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms)
-            }
-        }
-    }
-
-    /// The policy in force asks something else than what was approved: a claim under the new basis makes the service
-    /// supersede the old request, and the answer leads to a new one.
-    fn ask_anew(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
-        let hold = match self.under_current_policy(hold, around) {
-            Ok(hold) => *hold,
-            Err(ended) => return *ended,
-        };
-        match hold.approval.clone() {
-            Some(approval) => {
-                let nonce = around.worker.ids.next_id();
-                hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms)
-            }
-            None => self.reopen(hold, around),
-        }
-    }
-
-    fn on_claim_answer(&mut self, mut hold: Hold, answer: ClaimAnswer, around: &mut Surroundings<'_>) -> Next {
-        match answer {
-            ClaimAnswer::Signed(signed) => self.on_signed(hold, &signed, around),
-            ClaimAnswer::Gone => {
-                let leases = std::mem::take(&mut hold.seat.leases);
-                usage::give_back(around.shared, leases, around.now_ms);
-                if around.now_ms >= hold.deadline_ms {
-                    return hold.out_of_patience(around);
-                }
-                self.reopen(hold, around)
-            }
-            // A sibling has a newer policy already; this worker will have it in a moment.
-            ClaimAnswer::Replaced => {
-                let leases = std::mem::take(&mut hold.seat.leases);
-                usage::give_back(around.shared, leases, around.now_ms);
-                if around.now_ms >= hold.deadline_ms {
-                    return hold.out_of_patience(around);
-                }
-                let at_ms = around.now_ms.saturating_add(RETRY_MS);
-                hold.step = Step::Retrying { at_ms, then: Retry::Judge };
-                hold.stay(vec![HostCommand::WakeAt(at_ms)])
-            }
-            ClaimAnswer::Refused(code) => refused_by_service(hold, &code, around),
-            ClaimAnswer::Unusable => {
-                let nonce = match &hold.step {
-                    Step::Claiming { nonce, .. } => nonce.clone(),
-                    Step::Opening { .. }
-                    | Step::Registering { .. }
-                    | Step::Polling { .. }
-                    | Step::Retrying { .. }
-                    | Step::Busy { .. } => around.worker.ids.next_id(),
-                };
-                hold.retry(Retry::Claim { nonce }, around)
-            }
-        }
-    }
-
-    /// Step 9: only a claim that the service signed for this hold, under a policy that still agrees, is a permit.
-    fn on_signed(&mut self, hold: Hold, signed: &SignedClaim, around: &mut Surroundings<'_>) -> Next {
-        let hold = match hold.reseal(&self.in_force(around)) {
-            Ok(hold) => hold,
-            Err((seat, error)) => {
-                return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
-            }
-        };
-        if let Some(refusal) = frozen(&hold, around) {
-            return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
-        }
-        let (Some(approval), Step::Claiming { nonce, .. }) = (&hold.approval, &hold.step) else {
-            return refused_by_service(hold, "claim-without-request", around);
-        };
-        let approval_id = approval.id.clone();
-        let live = LiveHold { approval_id: &approval_id, hold_id: &hold.seat.hold_id, nonce };
-        let config = Rc::clone(&hold.seat.config);
-        let verified = approval::verify(
-            signed,
-            &config.approval.service_key,
-            live,
-            &hold.judged.envelope,
-            &config.policy,
-            &NoUsage,
-            around.now_ms,
-        );
-        match verified {
-            // The policy may have come to bound the call while the claim was under way: no slot, no run.
-            Ok(permit) if !usage::covers(&hold.seat.leases, permit.constraints()) => {
-                let refusal =
-                    Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned());
-                hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
-            }
-            Ok(permit) => {
-                self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope)));
-                hold.release(permit, &approval_id, around)
-            }
-            Err(error) => {
-                let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);
-                let mut commands =
-                    vec![HostCommand::Count(Metric::ClaimRefused, 1), HostCommand::Log(LogLevel::Error, line)];
-                let refusal = match error {
-                    ClaimError::PolicyDenies(decision) => Refusal::Denied(decision),
-                    ClaimError::Signature
-                    | ClaimError::Shape
-                    | ClaimError::Mismatch(_)
-                    | ClaimError::Expired
-                    | ClaimError::PolicyChanged(_) => Refusal::Unavailable,
-                };
-                let (phase, ended) = hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
-                commands.extend(ended);
-                (phase, commands)
-            }
-        }
-    }
-
     fn on_wake(&mut self, mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
         let now_ms = around.now_ms;
         let is_over = now_ms >= hold.deadline_ms;
@@ -699,12 +437,6 @@ fn on_client_gone(mut hold: Hold, around: &mut Surroundings<'_>) -> Next {
     commands.extend(hold.seat.ended(HoldEnd::ClientGone, around));
     commands.push(hold.seat.withdraw(WithdrawCause::ClientGone, rejoin_ms));
     (Phase::Ended, commands)
-}
-
-/// An administrator has come to stop what this call would do.
-fn frozen(hold: &Hold, around: &Surroundings<'_>) -> Option<Refusal> {
-    let freeze = around.worker.freezes.stops(&hold.judged.envelope)?;
-    Some(Refusal::Frozen { reason: freeze.reason.clone() })
 }
 
 /// The service said no for a reason that waiting does not mend.
