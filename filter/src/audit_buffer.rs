@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch};
+use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX};
 
 #[cfg(test)]
 mod tests;
@@ -39,10 +39,11 @@ pub enum BatchAnswer {
 
 /// The buffer of one worker.
 pub struct AuditBuffer {
-    /// `gateway/boot id`.
+    /// `gateway/boot id`, as a JSON string.
     source: String,
-    /// (counter, entry), counters rising.
-    waiting: VecDeque<(u64, AuditEntry)>,
+    /// (counter, entry as JSON), counters rising. Written once, when it comes: as text an entry takes the least room, and
+    /// batches are put together by copying.
+    waiting: VecDeque<(u64, String)>,
     next_counter: u64,
     /// How many entries of the front are in a batch that has not been answered.
     in_flight: usize,
@@ -59,7 +60,8 @@ struct RefusalMinute {
 
 impl AuditBuffer {
     /// An empty buffer that reports as `source`.
-    pub fn new(source: String) -> Self {
+    pub fn new(source: &str) -> Self {
+        let source = serde_json::Value::from(source).to_string();
         Self { source, waiting: VecDeque::new(), next_counter: 0, in_flight: 0, refusals: RefusalMinute::default() }
     }
 
@@ -79,11 +81,12 @@ impl AuditBuffer {
         }
         let counter = self.next_counter;
         self.next_counter = counter.saturating_add(1);
-        let kept = self.waiting.len() < ENTRIES_MAX;
-        if kept {
-            self.waiting.push_back((counter, entry));
+        if self.waiting.len() >= ENTRIES_MAX {
+            return false;
         }
-        kept
+        let Ok(text) = serde_json::to_string(&entry) else { return false };
+        self.waiting.push_back((counter, text));
+        true
     }
 
     /// Adds a refusal under the quota of its minute; answers `false` when it was lost.
@@ -115,26 +118,29 @@ impl AuditBuffer {
         }
     }
 
-    /// The next batch, if none is in flight and anything waits. A batch ends where counters jump.
-    pub fn next_batch(&mut self) -> Option<EntryBatch> {
+    /// The next batch as the JSON text of an `EntryBatch`, if none is in flight and anything waits. A batch ends where
+    /// counters jump.
+    pub fn next_batch(&mut self) -> Option<String> {
         if self.in_flight > 0 {
             return None;
         }
         let first_counter = self.waiting.front()?.0;
-        let mut bytes = 0_usize;
-        let entries: Vec<AuditEntry> = (first_counter..)
-            .zip(self.waiting.iter().take(BATCH_ENTRIES_MAX))
-            .take_while(|(expected, (counter, _))| expected == counter)
-            .map(|(_, (_, entry))| entry)
-            .take_while(|entry| {
-                let is_first = bytes == 0;
-                bytes = bytes.saturating_add(serde_json::to_vec(entry).map_or(BATCH_BYTES_MAX, |text| text.len()));
-                is_first || bytes <= BATCH_BYTES_MAX
-            })
-            .cloned()
-            .collect();
-        self.in_flight = entries.len();
-        Some(EntryBatch { source: self.source.clone(), first_counter, entries })
+        let mut batch = format!("{{\"source\":{},\"first_counter\":{first_counter},\"entries\":[", self.source);
+        let mut entries_bytes = 0_usize;
+        for (expected, (counter, entry)) in (first_counter..).zip(self.waiting.iter().take(BATCH_ENTRIES_MAX)) {
+            entries_bytes = entries_bytes.saturating_add(entry.len());
+            let is_first = self.in_flight == 0;
+            if expected != *counter || (!is_first && entries_bytes > BATCH_BYTES_MAX) {
+                break;
+            }
+            if !is_first {
+                batch.push(',');
+            }
+            batch.push_str(entry);
+            self.in_flight = self.in_flight.saturating_add(1);
+        }
+        batch.push_str("]}");
+        Some(batch)
     }
 
     /// The service answered the batch in flight; answers how many entries were lost by that.

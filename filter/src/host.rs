@@ -78,7 +78,10 @@ fn follow_log_level() {
         Some(_) => log::LevelFilter::Error,
     };
     log::set_max_level(level);
-    with_worker(|worker| worker.logs_info = level >= log::LevelFilter::Info);
+    with_worker(|worker| {
+        worker.logs_info = level >= log::LevelFilter::Info;
+        worker.logs_debug = level >= log::LevelFilter::Debug;
+    });
 }
 
 /// One configuration of the plugin on one worker.
@@ -406,7 +409,8 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
             HostCommand::RecordRefusal(entry) => count_lost(with_worker(|worker| worker.audit.push_refusal(*entry))),
             HostCommand::Count(metric, by) => gauges::add(metric, by),
             HostCommand::Decided(line) => {
-                log::info!("holdpoint: {}", line.text(abi::now_us().saturating_sub(BEGAN_AT_US.get())));
+                let took_us = abi::now_us().saturating_sub(BEGAN_AT_US.get());
+                log::log!(line.level(), "holdpoint: {}", line.text(took_us));
             }
             HostCommand::Log(LogLevel::Info, line) => log::info!("holdpoint: {line}"),
             HostCommand::Log(LogLevel::Warn, line) => log::warn!("holdpoint: {line}"),

@@ -12,17 +12,25 @@ const VALUE_CHARS_MAX: usize = 200;
 
 /// A line that still lacks how long the decision took, which only the host can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecisionLine(String);
+pub struct DecisionLine {
+    text: String,
+    is_routine: bool,
+}
 
 impl DecisionLine {
-    /// A line of event `decision`; absent fields are left out.
-    pub fn new(fields: &[(&str, Option<&str>)]) -> Self {
-        Self(open("decision", fields))
+    /// A line of event `decision`; absent fields are left out. A routine one is for those who want to see everything.
+    pub fn new(is_routine: bool, fields: &[(&str, Option<&str>)]) -> Self {
+        Self { text: open("decision", fields), is_routine }
+    }
+
+    /// How loud it is.
+    pub fn level(&self) -> log::Level {
+        if self.is_routine { log::Level::Debug } else { log::Level::Info }
     }
 
     /// The line. `took_us` is the time from the whole request to its decision, in microseconds.
     pub fn text(&self, took_us: u64) -> String {
-        format!("{},\"decision_us\":{took_us}}}", self.0)
+        format!("{},\"decision_us\":{took_us}}}", self.text)
     }
 }
 

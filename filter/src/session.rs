@@ -34,7 +34,8 @@ const SERVER_ASKS: Table = Table { name: "server-asks", parts: 128, part_facts_m
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOwner {
     server: String,
-    principal: Digest,
+    /// Who it is, in canonical form. Its digest is made when it is needed: most answers hold nothing to remember.
+    principal: String,
 }
 
 impl SessionOwner {
@@ -45,8 +46,11 @@ impl SessionOwner {
             .string("issuer", &principal.issuer)
             .string("subject", &principal.subject)
             .string("tenant", principal.tenant.as_deref().unwrap_or_default());
-        let principal = Digest::tagged("holdpoint/session-owner/v1", writer.finish().as_bytes());
-        Self { server: server.to_owned(), principal }
+        Self { server: server.to_owned(), principal: writer.finish() }
+    }
+
+    fn principal(&self) -> Digest {
+        Digest::tagged("holdpoint/session-owner/v1", self.principal.as_bytes())
     }
 
     fn session_key(&self, session: Digest) -> Digest {
@@ -62,7 +66,7 @@ impl SessionOwner {
     fn ask_key(&self, mcp_session_id: Option<&str>, id: Value<'_>) -> Digest {
         let writer = ObjectWriter::new()
             .value("id", id)
-            .string("owner", &self.principal.to_string())
+            .string("owner", &self.principal().to_string())
             .string("server", &self.server)
             .string("session", mcp_session_id.unwrap_or_default());
         Digest::tagged("holdpoint/server-ask/v1", writer.finish().as_bytes())
@@ -78,25 +82,25 @@ pub fn prepare(shared: &mut dyn SharedData) {
 
 /// Remembers that `owner` was given the session whose id has the digest `session`. The first one keeps it.
 pub fn bind(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) {
-    SESSIONS.put(shared, owner.session_key(session), Fact::of(owner.principal, 0), now_ms);
+    SESSIONS.put(shared, owner.session_key(session), Fact::of(owner.principal(), 0), now_ms);
 }
 
 /// Whether `owner` was given that session, and it has been used since.
 pub fn is_owned(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) -> bool {
     let found = SESSIONS.get(shared, owner.session_key(session), now_ms);
-    found == Some(Fact::of(owner.principal, 0))
+    found == Some(Fact::of(owner.principal(), 0))
 }
 
 /// Remembers whose task it is that a server has begun. The first one keeps it.
 pub fn bind_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, now_ms: u64) {
-    TASKS.put(shared, owner.task_key(task_id), Fact::of(owner.principal, 0), now_ms);
+    TASKS.put(shared, owner.task_key(task_id), Fact::of(owner.principal(), 0), now_ms);
 }
 
 /// Whether a task is known to be somebody else's. One that nobody saw begin, before a restart or through another gateway,
 /// is left to the policy.
 pub fn is_anothers_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, now_ms: u64) -> bool {
     let found = TASKS.get(shared, owner.task_key(task_id), now_ms);
-    found.is_some_and(|fact| fact != Fact::of(owner.principal, 0))
+    found.is_some_and(|fact| fact != Fact::of(owner.principal(), 0))
 }
 
 /// Remembers what a server asked of its client under `id`, so that the answer can be told from one that nobody asked for.
@@ -109,7 +113,7 @@ pub fn note_ask(
     now_ms: u64,
 ) {
     if let Some(tag) = tag_of(asked) {
-        SERVER_ASKS.put(shared, owner.ask_key(mcp_session_id, id), Fact::of(owner.principal, tag), now_ms);
+        SERVER_ASKS.put(shared, owner.ask_key(mcp_session_id, id), Fact::of(owner.principal(), tag), now_ms);
     }
 }
 

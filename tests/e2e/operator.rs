@@ -51,7 +51,7 @@ async fn every_decision_is_one_line_of_names_without_arguments_or_secrets() -> a
     let malformed = envoy.filter_line("refusal", |line| line["kind"] == "malformed").await?;
     assert_eq!(malformed["subject"], "agent-7", "{malformed}");
     envoy.filter_line("refusal", |line| line["kind"] == "unidentified").await?;
-    assert_eq!(envoy.filter_lines("decision").len(), 3, "one line for each");
+    assert_eq!(envoy.filter_lines("decision").len(), 2, "one line for each that was not simply allowed");
     let log = envoy.log();
     assert!(!log.contains("marker-argument") && !log.contains(&token));
 
@@ -98,19 +98,30 @@ async fn caller_can_neither_forge_a_line_nor_make_metrics() -> anyhow::Result<()
 async fn lines_end_when_envoys_log_level_drops_them() -> anyhow::Result<()> {
     let stack = Stack::builder().workers(1).start().await?;
     let token = stack.agent("agent-7")?;
-    tools_call("list_issues", "{}", &token).send(stack.port()).await?;
-    stack.envoy.filter_line("decision", |line| line["verdict"] == "allow").await?;
+    let call = async |tool| tools_call(tool, "{}", &token).send(stack.port()).await;
+    let lines_of = |tool| stack.envoy.filter_lines("decision").iter().filter(|line| line["target"] == tool).count();
+    call("list_issues").await?;
+    call("delete_project").await?;
+    stack.envoy.filter_line("decision", |line| line["verdict"] == "deny").await?;
+    assert_eq!(lines_of("list_issues"), 0, "an allowed call has a line at level debug only");
+    stack.envoy.admin_post("/logging?wasm=debug").await?;
+    probe::until("an allowed call leaves a line", probe::PATIENCE, async || {
+        call("list_issues").await.ok()?;
+        (lines_of("list_issues") > 0).then_some(())
+    })
+    .await?;
     stack.envoy.admin_post("/logging?wasm=warning").await?;
     let silent = async || {
         let before = stack.envoy.filter_lines("decision").len();
-        tools_call("get_issue", "{}", &token).send(stack.port()).await.ok()?;
+        call("delete_project").await.ok()?;
         (stack.envoy.filter_lines("decision").len() == before).then_some(())
     };
     probe::until("decisions leave no line", probe::PATIENCE, silent).await?;
     stack.envoy.admin_post("/logging?wasm=info").await?;
     let loud = async || {
-        tools_call("get_issue", "{}", &token).send(stack.port()).await.ok()?;
-        stack.envoy.filter_lines("decision").iter().rfind(|line| line["target"] == "get_issue").cloned()
+        let before = lines_of("delete_project");
+        call("delete_project").await.ok()?;
+        (lines_of("delete_project") > before).then_some(())
     };
     probe::until("decisions leave lines again", probe::PATIENCE, loud).await?;
     Ok(())

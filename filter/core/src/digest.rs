@@ -45,12 +45,19 @@ impl Digest {
         hex.truncate(SHORT_CHARS);
         hex
     }
+
+    /// The prefix and all digits, in one piece and without the formatting machinery: several are written for every call.
+    fn text(&self) -> String {
+        let mut text = String::with_capacity(PREFIX.len().saturating_add(self.0.len().saturating_mul(2)));
+        text.push_str(PREFIX);
+        push_hex(&mut text, &self.0);
+        text
+    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(PREFIX)?;
-        f.write_str(&hex_encode(&self.0))
+        f.write_str(&self.text())
     }
 }
 
@@ -75,7 +82,7 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(&self.text())
     }
 }
 
@@ -127,11 +134,15 @@ impl std::error::Error for ParseDigestError {}
 /// Writes `bytes` as lower-case hex, two digits a byte.
 pub fn hex_encode(bytes: &[u8]) -> String {
     let mut hex = String::with_capacity(bytes.len().saturating_mul(2));
-    for byte in bytes {
-        hex.push(hex_digit(byte >> 4));
-        hex.push(hex_digit(byte & 0x0f));
-    }
+    push_hex(&mut hex, bytes);
     hex
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        text.push(hex_digit(byte >> 4));
+        text.push(hex_digit(byte & 0x0f));
+    }
 }
 
 /// Reads what [`hex_encode`] writes. Upper-case digits are refused, so that the same bytes have one spelling.
@@ -174,7 +185,7 @@ impl fmt::Display for HexError {
 impl std::error::Error for HexError {}
 
 fn hex_digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).unwrap_or('0')
+    char::from(if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_sub(10).wrapping_add(nibble) })
 }
 
 fn hex_value(digit: u8) -> Option<u8> {

@@ -1,6 +1,6 @@
 //! What waits, what is sent, what is lost and how that shows.
 
-use holdpoint_core::audit::EntryKind;
+use holdpoint_core::audit::{EntryBatch, EntryKind};
 
 use super::*;
 
@@ -9,21 +9,26 @@ fn entry(at_ms: u64) -> AuditEntry {
 }
 
 fn buffer() -> AuditBuffer {
-    AuditBuffer::new("gw/boot".to_owned())
+    AuditBuffer::new("gw/boot")
+}
+
+/// The next batch as the service reads it.
+fn next_batch(buffer: &mut AuditBuffer) -> Option<EntryBatch> {
+    buffer.next_batch().map(|text| serde_json::from_str(&text).expect("a batch"))
 }
 
 #[test]
 fn a_batch_stays_until_it_is_acknowledged() {
     let mut buffer = buffer();
     assert!(buffer.push(entry(1)) && buffer.push(entry(2)));
-    let batch = buffer.next_batch().expect("a batch");
+    let batch = next_batch(&mut buffer).expect("a batch");
     assert_eq!((batch.first_counter, batch.entries.len()), (0, 2));
-    assert_eq!(buffer.next_batch(), None, "one batch at a time");
+    assert_eq!(next_batch(&mut buffer), None, "one batch at a time");
     buffer.batch_answered(BatchAnswer::TryAgain);
-    assert_eq!(buffer.next_batch().expect("the same again"), batch);
+    assert_eq!(next_batch(&mut buffer).expect("the same again"), batch);
     buffer.push(entry(3));
     buffer.batch_answered(BatchAnswer::Acknowledged);
-    let rest = buffer.next_batch().expect("the rest");
+    let rest = next_batch(&mut buffer).expect("the rest");
     assert_eq!((rest.first_counter, rest.entries.len()), (2, 1));
 }
 
@@ -34,7 +39,7 @@ fn a_lost_entry_leaves_a_jump_in_the_counters() {
         assert!(buffer.push(entry(at)));
     }
     assert!(!buffer.push(entry(0)), "full");
-    while let Some(batch) = buffer.next_batch() {
+    while let Some(batch) = next_batch(&mut buffer) {
         assert!(batch.entries.len() <= BATCH_ENTRIES_MAX);
         buffer.batch_answered(BatchAnswer::Acknowledged);
         if buffer.is_empty() {
@@ -42,7 +47,7 @@ fn a_lost_entry_leaves_a_jump_in_the_counters() {
         }
     }
     buffer.push(entry(0));
-    assert_eq!(buffer.next_batch().expect("a batch").first_counter, ENTRIES_MAX as u64 + 1);
+    assert_eq!(next_batch(&mut buffer).expect("a batch").first_counter, ENTRIES_MAX as u64 + 1);
 }
 
 #[test]
@@ -53,7 +58,7 @@ fn refusals_over_their_quota_become_one_entry_with_a_count() {
     }
     assert_eq!(buffer.len(), REFUSALS_PER_MINUTE_MAX as usize);
     buffer.flush_refusals(2 * MINUTE_MS);
-    let batch = buffer.next_batch().expect("a batch");
+    let batch = next_batch(&mut buffer).expect("a batch");
     assert_eq!(batch.entries.len(), REFUSALS_PER_MINUTE_MAX as usize + 1);
     let last = batch.entries.last().and_then(|entry| entry.detail.as_deref());
     assert_eq!(last, Some("40 more of this kind in this minute, the last one: rubbish"));
@@ -63,10 +68,10 @@ fn refusals_over_their_quota_become_one_entry_with_a_count() {
 fn a_batch_the_service_will_never_take_is_lost_and_counted_and_holds_nothing_up() {
     let mut buffer = buffer();
     buffer.push(entry(1));
-    assert!(buffer.next_batch().is_some());
+    assert!(next_batch(&mut buffer).is_some());
     buffer.push(entry(2));
     assert_eq!(buffer.batch_answered(BatchAnswer::Rejected), 1);
-    assert_eq!(buffer.next_batch().expect("the next one").first_counter, 1);
+    assert_eq!(next_batch(&mut buffer).expect("the next one").first_counter, 1);
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn long_words_of_strangers_never_make_a_batch_too_large_to_take() {
         assert!(buffer.push(long));
     }
     let mut sent = 0;
-    while let Some(batch) = buffer.next_batch() {
+    while let Some(batch) = next_batch(&mut buffer) {
         let bytes: usize = batch.entries.iter().map(|entry| serde_json::to_vec(entry).expect("JSON").len()).sum();
         assert!(bytes <= BATCH_BYTES_MAX);
         sent += batch.entries.len();

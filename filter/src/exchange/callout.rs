@@ -4,7 +4,6 @@ use holdpoint_core::approval::{
     APPROVAL_SCHEMA, ApprovalState, CancelHolds, ClaimRequest, OpenApproval, PROBLEM_POLICY_UNKNOWN, SignedClaim,
     WithdrawHold,
 };
-use holdpoint_core::audit::EntryBatch;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::in_force::{PROBLEM_POLICY_REPLACED, PolicyReport};
@@ -156,8 +155,8 @@ impl Callout {
     }
 
     /// Hands audit entries over.
-    pub fn record(settings: &ApprovalSettings, batch: &EntryBatch) -> Self {
-        Self::new(settings, "POST", "/v1/audit/entries".to_owned(), json(batch))
+    pub fn record(settings: &ApprovalSettings, batch: String) -> Self {
+        Self::new(settings, "POST", "/v1/audit/entries".to_owned(), batch.into_bytes())
     }
 }
 

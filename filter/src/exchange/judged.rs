@@ -269,8 +269,10 @@ impl Judged {
 
     /// Of a client that takes one of its calls back: what the service is told, which knows whether that one is held.
     pub(super) fn cancellation(&self, config: &FilterConfig) -> Option<HostCommand> {
-        let is_one = *self.envelope.message().method() == Method::NotificationsCancelled;
-        let cancel_key = self.envelope.cancel_key().filter(|_| is_one)?;
+        if *self.envelope.message().method() != Method::NotificationsCancelled {
+            return None;
+        }
+        let cancel_key = self.envelope.cancel_key()?;
         Some(HostCommand::Tell(Callout::cancel(&config.approval, cancel_key)))
     }
 
@@ -288,9 +290,11 @@ impl Judged {
         commands
     }
 
-    /// One structured line for the operator, if anybody reads it.
+    /// One structured line for the operator, if anybody reads it. Of a call that is allowed only at level debug: record and
+    /// access log have it as well, and Envoy's logger flushes every line, which costs as much as judging does.
     pub(super) fn line(&self, decision: &Decision, around: &Surroundings<'_>) -> Option<HostCommand> {
-        if !around.worker.logs_info {
+        let is_routine = decision.verdict == Verdict::Allow;
+        if !(if is_routine { around.worker.logs_debug } else { around.worker.logs_info }) {
             return None;
         }
         let verdict = match decision.verdict {
@@ -299,20 +303,23 @@ impl Judged {
         };
         let principal = self.envelope.principal();
         // A call that runs at once never pays for its digest.
-        let call = (decision.verdict != Verdict::Allow).then(|| self.envelope.call_digest().short());
-        Some(HostCommand::Decided(DecisionLine::new(&[
-            ("verdict", Some(verdict)),
-            ("rule", Some(decision.rule_id())),
-            ("server", Some(self.envelope.server())),
-            ("method", Some(self.envelope.method())),
-            ("target", self.envelope.target()),
-            ("issuer", Some(&principal.issuer)),
-            ("subject", Some(&principal.subject)),
-            ("agent", principal.agent_id.as_deref()),
-            ("snapshot", Some(&decision.snapshot_id.short())),
-            ("call", call.as_deref()),
-            ("trace_id", self.trace_id.as_deref()),
-        ])))
+        let call = (!is_routine).then(|| self.envelope.call_digest().short());
+        Some(HostCommand::Decided(DecisionLine::new(
+            is_routine,
+            &[
+                ("verdict", Some(verdict)),
+                ("rule", Some(decision.rule_id())),
+                ("server", Some(self.envelope.server())),
+                ("method", Some(self.envelope.method())),
+                ("target", self.envelope.target()),
+                ("issuer", Some(&principal.issuer)),
+                ("subject", Some(&principal.subject)),
+                ("agent", principal.agent_id.as_deref()),
+                ("snapshot", Some(&decision.snapshot_id.short())),
+                ("call", call.as_deref()),
+                ("trace_id", self.trace_id.as_deref()),
+            ],
+        )))
     }
 
     /// An entry of the record with everything known of this call.

@@ -36,7 +36,7 @@ pub(super) fn flush(now_ms: u64) {
         worker.audit.flush_refusals(now_ms);
         let settings = worker.newest().map(|config| config.approval.clone())?;
         let batch = worker.audit.next_batch()?;
-        Some(Callout::record(&settings, &batch))
+        Some(Callout::record(&settings, batch))
     });
     let Some(Some(callout)) = batch else { return };
     match call_out(&callout) {

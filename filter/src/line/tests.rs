@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_line_is_one_json_object_without_what_is_absent() {
-    let line = DecisionLine::new(&[("verdict", Some("deny")), ("target", None)]).text(12);
+    let line = DecisionLine::new(false, &[("verdict", Some("deny")), ("target", None)]).text(12);
     assert_eq!(line, r#"{"event":"decision","verdict":"deny","decision_us":12}"#);
     assert_eq!(text("hold", &[("end", Some("released"))]), r#"{"event":"hold","end":"released"}"#);
 }
