@@ -31,6 +31,7 @@ const WALLS: &[Wall] = &[
         allowed: &[
             "approval-svc/src/main.rs",
             "approval-svc/src/serve.rs",
+            "approval-svc/src/serve/",
             "approval-svc/src/router.rs",
             "approval-svc/src/http/",
             "approval-svc/src/http.rs",

@@ -80,17 +80,12 @@ impl Freezes {
         if reason.is_empty() {
             return Err(FreezeError::ReasonMissing);
         }
-        let list = self.store.freezes().await?;
-        if list.freezes.len() >= FREEZES_MAX {
-            return Err(FreezeError::TooMany);
-        }
         let since_ms = self.store.now_ms().await?;
         let id = uuid::Uuid::now_v7().simple().to_string();
         let freeze = Freeze { id, scope, reason, by: by.name(), since_ms };
         let entry = entry(&freeze, "frozen", &freeze.by, &freeze.reason, since_ms);
-        let change =
-            Change { writes: vec![Write::AddFreeze { freeze: freeze.clone(), at_ms: since_ms }], entries: vec![entry] };
-        self.commit(change, &freeze.id).await?;
+        let write = Write::AddFreeze { freeze: freeze.clone(), at_ms: since_ms, in_force_max: FREEZES_MAX };
+        self.commit(Change { writes: vec![write], entries: vec![entry] }, &freeze.id).await?;
         Ok(freeze)
     }
 
@@ -124,6 +119,7 @@ impl Freezes {
     async fn commit(&self, change: Change, id: &str) -> Result<(), FreezeError> {
         match self.ledger.commit(change).await {
             Ok(()) => Ok(()),
+            Err(CommitError::Conflict(Conflict::TooManyFreezes)) => Err(FreezeError::TooMany),
             Err(CommitError::Conflict(Conflict::Missing)) => Err(FreezeError::NotFound(id.to_owned())),
             Err(CommitError::Conflict(conflict)) => Err(StoreError::Database(conflict.to_string()).into()),
             Err(CommitError::Store(error)) => Err(error.into()),

@@ -21,8 +21,10 @@ mod waiters;
 
 mod data_dir;
 mod keys;
+mod limits;
 mod metrics;
 mod settings;
+mod supervise;
 mod text;
 
 use std::io::Write;

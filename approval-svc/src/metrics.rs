@@ -28,6 +28,16 @@ struct KindLabel {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TaskLabel {
+    task: &'static str,
+}
+
 /// Every metric of the service.
 pub struct Metrics {
     registry: Registry,
@@ -37,6 +47,10 @@ pub struct Metrics {
     claims: Counter,
     audit_entries: Family<KindLabel, Counter>,
     commit_seconds: Histogram,
+    /// Open now.
+    pub connections: Gauge,
+    refused: Family<LimitLabel, Counter>,
+    task_restarts: Family<TaskLabel, Gauge>,
 }
 
 impl Default for Metrics {
@@ -56,7 +70,25 @@ impl Default for Metrics {
         let commit_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 15));
         let help = "Time until a change was durable, in seconds";
         registry.register("commit_seconds", help, commit_seconds.clone());
-        Self { registry, approvals, holds_waiting, reviews, claims, audit_entries, commit_seconds }
+        let connections = Gauge::default();
+        registry.register("connections", "Connections that are open", connections.clone());
+        let refused = Family::default();
+        registry.register("limited", "Requests and connections refused, by the limit", refused.clone());
+        let task_restarts = Family::default();
+        let help = "How often a task of the service had to be begun again";
+        registry.register("task_restarts", help, task_restarts.clone());
+        Self {
+            registry,
+            approvals,
+            holds_waiting,
+            reviews,
+            claims,
+            audit_entries,
+            commit_seconds,
+            connections,
+            refused,
+            task_restarts,
+        }
     }
 }
 
@@ -81,11 +113,17 @@ impl Metrics {
         }
     }
 
+    /// Counts what a limit kept out: `connections`, `credential` or `address`.
+    pub fn refused(&self, limit: &'static str) {
+        self.refused.get_or_create(&LimitLabel { limit }).inc();
+    }
+
     /// Everything in the OpenMetrics text format. What is counted in the database comes as arguments.
     pub fn text(
         &self,
         by_status: &BTreeMap<ApprovalStatus, u64>,
         holds_waiting: u64,
+        task_restarts: &[(&'static str, u64)],
     ) -> Result<String, std::fmt::Error> {
         self.approvals.clear();
         for (status, count) in by_status {
@@ -93,6 +131,10 @@ impl Metrics {
             gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
         self.holds_waiting.set(i64::try_from(holds_waiting).unwrap_or(i64::MAX));
+        for (task, restarts) in task_restarts {
+            let gauge = self.task_restarts.get_or_create(&TaskLabel { task });
+            gauge.set(i64::try_from(*restarts).unwrap_or(i64::MAX));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -16,8 +16,10 @@ use crate::http::{
     requester, session, status,
 };
 use crate::ledger::Ledger;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::supervise::Tasks;
 use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
 
 #[cfg(test)]
@@ -35,6 +37,8 @@ pub struct App {
     pub freezes: Freezes,
     pub ledger: Ledger,
     pub metrics: Arc<Metrics>,
+    pub limits: Arc<Limits>,
+    pub tasks: Tasks,
 }
 
 /// The whole API.
@@ -70,9 +74,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/service", may(EVERYBODY).get(about::show))
         .route("/v1/events", may(READERS).get(events::stream))
         .merge(pages_router())
+        .merge(public_router(&app))
         .route("/livez", get(status::live))
-        .route("/readyz", get(status::ready))
-        .route("/metrics", get(status::metrics))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -88,14 +91,25 @@ fn pages_router() -> Router<App> {
         .route("/approvals/{id}/row", get(pages::row))
         .route("/approvals/{id}/review", post(pages::decide))
         .route("/history", get(history::search))
-        .route("/status/{page}", get(requester::show))
         .route("/live", get(pages::live))
-        .route("/login", get(pages::ask_to_sign_in).post(pages::sign_in))
         .route("/logout", post(pages::sign_out))
         .route("/web/page.css", get(pages::css))
         .route("/web/page.js", get(pages::js))
         .route("/web/mark.svg", get(pages::mark))
         .layer(middleware::from_fn(session::guard))
+}
+
+/// What needs no credential, and therefore a limit for each address.
+fn public_router(app: &App) -> Router<App> {
+    let pages = Router::new()
+        .route("/status/{page}", get(requester::show))
+        .route("/login", get(pages::ask_to_sign_in).post(pages::sign_in))
+        .layer(middleware::from_fn(session::guard));
+    Router::new()
+        .route("/readyz", get(status::ready))
+        .route("/metrics", get(status::metrics))
+        .merge(pages)
+        .layer(middleware::from_fn_with_state(app.clone(), auth::admit_stranger))
 }
 
 /// Those who see approvals whole.

@@ -4,16 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::approvals::Approvals;
 use crate::data_dir;
@@ -21,22 +17,21 @@ use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
+use crate::limits;
 use crate::metrics::Metrics;
 use crate::router::{App, router};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::supervise::{Pace, Tasks, cause};
 use crate::waiters::Waiters;
 
-/// Every held call is a stream of its own, and a gateway holds thousands.
-const STREAMS_PER_CONNECTION_MAX: u32 = 16_384;
+mod connections;
+#[cfg(test)]
+mod tests;
+
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// What is still being answered when the service is told to stop gets this long.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// Pause after an accept that failed, for instance for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-const HEADER_READ_MAX: Duration = Duration::from_secs(10);
 
 /// Runs until SIGTERM or SIGINT. `ready` hears the address that was bound and the public key.
 pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> anyhow::Result<()> {
@@ -61,25 +56,61 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
         pending_per_principal_max: settings.pending_per_principal_max,
         arguments_keep_ms: settings.arguments_keep_ms,
     };
-    let mut app = wire(store, Arc::clone(&signer), limits, stopping.clone());
+    let mut app = wire(Arc::clone(&store), Arc::clone(&signer), limits, stopping.clone());
     app.approvals.public_url = settings.public_url.as_deref().map(Arc::from);
+    app.limits = Arc::new(limits::Limits::new(settings.rates));
     ready(listener.local_addr()?, &signer.public());
-    let background = [
-        tokio::spawn(sweep(app.approvals.clone(), stopping.clone())),
-        tokio::spawn(sign_checkpoints(app.ledger.clone(), stopping.clone())),
-    ];
-    let accepting = tokio::spawn(accept(listener, router(app), stopping));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let background = begin_background(&app, &stopping);
+    let metrics = Arc::clone(&app.metrics);
+    let patience = connections::Patience::default();
+    let connections_max = settings.connections_max;
+    let accepting = connections::accept(listener, router(app), metrics, connections_max, patience, stopping);
+    let mut accepting = tokio::spawn(accepting);
+    let told = async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let ended = until_told(&*store, &mut accepting, told).await;
     tracing::info!("stopping: whoever waits is answered with what there is");
     stop.send_replace(true);
-    accepting.await?;
+    if !accepting.is_finished() {
+        accepting.await?;
+    }
     for task in background {
         task.await?;
     }
-    Ok(())
+    ended
+}
+
+/// Waits until the service is told to stop, or cannot go on: what then ends is begun again only by whoever runs the
+/// service, from the database as it is on the disk.
+async fn until_told(
+    store: &dyn Store,
+    accepting: &mut JoinHandle<()>,
+    told: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = told => Ok(()),
+        () = store.ended() => bail!(
+            "the task that writes to the database has ended, so nothing can be decided any more: see the log above, \
+             and start the service again"
+        ),
+        ended = accepting => bail!("the task that takes connections {}: start the service again", cause(ended)),
+    }
+}
+
+/// Begins the tasks that nobody waits for.
+fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let sweeping = (app.approvals.clone(), stopping.clone());
+    let signing = (app.ledger.clone(), stopping.clone());
+    let keep = |name| (app.tasks.clone(), name, Pace::default(), stopping.clone());
+    let (tasks, name, pace, until) = keep("sweep");
+    let sweeping = tasks.keep(name, pace, until, move || sweep(sweeping.0.clone(), sweeping.1.clone()));
+    let (tasks, name, pace, until) = keep("checkpoints");
+    let signing = tasks.keep(name, pace, until, move || sign_checkpoints(signing.0.clone(), signing.1.clone()));
+    vec![tokio::spawn(sweeping), tokio::spawn(signing)]
 }
 
 /// What bounds approvals.
@@ -108,56 +139,8 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         stopping,
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());
-    App { store, approvals, delegations, freezes, ledger, metrics }
-}
-
-/// Takes connections until told to stop, then lets those that are open end.
-async fn accept(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopping.changed() => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), stopping.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-        while connections.try_join_next().is_some() {}
-    }
-    drop(listener);
-    let drained = timeout(DRAIN_MAX, async { while connections.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!(connections = connections.len(), "connections were cut off");
-    }
-}
-
-/// HTTP/1.1 or HTTP/2 with prior knowledge, as the client begins.
-async fn connection(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
-    // A decision must not wait for a full packet.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "no TCP_NODELAY");
-    }
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_MAX);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_PER_CONNECTION_MAX);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        _ = stopping.changed() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
-    }
+    let limits = Arc::new(limits::Limits::new(limits::Rates::default()));
+    App { store, approvals, delegations, freezes, ledger, metrics, limits, tasks: Tasks::default() }
 }
 
 async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {

@@ -8,7 +8,7 @@ use holdpoint_core::digest::{Digest, hex_encode};
 use crate::delegations;
 use crate::store::row::{SignIn, Visitor};
 use crate::store::{Change, CommitError, Store, StoreError, Write};
-use crate::tokens::{Credential, Role};
+use crate::tokens::{Credential, Proof, Role};
 
 #[cfg(test)]
 mod tests;
@@ -64,7 +64,6 @@ pub struct Session {
     pub secret: Secret,
     /// Whom the browser acts for.
     pub person: Credential,
-    pub expires_at_ms: u64,
 }
 
 /// Why nobody was signed in, or no link was made.
@@ -115,7 +114,8 @@ pub async fn sign_in(store: &dyn Store, code: &Secret) -> Result<Session, SignIn
     // One change: of two browsers with one code, only the first gets its session.
     let writes = vec![Write::TakeSignInCode { hash: code.hash(), at_ms }, Write::AddSession { session: row, at_ms }];
     store.commit(Change { writes, entries: vec![entry(at_ms, "signed_in", &by, "approver's page")] }).await?;
-    Ok(Session { secret, person: credential(visitor), expires_at_ms })
+    let person = credential(visitor, Proof::Session(secret.hash()));
+    Ok(Session { secret, person })
 }
 
 /// The session that a cookie stands for; `None` when it has ended.
@@ -124,9 +124,9 @@ pub async fn find(store: &dyn Store, secret: Secret) -> Result<Option<Session>, 
     if row.expires_at_ms <= store.now_ms().await? {
         return Ok(None);
     }
-    let mut person = credential(row.visitor);
+    let mut person = credential(row.visitor, Proof::Session(row.hash));
     person.lent = delegations::lent_to(store, &person.person()).await?;
-    Ok(Some(Session { secret, person, expires_at_ms: row.expires_at_ms }))
+    Ok(Some(Session { secret, person }))
 }
 
 /// Ends a session. One that has ended already stays so.
@@ -140,9 +140,9 @@ pub async fn sign_out(store: &dyn Store, session: &Session) -> Result<(), StoreE
     }
 }
 
-fn credential(visitor: Visitor) -> Credential {
+fn credential(visitor: Visitor, proof: Proof) -> Credential {
     let Visitor { issuer, subject, groups, tenant } = visitor;
-    Credential { role: Role::Approver, issuer, subject, groups, tenant, lent: Vec::new() }
+    Credential { role: Role::Approver, issuer, subject, groups, tenant, client_id: None, proof, lent: Vec::new() }
 }
 
 fn name(visitor: &Visitor) -> String {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::limits::Rates;
+
 const DAY_MS: u64 = 86_400_000;
 
 /// Checked settings of the service.
@@ -16,6 +18,10 @@ pub struct Settings {
     pub arguments_keep_ms: u64,
     /// Where browsers reach the service, without a slash at the end.
     pub public_url: Option<String>,
+    /// Requests in a time, by who sends them.
+    pub rates: Rates,
+    /// Connections open at once.
+    pub connections_max: usize,
 }
 
 /// Why the service does not start.
@@ -29,12 +35,15 @@ pub enum SettingsError {
     Exposed(SocketAddr),
     #[error("`--pending-per-principal-max` must be at least 1: with 0, nothing could ever ask for approval")]
     PendingMax,
+    #[error("`{0}` must be at least 1: with 0, nobody could be answered")]
+    NoRoom(&'static str),
     #[error("`--public-url` must begin with https:// (or http:// for a test): it is given to the users of agents")]
     PublicUrl,
 }
 
 impl Settings {
     /// Refuses what would expose the service by accident.
+    #[expect(clippy::too_many_arguments, reason = "one for each option of the command line, and only it calls this")]
     pub fn new(
         listen: SocketAddr,
         insecure_listen: bool,
@@ -42,6 +51,8 @@ impl Settings {
         pending_per_principal_max: u64,
         arguments_keep_days: u32,
         public_url: Option<&str>,
+        rates: Rates,
+        connections_max: usize,
     ) -> Result<Self, SettingsError> {
         if !listen.ip().is_loopback() && !insecure_listen {
             return Err(SettingsError::Exposed(listen));
@@ -49,11 +60,21 @@ impl Settings {
         if pending_per_principal_max == 0 {
             return Err(SettingsError::PendingMax);
         }
+        for (option, value) in [
+            ("--person-requests-per-s-max", rates.person_per_s_max),
+            ("--gateway-requests-per-s-max", rates.gateway_per_s_max),
+            ("--stranger-requests-per-s-max", rates.stranger_per_s_max),
+            ("--connections-max", u32::try_from(connections_max).unwrap_or(u32::MAX)),
+        ] {
+            if value == 0 {
+                return Err(SettingsError::NoRoom(option));
+            }
+        }
         let arguments_keep_ms = u64::from(arguments_keep_days).saturating_mul(DAY_MS);
         let public_url = public_url.map(|url| url.trim_end_matches('/').to_owned());
         if public_url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
             return Err(SettingsError::PublicUrl);
         }
-        Ok(Self { listen, data_dir, pending_per_principal_max, arguments_keep_ms, public_url })
+        Ok(Self { listen, data_dir, pending_per_principal_max, arguments_keep_ms, public_url, rates, connections_max })
     }
 }

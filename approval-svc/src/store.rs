@@ -64,7 +64,8 @@ pub enum Write {
     PutInForce { row: Box<InForceRow>, forget_before_ms: u64 },
     /// Fails when the id or the hash is taken.
     AddToken(Token),
-    /// Fails when there is no such token, or it is revoked.
+    /// Ends the browser sessions and links of the same person with it. Fails when there is no such token, or it is
+    /// revoked.
     RevokeToken { id: String, at_ms: u64 },
     /// A link that signs somebody in once. Links older than `at_ms` are forgotten.
     AddSignInCode { code: SignIn, at_ms: u64 },
@@ -88,8 +89,8 @@ pub enum Write {
     AddDelegation { delegation: Delegation, at_ms: u64 },
     /// Fails when it is not in force.
     EndDelegation { id: String, at_ms: u64 },
-    /// Stops something. Fails when the id is taken.
-    AddFreeze { freeze: Freeze, at_ms: u64 },
+    /// Stops something. Fails when the id is taken, or `in_force_max` are in force.
+    AddFreeze { freeze: Freeze, at_ms: u64, in_force_max: usize },
     /// Lets it go on. Fails when it is not in force.
     LiftFreeze { id: String, at_ms: u64 },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
@@ -122,6 +123,8 @@ pub enum Conflict {
     Open,
     #[error("the requester has too many pending approvals")]
     TooManyPending,
+    #[error("too many freezes are in force")]
+    TooManyFreezes,
     #[error("the approval has moved on")]
     Moved,
     #[error("the hold has ended")]
@@ -173,6 +176,9 @@ pub trait Store: Send + Sync + 'static {
     /// The one door for every write. Answers when the change is durable; with the sequence numbers (from 0) of its
     /// entries in order. Changes of many callers share a transaction, and one that fails leaves its neighbours be.
     fn commit(&self, change: Change) -> BoxFuture<'_, Result<Vec<u64>, CommitError>>;
+
+    /// Returns when nothing will ever be committed any more, because whatever writes has ended.
+    fn ended(&self) -> BoxFuture<'_, ()>;
 
     /// Unix milliseconds by the clock that all expiry is measured with.
     fn now_ms(&self) -> Read<'_, u64>;

@@ -54,6 +54,32 @@ impl fmt::Display for Role {
     }
 }
 
+/// By what a credential was proven: what must still hold for whoever stays connected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Proof {
+    /// By nothing that could end.
+    #[default]
+    Nothing,
+    /// The token with this hash.
+    Token(Digest),
+    /// The browser session with this hash.
+    Session(Digest),
+}
+
+impl Proof {
+    /// Whether it still proves anything.
+    pub async fn holds(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(match self {
+            Self::Nothing => true,
+            Self::Token(hash) => store.token(*hash).await?.is_some_and(|token| token.revoked_at_ms.is_none()),
+            Self::Session(hash) => {
+                let now_ms = store.now_ms().await?;
+                store.session(*hash).await?.is_some_and(|session| session.expires_at_ms > now_ms)
+            }
+        })
+    }
+}
+
 /// Whom a presented token stands for.
 #[derive(Clone, Debug)]
 pub struct Credential {
@@ -63,6 +89,9 @@ pub struct Credential {
     pub groups: BTreeSet<String>,
     /// Only what belongs to this tenant is shown; `None` for all tenants.
     pub tenant: Option<String>,
+    /// The client that the identity provider gave the token to (`azp`, else `client_id`), if it named one.
+    pub client_id: Option<String>,
+    pub proof: Proof,
     /// What others have lent this person, as of this request.
     pub lent: Vec<Delegation>,
 }
@@ -151,7 +180,8 @@ pub async fn authenticate(store: &dyn Store, text: &str) -> Result<Option<Creden
         return Ok(None);
     }
     let Token { role, issuer, subject, groups, tenant, .. } = token;
-    let mut credential = Credential { role, issuer, subject, groups, tenant, lent: Vec::new() };
+    let proof = Proof::Token(hash);
+    let mut credential = Credential { role, issuer, subject, groups, tenant, client_id: None, proof, lent: Vec::new() };
     if role == Role::Approver {
         credential.lent = delegations::lent_to(store, &credential.person()).await?;
     }

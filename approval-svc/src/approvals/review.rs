@@ -243,7 +243,12 @@ fn lent<'a>(
     let tenant = approval.asked.principal.tenant.as_deref();
     reviewer.lent.iter().filter(move |delegation| delegation.reaches(tenant)).filter_map(|delegation| {
         let from = &delegation.from;
-        let lender = Credential { subject: from.subject.clone(), issuer: from.issuer.clone(), ..reviewer.clone() };
+        let lender = Credential {
+            subject: from.subject.clone(),
+            issuer: from.issuer.clone(),
+            client_id: None,
+            ..reviewer.clone()
+        };
         let name = from.name();
         let has_spoken = reviews.iter().any(|review| {
             same_person((&review.issuer, &review.subject), (&from.issuer, &from.subject))
@@ -253,12 +258,18 @@ fn lent<'a>(
     })
 }
 
-/// Whether the reviewer is whom the call acts for, or the agent that makes it.
+/// Whether the reviewer is whom the call acts for, or the agent that makes it. The owner of the MCP session is one of
+/// the two: the gateway lets nobody else call in a session.
 pub(super) fn is_requester(reviewer: &Credential, asked: &OpenApproval) -> bool {
     let principal = &asked.principal;
     let names = [Some(&principal.subject), principal.agent_id.as_ref()];
     let is_same = |name: &String| same_person((&principal.issuer, name), (&reviewer.issuer, &reviewer.subject));
-    names.into_iter().flatten().any(is_same)
+    // The client that the reviewer's token was given to is the agent itself: then it holds the token, whosever name is in it.
+    let is_agent = match (&principal.agent_id, &reviewer.client_id) {
+        (Some(agent), Some(client)) => same_person((&principal.issuer, agent), (&reviewer.issuer, client)),
+        (Some(_) | None, _) => false,
+    };
+    is_agent || names.into_iter().flatten().any(is_same)
 }
 
 /// Whether two (issuer, subject) may be one person. Nobody vouches for a local issuer, so the same name under it is

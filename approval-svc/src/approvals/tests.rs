@@ -19,7 +19,7 @@ use super::wait::Until;
 use super::*;
 use crate::serve::{Limits, wire};
 use crate::store::contract::{self, Bench, asked, number};
-use crate::tokens::{Credential, Role};
+use crate::tokens::{Credential, Proof, Role};
 
 mod grants;
 mod who;
@@ -49,6 +49,8 @@ pub(crate) fn person(subject: &str, groups: &[&str]) -> Credential {
         subject: subject.to_owned(),
         groups: groups.iter().map(|group| (*group).to_owned()).collect::<BTreeSet<_>>(),
         tenant: None,
+        client_id: None,
+        proof: Proof::Nothing,
         lent: Vec::new(),
     }
 }

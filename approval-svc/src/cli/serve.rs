@@ -9,6 +9,7 @@ use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
 use super::{DataDir, Form, Output};
+use crate::limits::Rates;
 use crate::settings::Settings;
 
 /// Run the service until it is told to stop (SIGTERM or Ctrl-C).
@@ -36,6 +37,18 @@ pub struct ServeArgs {
     /// Where browsers reach this service: requesters are given a page that shows where their call stands
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    /// Requests per second of one person's credential; bursts of four seconds' worth pass
+    #[arg(long, default_value_t = Rates::default().person_per_s_max, value_name = "N")]
+    person_requests_per_s_max: u32,
+    /// Requests per second of one gateway's token
+    #[arg(long, default_value_t = Rates::default().gateway_per_s_max, value_name = "N")]
+    gateway_requests_per_s_max: u32,
+    /// Requests per second of one address that shows no valid credential
+    #[arg(long, default_value_t = Rates::default().stranger_per_s_max, value_name = "N")]
+    stranger_requests_per_s_max: u32,
+    /// Connections open at once; more are closed at once
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    connections_max: usize,
     #[command(flatten)]
     output: Output,
 }
@@ -48,6 +61,12 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         args.pending_per_principal_max,
         args.arguments_keep_days,
         args.public_url.as_deref(),
+        Rates {
+            person_per_s_max: args.person_requests_per_s_max,
+            gateway_per_s_max: args.gateway_requests_per_s_max,
+            stranger_per_s_max: args.stranger_requests_per_s_max,
+        },
+        args.connections_max,
     )?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();

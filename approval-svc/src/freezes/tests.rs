@@ -56,3 +56,20 @@ async fn freeze_of_everything_or_without_a_reason_is_refused() {
     assert!(matches!(add(server(""), "x").await, Err(FreezeError::Scope)));
     assert!(matches!(add(server("github"), " ").await, Err(FreezeError::ReasonMissing)));
 }
+
+#[tokio::test]
+async fn freezes_added_at_once_are_never_more_than_may_be_in_force() {
+    let desk = desk().await;
+    let freezes =
+        Freezes::new(Arc::clone(&desk.bench.store), desk.approvals.ledger.clone(), Arc::clone(&desk.approvals.signer));
+    let add = async |n: usize| {
+        let body = FreezeBody { scope: server(&n.to_string()), reason: "x".to_owned() };
+        freezes.add(&person("root", &[]), body).await
+    };
+    let added = futures_util::future::join_all((0..FREEZES_MAX + 5).map(add)).await;
+    let refused = added.iter().filter(|answer| matches!(answer, Err(FreezeError::TooMany))).count();
+    assert_eq!((refused, freezes.view().await.unwrap().freezes.len()), (5, FREEZES_MAX));
+    let first = added.into_iter().find_map(Result::ok).unwrap();
+    freezes.lift(&person("root", &[]), &first.id).await.unwrap();
+    add(FREEZES_MAX).await.unwrap();
+}

@@ -1,29 +1,38 @@
 //! Who is calling: a bearer token of one of the roles that a route is for.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
+use crate::limits::{Exceeded, Peer};
 use crate::router::App;
 use crate::tokens::{self, Role};
 
 /// Lets a request through whose token has one of `roles`; the handler finds its `Credential` as an extension.
 pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next: Next) -> Response {
+    let peer = peer(&request);
     let Some(token) = request.headers().get(AUTHORIZATION).and_then(bearer) else {
-        return unauthorized("send `Authorization: Bearer <token>`; make one with `holdpoint token create`");
+        return unauthorized(
+            &app,
+            peer,
+            "send `Authorization: Bearer <token>`; make one with `holdpoint token create`",
+        );
     };
     match tokens::authenticate(&*app.store, token).await {
         Err(error) => Problem::from(error).into_response(),
-        Ok(None) => unauthorized("the token is unknown or revoked; make one with `holdpoint token create`"),
+        Ok(None) => unauthorized(&app, peer, "the token is unknown or revoked; make one with `holdpoint token create`"),
         Ok(Some(credential)) if !roles.contains(&credential.role) => {
             let needed: Vec<&str> = roles.iter().map(|role| role.as_str()).collect();
             let detail = format!("the token is of role {}; this needs {}", credential.role, needed.join(" or "));
             Problem::new(StatusCode::FORBIDDEN, "role", detail).into_response()
         }
         Ok(Some(credential)) => {
+            if let Err(exceeded) = app.limits.admit(&credential) {
+                return limited(&app, "credential", exceeded);
+            }
             request.extensions_mut().insert(credential);
             next.run(request).await
         }
@@ -35,7 +44,30 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn unauthorized(detail: &str) -> Response {
+/// Around what needs no credential: so much for one address.
+pub async fn admit_stranger(State(app): State<App>, request: Request, next: Next) -> Response {
+    match app.limits.admit_stranger(peer(&request)) {
+        Ok(()) => next.run(request).await,
+        Err(exceeded) => limited(&app, "address", exceeded),
+    }
+}
+
+/// Where a request comes from.
+pub fn peer(request: &Request) -> Peer {
+    request.extensions().get().copied().unwrap_or(Peer::unknown())
+}
+
+/// The answer to a request over a limit.
+pub fn limited(app: &App, limit: &'static str, exceeded: Exceeded) -> Response {
+    app.metrics.refused(limit);
+    Problem::limited(limit, exceeded).into_response()
+}
+
+fn unauthorized(app: &App, peer: Peer, detail: &str) -> Response {
+    // Only those whose credential is no good are held against their address, so that guessing wears out.
+    if let Err(exceeded) = app.limits.admit_stranger(peer) {
+        return limited(app, "address", exceeded);
+    }
     let mut response = Problem::new(StatusCode::UNAUTHORIZED, "token", detail.to_owned()).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response

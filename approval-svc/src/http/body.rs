@@ -1,5 +1,7 @@
 //! Reads a JSON body; what is wrong with it comes back as a problem.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
@@ -7,6 +9,9 @@ use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
+
+/// A body that comes more slowly is not waited for.
+const BODY_MAX: Duration = Duration::from_secs(30);
 
 /// A JSON body of type `T`. An empty one stands for `{}`.
 pub struct Body<T>(pub T);
@@ -43,7 +48,11 @@ impl<S: Send + Sync> FromRequest<S> for Verbatim {
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    match Bytes::from_request(request, state).await {
+    let Ok(bytes) = tokio::time::timeout(BODY_MAX, Bytes::from_request(request, state)).await else {
+        let detail = "the body did not arrive within 30 s: send it again, faster".to_owned();
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body-incomplete", detail));
+    };
+    match bytes {
         Ok(bytes) => Ok(bytes),
         Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             let detail = "the body is larger than 2 MiB: send less at once".to_owned();

@@ -15,9 +15,11 @@ use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 use super::problem::Problem;
 use crate::ledger::Event;
 use crate::router::App;
-use crate::tokens::Credential;
+use crate::tokens::{Credential, Proof};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How soon a stream ends whose reader may not read any more: the token was revoked, the session or its time ended.
+const PROOF_CHECK_EVERY: Duration = Duration::from_secs(2);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Entries read back for a listener that comes again; whoever missed more reloads.
 const RESUME_ENTRIES_MAX: u32 = 1_000;
@@ -28,16 +30,12 @@ pub async fn stream(
     Extension(caller): Extension<Credential>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    follow(&app, caller, &headers, None).await
+    follow(&app, caller, &headers).await
 }
 
-/// The same for at most `lasting`.
-pub async fn follow(
-    app: &App,
-    reader: Credential,
-    headers: &HeaderMap,
-    lasting: Option<Duration>,
-) -> Result<Response, Problem> {
+/// The same for whoever has proven to be `reader`, for as long as that proof holds.
+pub async fn follow(app: &App, reader: Credential, headers: &HeaderMap) -> Result<Response, Problem> {
+    let end = Box::pin(ended(app.clone(), reader.proof.clone()));
     // Listen first and read back afterwards: then nothing falls between; what comes twice is dropped below.
     let live = BroadcastStream::new(app.ledger.listen());
     let last_seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
@@ -55,12 +53,6 @@ pub async fn follow(
             Err(BroadcastStreamRecvError::Lagged(_)) => Some(reload()),
         })
     });
-    let end = async move {
-        match lasting {
-            Some(lasting) => tokio::time::sleep(lasting).await,
-            None => std::future::pending().await,
-        }
-    };
     // Missing more than can be read back must not look like missing nothing.
     let reload = more.then(reload);
     let replay = stream::iter(missed.iter().map(sse_of).chain(reload).collect::<Vec<_>>());
@@ -68,6 +60,22 @@ pub async fn follow(
     let keep_alive = KeepAlive::new().interval(HEARTBEAT).text("heartbeat");
     // Proxies that buffer answers would hold events back.
     Ok(([("x-accel-buffering", "no")], Sse::new(events).keep_alive(keep_alive)).into_response())
+}
+
+/// Returns when `proof` does not hold any more. Revoked by another process, so nothing here is told.
+async fn ended(app: App, proof: Proof) {
+    loop {
+        tokio::time::sleep(PROOF_CHECK_EVERY).await;
+        match proof.holds(&*app.store).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                // Who may read cannot be said: then nobody does, and whoever may comes back.
+                tracing::warn!(%error, "a stream of events ends, because its reader cannot be checked");
+                return;
+            }
+        }
+    }
 }
 
 async fn missed(app: &App, after: u64, reader: &Credential) -> Result<(Vec<Event>, bool), Problem> {

@@ -1,7 +1,5 @@
 //! Step 8 in a browser: inbox, one approval, the decision, signing in and out. Plain forms; live with the script.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::Form;
 use axum::extract::rejection::FormRejection;
@@ -200,8 +198,7 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
 
 /// `GET /live`: the events of `/v1/events`, for as long as the session lasts.
 pub async fn live(State(app): State<App>, session: Session, headers: HeaderMap) -> Page {
-    let left_ms = session.expires_at_ms.saturating_sub(app.store.now_ms().await?);
-    Ok(events::follow(&app, session.person, &headers, Some(Duration::from_millis(left_ms))).await?)
+    Ok(events::follow(&app, session.person, &headers).await?)
 }
 
 /// The code of a sign-in link.

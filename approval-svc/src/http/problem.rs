@@ -17,6 +17,7 @@ use crate::approvals::review::ReviewError;
 use crate::approvals::revoke::RevokeError;
 use crate::approvals::withdraw::WithdrawError;
 use crate::ledger::AppendError;
+use crate::limits::Exceeded;
 use crate::policies::{RegisterError, ReportError};
 use crate::store::{CommitError, StoreError};
 
@@ -32,13 +33,23 @@ pub struct Problem {
     status: u16,
     code: &'static str,
     detail: String,
+    #[serde(skip)]
+    retry_after_s: u64,
 }
 
 impl Problem {
     /// `code` is stable and names the type; `detail` is for people.
     pub fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { kind: format!("{TYPE_BASE}{code}"), title, status: status.as_u16(), code, detail }
+        Self { kind: format!("{TYPE_BASE}{code}"), title, status: status.as_u16(), code, detail, retry_after_s: 1 }
+    }
+
+    /// Too many requests of one credential or address.
+    pub fn limited(limit: &'static str, exceeded: Exceeded) -> Self {
+        let seconds = exceeded.wait.as_secs() + 1;
+        let detail = format!("too many requests of this {limit}: try again in {seconds} s, and send fewer");
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail);
+        Self { retry_after_s: seconds, ..problem }
     }
 
     /// There is nothing under this name.
@@ -51,6 +62,11 @@ impl Problem {
     /// The status it is answered with.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// After how many seconds it is worth trying again.
+    pub fn retry_after_s(&self) -> u64 {
+        self.retry_after_s
     }
 
     /// What kind of trouble, in a few words.
@@ -66,12 +82,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, retry_after_s) = (self.status(), self.retry_after_s);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(RETRY_AFTER, HeaderValue::from(retry_after_s));
         }
         response
     }

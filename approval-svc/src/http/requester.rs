@@ -7,7 +7,7 @@ use super::pages::{Page, html};
 use super::problem::Problem;
 use crate::approvals::view::view_of;
 use crate::router::App;
-use crate::tokens::{Credential, Role};
+use crate::tokens::{Credential, Proof, Role};
 use crate::web::requester::RequesterPage;
 
 /// `GET /status/{page}`
@@ -22,6 +22,8 @@ pub async fn show(State(app): State<App>, Path(page): Path<String>) -> Page {
         subject: String::new(),
         groups: Default::default(),
         tenant: None,
+        client_id: None,
+        proof: Proof::Nothing,
         lent: Vec::new(),
     };
     let view = view_of(dossier, &anybody, now_ms).ok_or_else(missing)?;

@@ -2,8 +2,8 @@
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY, SET_COOKIE,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
+    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 
 use super::pages::{html, trouble};
 use super::problem::Problem;
+use crate::limits::{Exceeded, Peer};
 use crate::router::App;
 use crate::sessions::{self, SESSION_MS_MAX, Secret, Session};
 use crate::web::sign_in::{AgainPage, SignInPage};
@@ -34,10 +35,23 @@ impl FromRequestParts<App> for Session {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         if let Some(secret) = cookie(&parts.headers) {
             match sessions::find(&*app.store, secret).await {
-                Ok(Some(session)) => return Ok(session),
+                Ok(Some(session)) => {
+                    return match app.limits.admit(&session.person) {
+                        Ok(()) => Ok(session),
+                        Err(exceeded) => {
+                            app.metrics.refused("credential");
+                            Err(limited(exceeded))
+                        }
+                    };
+                }
                 Ok(None) => {}
                 Err(error) => return Err(trouble(&Problem::from(error))),
             }
+        }
+        let peer = parts.extensions.get().copied().unwrap_or(Peer::unknown());
+        if let Err(exceeded) = app.limits.admit_stranger(peer) {
+            app.metrics.refused("address");
+            return Err(limited(exceeded));
         }
         // A strict cookie does not come along from another site; it does from the page that this answers.
         let elsewhere = parts.headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "cross-site");
@@ -47,6 +61,12 @@ impl FromRequestParts<App> for Session {
         }
         Err(html(StatusCode::UNAUTHORIZED, &SignInPage))
     }
+}
+
+fn limited(exceeded: Exceeded) -> Response {
+    let problem = Problem::limited("browser", exceeded);
+    let retry_after = (RETRY_AFTER, problem.retry_after_s().to_string());
+    ([retry_after], trouble(&problem)).into_response()
 }
 
 fn cookie(headers: &HeaderMap) -> Option<Secret> {

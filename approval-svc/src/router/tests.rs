@@ -22,6 +22,7 @@ mod pages;
 struct Desk {
     bench: Bench,
     router: Router,
+    tasks: Tasks,
     stop: watch::Sender<bool>,
 }
 
@@ -37,11 +38,16 @@ struct Answer {
 const LIMITS: Limits = Limits { pending_per_principal_max: 3, arguments_keep_ms: 60_000 };
 
 async fn desk() -> Desk {
+    desk_with(crate::limits::Rates { stranger_per_s_max: 1_000, ..Default::default() }).await
+}
+
+async fn desk_with(rates: crate::limits::Rates) -> Desk {
     let bench = contract::open_with_policy().await;
     let signer = Arc::new(ServiceSigner::load_or_create(&bench.dir).unwrap());
     let (stop, stopping) = watch::channel(false);
-    let app = wire(Arc::clone(&bench.store), signer, LIMITS, stopping);
-    Desk { bench, router: router(app), stop }
+    let mut app = wire(Arc::clone(&bench.store), signer, LIMITS, stopping);
+    app.limits = Arc::new(crate::limits::Limits::new(rates));
+    Desk { bench, tasks: app.tasks.clone(), router: router(app), stop }
 }
 
 impl Desk {
@@ -359,4 +365,79 @@ async fn health_and_metrics_need_no_token() {
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
+}
+
+async fn ended(body: Body) -> bool {
+    tokio::time::timeout(std::time::Duration::from_secs(60), body.collect()).await.is_ok()
+}
+
+#[tokio::test]
+async fn stream_of_events_ends_when_its_token_is_revoked() {
+    let desk = desk().await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    let bob = desk.token(Role::Approver, "bob", &["sre"]).await;
+    let listen = async |token: &str| {
+        let request = Request::builder().uri("/v1/events").header("authorization", format!("Bearer {token}"));
+        desk.respond(request.body(Body::empty()).unwrap()).await.into_body()
+    };
+    let (alices, mut bobs) = (listen(&alice).await, listen(&bob).await);
+    let tokens = desk.bench.store.tokens().await.unwrap();
+    let id = &tokens.iter().find(|token| token.subject == "alice").unwrap().id;
+    crate::tokens::revoke(&*desk.bench.store, id).await.unwrap();
+    assert!(ended(alices).await);
+    desk.get(&alice, "/v1/approvals").await.is(401, "token");
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    desk.open(&edge, asked(1, "x", "basis")).await;
+    assert!(bobs.frame().await.is_some(), "others still hear");
+}
+
+#[tokio::test]
+async fn credential_and_address_that_ask_too_much_are_told_when_to_come_back() {
+    let rates = crate::limits::Rates { person_per_s_max: 1, gateway_per_s_max: 1_000, stranger_per_s_max: 1 };
+    let desk = desk_with(rates).await;
+    let alice = desk.token(Role::Approver, "alice", &[]).await;
+    let again = desk.token(Role::Auditor, "bob", &[]).await;
+    let mut refused = None;
+    for _ in 0..10 {
+        let answer = desk.get(&alice, "/v1/approvals").await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            refused = Some(answer);
+        }
+    }
+    let refused = refused.expect("ten requests at once are too many for one a second");
+    refused.is(429, "rate-limited");
+    assert!((1..=2).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+    assert_eq!(desk.get(&again, "/v1/audit").await.status, StatusCode::OK, "somebody else's room is their own");
+    for _ in 0..10 {
+        desk.get("hp_admin_00", "/v1/approvals").await;
+    }
+    desk.get("hp_admin_00", "/v1/approvals").await.is(429, "rate-limited");
+    let link = desk.browse("", Method::GET, "/login?code=00", &[], "").await;
+    assert_eq!(link.status, StatusCode::TOO_MANY_REQUESTS, "nor are links guessed at speed");
+    let nobody = desk.browse("", Method::GET, "/approvals", &[], "").await;
+    assert_eq!((nobody.status.as_u16(), nobody.header("retry-after").is_empty()), (429, false));
+    assert_eq!(desk.get(&again, "/v1/audit").await.status, StatusCode::OK, "nor do they take the room of who has one");
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    for _ in 0..50 {
+        assert_eq!(desk.get(&edge, "/v1/service").await.status, StatusCode::OK);
+    }
+    assert_eq!(desk.get("", "/livez").await.text, "ok\n", "whoever asks whether it lives is always told");
+}
+
+#[tokio::test]
+async fn service_with_a_task_that_ended_is_not_ready() {
+    let desk = desk().await;
+    let (_stop, stopping) = watch::channel(false);
+    let pace = crate::supervise::Pace::default();
+    tokio::spawn(desk.tasks.clone().keep("sweep", pace, stopping, || async { panic!("a fault") }));
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let answer = loop {
+        let answer = desk.get("", "/readyz").await;
+        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+            break answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "{}", answer.text);
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(answer.body["degraded"], json!(["the task `sweep` panicked: a fault; it is begun again"]));
 }

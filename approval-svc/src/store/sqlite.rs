@@ -60,6 +60,8 @@ pub struct SqliteStore {
     jobs: mpsc::Sender<writer::Job>,
     readers: SqlitePool,
     clock: Clock,
+    #[cfg(test)]
+    writing: tokio::task::AbortHandle,
 }
 
 impl SqliteStore {
@@ -80,8 +82,20 @@ impl SqliteStore {
             .connect_with(options.pragma("query_only", "on"))
             .await?;
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
-        tokio::spawn(writer::run(connection, inbox));
-        Ok(Self { jobs, readers, clock })
+        let _writing = tokio::spawn(writer::run(connection, inbox));
+        Ok(Self {
+            jobs,
+            readers,
+            clock,
+            #[cfg(test)]
+            writing: _writing.abort_handle(),
+        })
+    }
+
+    /// Ends whatever writes, as a panic in it would.
+    #[cfg(test)]
+    pub fn stop_writing(&self) {
+        self.writing.abort();
     }
 
     async fn send(&self, change: Change, dry: bool) -> Result<Vec<u64>, CommitError> {
@@ -118,6 +132,10 @@ impl From<sqlx::Error> for CommitError {
 impl Store for SqliteStore {
     fn commit(&self, change: Change) -> BoxFuture<'_, Result<Vec<u64>, CommitError>> {
         self.send(change, false).boxed()
+    }
+
+    fn ended(&self) -> BoxFuture<'_, ()> {
+        self.jobs.closed().boxed()
     }
 
     fn now_ms(&self) -> Read<'_, u64> {

@@ -26,7 +26,14 @@ impl Desk {
     }
 
     /// Sends a form, or nothing, as a browser would; `cookie` may be empty.
-    async fn browse(&self, cookie: &str, method: Method, path: &str, headers: &[&str], body: &str) -> Answer {
+    pub(super) async fn browse(
+        &self,
+        cookie: &str,
+        method: Method,
+        path: &str,
+        headers: &[&str],
+        body: &str,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path).header("cookie", cookie);
         if !body.is_empty() {
             request = request.header("content-type", "application/x-www-form-urlencoded");
@@ -332,4 +339,21 @@ async fn live_line_tells_a_session_what_happens() {
     let frame = body.frame().await.unwrap().unwrap();
     let text = std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
     assert!(text.contains("event: approval") && text.contains("approval_opened"), "{text}");
+}
+
+#[tokio::test]
+async fn browser_session_its_links_and_its_live_page_end_when_a_token_of_the_person_is_revoked() {
+    let desk = desk().await;
+    desk.token(Role::Approver, "alice", &["sre"]).await;
+    let (alice, bob) = (desk.browser("alice", &["sre"]).await, desk.browser("bob", &["sre"]).await);
+    let link = desk.link("alice", &["sre"]).await;
+    let request = Request::builder().uri("/live").header("cookie", &alice.cookie);
+    let live = desk.respond(request.body(Body::empty()).unwrap()).await.into_body();
+    let tokens = desk.bench.store.tokens().await.unwrap();
+    crate::tokens::revoke(&*desk.bench.store, &tokens[0].id).await.unwrap();
+    assert_eq!(alice.get("/approvals").await.status, StatusCode::UNAUTHORIZED);
+    let again = desk.browse("", Method::POST, "/login", OWN, &format!("code={link}")).await;
+    assert_eq!(again.status, StatusCode::GONE, "{}", again.text);
+    assert!(super::ended(live).await);
+    assert_eq!(bob.get("/approvals").await.status, StatusCode::OK, "nobody else's session ends");
 }

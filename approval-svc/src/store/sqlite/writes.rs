@@ -87,7 +87,15 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::RevokeToken { id, at_ms } => {
             let revoke = sqlx::query("UPDATE tokens SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
-            touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await
+            touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
+            // Whoever holds the token may have signed a browser in by it, or for it: that person's browsers end with it.
+            for end in [
+                "DELETE FROM sessions WHERE (issuer, subject) IN (SELECT issuer, subject FROM tokens WHERE id = $1)",
+                "DELETE FROM sign_in_codes WHERE (issuer, subject) IN (SELECT issuer, subject FROM tokens WHERE id = $1)",
+            ] {
+                sqlx::query(end).bind(id).execute(&mut *connection).await?;
+            }
+            Ok(())
         }
         Write::AddSignInCode { code, at_ms } => {
             sqlx::query("DELETE FROM sign_in_codes WHERE expires_at_ms <= $1")
@@ -180,7 +188,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let end = sqlx::query("UPDATE delegations SET ended_at_ms = $2 WHERE id = $1 AND ended_at_ms IS NULL");
             touch(connection, end.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
-        Write::AddFreeze { freeze, at_ms } => {
+        Write::AddFreeze { freeze, at_ms, in_force_max } => {
+            // Counted where nobody else can add: however many are added at once, no more than these are in force.
+            let in_force = sqlx::query("SELECT count(*) FROM freezes WHERE lifted_at_ms IS NULL");
+            let in_force = nat(in_force.fetch_one(&mut *connection).await?.try_get(0)?);
+            if in_force >= u64::try_from(*in_force_max).unwrap_or(u64::MAX) {
+                return Err(Conflict::TooManyFreezes.into());
+            }
             let add = sqlx::query(
                 "INSERT INTO freezes (id, scope, reason, by, since_ms) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT DO NOTHING",
