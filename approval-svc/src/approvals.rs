@@ -160,5 +160,6 @@ fn entry_of(kind: EntryKind, approval: &Approval, at_ms: u64) -> AuditEntry {
     entry.basis = Some(asked.basis);
     entry.approval_id = Some(approval.id.clone());
     entry.trace_id.clone_from(&asked.trace_id);
+    entry.span_id.clone_from(&asked.span_id);
     entry
 }

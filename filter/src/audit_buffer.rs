@@ -4,6 +4,7 @@
 //! writes the gap down. A batch stays here until the service has acknowledged it.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX};
 
@@ -35,6 +36,14 @@ pub enum BatchAnswer {
     TryAgain,
     /// Never: what the service cannot take must not hold up what comes after it. The counters show the gap.
     Rejected,
+}
+
+/// Entries that the service has answered for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub counters: Range<u64>,
+    /// Otherwise they are lost.
+    pub is_durable: bool,
 }
 
 /// The buffer of one worker.
@@ -70,11 +79,16 @@ impl AuditBuffer {
     pub fn push(&mut self, entry: AuditEntry) -> bool {
         match &entry.principal {
             Some(principal) if principal.is_anonymous() => self.push_refusal(entry),
-            Some(_) | None => self.keep(entry),
+            Some(_) | None => self.keep(entry).is_some(),
         }
     }
 
-    fn keep(&mut self, mut entry: AuditEntry) -> bool {
+    /// Adds an entry that somebody waits for, whoever it is about; its counter, or `None` when the buffer is full.
+    pub fn push_awaited(&mut self, entry: AuditEntry) -> Option<u64> {
+        self.keep(entry)
+    }
+
+    fn keep(&mut self, mut entry: AuditEntry) -> Option<u64> {
         // Words of a server may be in it.
         if let Some((end, _)) = entry.detail.as_ref().and_then(|detail| detail.char_indices().nth(DETAIL_CHARS_MAX)) {
             entry.detail = entry.detail.take().and_then(|detail| detail.get(..end).map(str::to_owned));
@@ -82,11 +96,10 @@ impl AuditBuffer {
         let counter = self.next_counter;
         self.next_counter = counter.saturating_add(1);
         if self.waiting.len() >= ENTRIES_MAX {
-            return false;
+            return None;
         }
-        let Ok(text) = serde_json::to_string(&entry) else { return false };
-        self.waiting.push_back((counter, text));
-        true
+        self.waiting.push_back((counter, serde_json::to_string(&entry).ok()?));
+        Some(counter)
     }
 
     /// Adds a refusal under the quota of its minute; answers `false` when it was lost.
@@ -94,7 +107,7 @@ impl AuditBuffer {
         let flushed = self.flush_refusals(entry.at_ms);
         if self.refusals.written < REFUSALS_PER_MINUTE_MAX {
             self.refusals.written = self.refusals.written.saturating_add(1);
-            return self.keep(entry) && flushed;
+            return self.keep(entry).is_some() && flushed;
         }
         self.refusals.folded = self.refusals.folded.saturating_add(1);
         self.refusals.last_folded = Some(entry);
@@ -113,7 +126,7 @@ impl AuditBuffer {
                 let detail = sample.detail.take().unwrap_or_default();
                 sample.detail =
                     Some(format!("{} more of this kind in this minute, the last one: {detail}", ended.folded));
-                self.keep(sample)
+                self.keep(sample).is_some()
             }
         }
     }
@@ -143,20 +156,18 @@ impl AuditBuffer {
         Some(batch)
     }
 
-    /// The service answered the batch in flight; answers how many entries were lost by that.
-    pub fn batch_answered(&mut self, answer: BatchAnswer) -> usize {
+    /// The service answered the batch in flight; what is settled by that.
+    pub fn batch_answered(&mut self, answer: BatchAnswer) -> Option<Settled> {
         let in_flight = std::mem::take(&mut self.in_flight).min(self.waiting.len());
-        match answer {
-            BatchAnswer::TryAgain => 0,
-            BatchAnswer::Acknowledged => {
-                self.waiting.drain(..in_flight);
-                0
-            }
-            BatchAnswer::Rejected => {
-                self.waiting.drain(..in_flight);
-                in_flight
-            }
-        }
+        let is_durable = match answer {
+            BatchAnswer::TryAgain => return None,
+            BatchAnswer::Acknowledged => true,
+            BatchAnswer::Rejected => false,
+        };
+        let first = self.waiting.front()?.0;
+        let settled = self.waiting.drain(..in_flight);
+        let end = settled.last().map_or(first, |(last, _)| last.saturating_add(1));
+        Some(Settled { counters: first..end, is_durable })
     }
 
     /// Entries that wait or are in flight.

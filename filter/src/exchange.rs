@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! AwaitingHead ─► AwaitingBody ─► Running ─► Ended        allowed
+//!        │              ├─► Recording ──────► Running      allowed, where `audit.required` demands an entry first
 //!        │              ├───────► Held ────► Running      approved
 //!        │              └───────► Ended                   refused, at any point
 //!        └────► Passing                                   the route says `passthrough`
 //! ```
 //! Only [`HostCommand::Forward`] lets a governed request through, and it holds the permit (invariant 1).
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use holdpoint_core::audit::AuditEntry;
@@ -25,10 +27,12 @@ use crate::worker::Worker;
 use holdpoint_core::config::FilterConfig;
 
 mod batch;
+mod call_trace;
 mod callout;
 mod hold;
 mod judged;
 mod overheard;
+mod recording;
 mod request;
 mod response;
 #[cfg(test)]
@@ -48,6 +52,8 @@ pub enum HostEvent {
     RequestComplete { body: Vec<u8>, has_trailers: bool },
     /// The answer to the callout with this number.
     CalloutAnswered { ask: u32, answer: CalloutAnswer },
+    /// The service answered for the entries with these counters: they are durable, or will never be.
+    Recorded { counters: Range<u64>, is_durable: bool },
     /// A time came that a [`HostCommand::WakeAt`] named, or a later one.
     Wake,
     /// Response headers arrived, from the server or from Envoy itself.
@@ -152,6 +158,8 @@ pub enum HostCommand {
     WakeAt(u64),
     /// Write filter state `wasm.<name>`.
     FilterState(&'static str, String),
+    /// Tell this exchange what became of the entry with this counter ([`HostEvent::Recorded`]).
+    AwaitRecord(u64),
     Record(Box<AuditEntry>),
     /// Record under the quota of refusals.
     RecordRefusal(Box<AuditEntry>),
@@ -200,6 +208,7 @@ enum Phase {
     AwaitingBody(Box<request::AwaitingBody>),
     /// Nobody governs it.
     Passing,
+    Recording(Box<recording::Recording>),
     Held(Box<hold::Hold>),
     Running(Box<response::Running>),
     Ended,
@@ -244,6 +253,7 @@ impl Exchange {
             (Phase::AwaitingBody(waiting), HostEvent::Wake) => self.on_body_wait_over(waiting, around),
             (Phase::Passing, HostEvent::Closed) => (Phase::Ended, Vec::new()),
             (Phase::Passing, _) => (Phase::Passing, vec![HostCommand::Continue]),
+            (Phase::Recording(recording), event) => self.on_recording(recording, event, around),
             (Phase::Held(hold), event) => self.on_held(hold, event, around),
             (Phase::Running(running), event) => response::on_running(running, event, around),
             // The rest of a request or response that Envoy still delivers after its fate was settled.
@@ -264,12 +274,16 @@ impl Exchange {
                 | HostEvent::ResponseComplete,
             ) => (phase, vec![HostCommand::Continue]),
             (Phase::AwaitingHead | Phase::AwaitingBody(_), HostEvent::Closed) => (Phase::Ended, Vec::new()),
-            (phase @ Phase::AwaitingBody(_), HostEvent::RequestHead(_) | HostEvent::CalloutAnswered { .. })
+            (
+                phase @ Phase::AwaitingBody(_),
+                HostEvent::RequestHead(_) | HostEvent::CalloutAnswered { .. } | HostEvent::Recorded { .. },
+            )
             | (
                 phase @ Phase::AwaitingHead,
                 HostEvent::RequestPart { .. }
                 | HostEvent::RequestComplete { .. }
                 | HostEvent::CalloutAnswered { .. }
+                | HostEvent::Recorded { .. }
                 | HostEvent::Wake,
             ) => (phase, Vec::new()),
         };
@@ -288,7 +302,12 @@ impl Exchange {
     pub fn reads_answer(&self) -> bool {
         match &self.phase {
             Phase::Running(running) => running.reads_body() || self.overheard.is_some(),
-            Phase::AwaitingHead | Phase::AwaitingBody(_) | Phase::Passing | Phase::Held(_) | Phase::Ended => false,
+            Phase::AwaitingHead
+            | Phase::AwaitingBody(_)
+            | Phase::Passing
+            | Phase::Recording(_)
+            | Phase::Held(_)
+            | Phase::Ended => false,
         }
     }
 

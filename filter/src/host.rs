@@ -33,6 +33,9 @@ mod shared;
 /// How often deadlines are looked at. Envoy's timers are per root context and worker; one tick serves every hold.
 const TICK_MS: u32 = 50;
 
+/// The same where calls wait for their entries (`audit.required`): entries leave, many at once, with each tick.
+const TICK_RECORDED_MS: u32 = 5;
+
 /// How soon a change of the log level takes effect.
 const LOG_LEVEL_EVERY_MS: u64 = 1_000;
 
@@ -103,7 +106,8 @@ impl RootContext for Root {
         match FilterConfig::read(&text) {
             Ok(mut config) => {
                 self.plugin = facts::plugin_name().into();
-                if let Err(error) = abi::set_tick_period_ms(TICK_MS) {
+                let tick_ms = if config.audit.required { TICK_RECORDED_MS } else { TICK_MS };
+                if let Err(error) = abi::set_tick_period_ms(tick_ms) {
                     log::error!("holdpoint: no ticks from the host (status {}): configuration refused", error.0);
                     return false;
                 }
@@ -399,6 +403,9 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
             }
             HostCommand::WakeAt(at_ms) => {
                 with_worker(|worker| worker.wake_at(at_ms, context_id));
+            }
+            HostCommand::AwaitRecord(counter) => {
+                with_worker(|worker| worker.await_record(counter, context_id));
             }
             HostCommand::FilterState(name, value) => {
                 if let Err(error) = abi::set_filter_state(name, value.as_bytes()) {

@@ -31,6 +31,8 @@ pub enum Metric {
     ServiceUnavailable,
     /// Audit entries lost because the buffer was full.
     AuditLost,
+    /// Calls refused because their entry was not durable in time (`audit.required`).
+    NotRecorded,
     /// Calls let through on a route that says `passthrough`.
     Passthrough,
     /// Those among them whose headers look like MCP: a server that nobody governs.
@@ -113,6 +115,7 @@ impl Metric {
             Self::Frozen => "holdpoint.frozen_total",
             Self::ServiceUnavailable => "holdpoint.service_unavailable_total",
             Self::AuditLost => "holdpoint.audit_lost_total",
+            Self::NotRecorded => "holdpoint.not_recorded_total",
             Self::Passthrough => "holdpoint.passthrough_total",
             Self::PassthroughMcp => "holdpoint.passthrough_mcp_total",
         }

@@ -136,6 +136,8 @@ pub enum Refusal {
     TooManyPending,
     /// The service cannot be reached, or answered what cannot be trusted.
     Unavailable,
+    /// Every call must be recorded before it runs (`audit.required`), and this one could not be.
+    NotRecorded,
     /// The task is another principal's: to this one it does not exist.
     NoSuchTask,
     /// Its session is not one that its sender was given, whether or not there is one.
@@ -223,6 +225,10 @@ impl Refusal {
                 "Not run: the approval service is unavailable, and this call must not run without it. Try again later."
                     .to_owned()
             }
+            Self::NotRecorded => {
+                "Not run: every call has to be recorded first, and the record cannot be reached. Try again later."
+                    .to_owned()
+            }
             Self::NoSuchTask => "There is no such task.".to_owned(),
             Self::NoSuchSession => "There is no such session: initialize again.".to_owned(),
             Self::Unsupported(why) => format!("Not run: {}.", bare(why)),
@@ -262,6 +268,7 @@ impl Refusal {
             Self::TriedTooOften { .. } => (CODE_LIMITED, "tried_too_often", false),
             Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
+            Self::NotRecorded => (CODE_UNAVAILABLE, "not_recorded", true),
             Self::NoSuchTask => (CODE_INVALID_PARAMS, "no_such_task", false),
             Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
             Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
@@ -283,6 +290,7 @@ impl Refusal {
             | Self::TriedTooOften { .. }
             | Self::TooManyPending
             | Self::Unavailable
+            | Self::NotRecorded
             | Self::NoSuchTask
             | Self::NoSuchSession
             | Self::Unsupported(_)

@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::ops::Range;
 use std::rc::Rc;
 
 use holdpoint_core::approval::ServiceKey;
@@ -32,6 +33,11 @@ impl Ids {
     /// A fresh 128-bit id in lower-case hex.
     pub fn next_id(&mut self) -> String {
         digest::hex_encode(self.next_bytes().split_at(16).0)
+    }
+
+    /// A fresh 64-bit id in lower-case hex, as a trace names its spans.
+    pub fn next_span_id(&mut self) -> String {
+        digest::hex_encode(self.next_bytes().split_at(8).0)
     }
 
     /// A fresh number. Each worker counts from a place of its own, so that two of them hardly ever meet: after `n` calls
@@ -122,6 +128,8 @@ pub struct Worker {
     /// Plugins whose request bodies have been seen to arrive while their headers were held.
     bodies_arrive: BTreeSet<String>,
     deadlines: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Exchanges that wait for an entry, by its counter.
+    awaiting_record: BTreeMap<u64, u32>,
 }
 
 impl Worker {
@@ -141,6 +149,7 @@ impl Worker {
             newest: None,
             bodies_arrive: BTreeSet::new(),
             deadlines: BinaryHeap::new(),
+            awaiting_record: BTreeMap::new(),
         }
     }
 
@@ -182,6 +191,24 @@ impl Worker {
     /// longer needs.
     pub fn wake_at(&mut self, at_ms: u64, exchange: u32) {
         self.deadlines.push(Reverse((at_ms, exchange)));
+    }
+
+    /// Asks to tell `exchange` what becomes of the entry with this counter.
+    pub fn await_record(&mut self, counter: u64, exchange: u32) {
+        self.awaiting_record.insert(counter, exchange);
+    }
+
+    /// Whether anybody waits for the record.
+    pub fn is_record_awaited(&self) -> bool {
+        !self.awaiting_record.is_empty()
+    }
+
+    /// Takes the exchanges that wait for entries with these counters.
+    pub fn take_recorded(&mut self, counters: &Range<u64>) -> Vec<u32> {
+        let mut recorded = self.awaiting_record.split_off(&counters.start);
+        let mut later = recorded.split_off(&counters.end);
+        self.awaiting_record.append(&mut later);
+        recorded.into_values().collect()
     }
 
     /// Takes the next exchange whose time has come.

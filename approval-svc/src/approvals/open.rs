@@ -159,6 +159,7 @@ impl Approvals {
         let mut entry = entry_of(EntryKind::ApprovalJoined, open, now_ms);
         entry.hold_id = Some(asked.hold_id.clone());
         entry.trace_id.clone_from(&asked.trace_id);
+        entry.span_id.clone_from(&asked.span_id);
         Change {
             writes: vec![Write::JoinApproval { id: open.id.clone() }, bind(asked, &open.id, now_ms)],
             entries: vec![entry],

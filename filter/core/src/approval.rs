@@ -144,6 +144,9 @@ pub struct OpenApproval {
     /// W3C trace id, when the request carried one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// The filter's span of the call in that trace: the parent of what the service does for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
     /// What an earlier round of the same call was given as [`ComeBack::token`], as its client brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub round: Option<String>,

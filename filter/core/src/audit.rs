@@ -183,8 +183,15 @@ pub struct AuditEntry {
     /// From the forward to the end of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
+    /// W3C trace of the call, from `params._meta.traceparent` or the header `traceparent`: 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// The filter's span of this call in that trace: 16 hex digits, the same in every entry of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<String>,
+    /// The client's span: the parent of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_span_id: Option<String>,
 }
 
 /// Longest `detail`, in characters.
@@ -221,6 +228,8 @@ impl AuditEntry {
             answer_digest: None,
             latency_ms: None,
             trace_id: None,
+            span_id: None,
+            parent_span_id: None,
         }
     }
 }

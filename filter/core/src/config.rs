@@ -25,6 +25,7 @@ pub struct FilterConfig {
     /// In the order of the configuration; never empty. All but the last are optional.
     pub identity: Vec<IdentitySource>,
     pub limits: Limits,
+    pub audit: AuditSettings,
     pub policy: PolicySnapshot,
     /// Where it stands among those its gateway has had; `None` until a gateway has put it in force.
     pub standing: Option<PolicyStanding>,
@@ -49,6 +50,21 @@ pub struct ApprovalSettings {
     pub outage_ms_max: u64,
     /// How long a request stays open for an identical call after a 2026-07-28 client left.
     pub rejoin_ms: u64,
+}
+
+/// Whether calls wait for the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Every call waits until its entry is durable: no record, no call.
+    pub required: bool,
+    /// How long a call waits for that before it is refused.
+    pub wait_ms_max: u64,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self { required: false, wait_ms_max: 2_000 }
+    }
 }
 
 /// Bounds on what one request, and all of them together, may take.
@@ -114,9 +130,10 @@ impl FilterConfig {
             Some(section) => limits(&section, problems),
             None => Some(Limits::default()),
         };
-        if let Some(section) = sections.get("audit") {
-            audit(&section, problems);
-        }
+        let audit = match sections.get("audit") {
+            Some(section) => audit(&section, problems),
+            None => Some(AuditSettings::default()),
+        };
         let policy = sections.require("policy", problems).and_then(|section| {
             let document = policy::read_document(&section, problems)?;
             match policy::compile(&document) {
@@ -129,7 +146,14 @@ impl FilterConfig {
                 }
             }
         });
-        Some(Self { approval: approval?, identity: identity?, limits: limits?, policy: policy?, standing: None })
+        Some(Self {
+            approval: approval?,
+            identity: identity?,
+            limits: limits?,
+            audit: audit?,
+            policy: policy?,
+            standing: None,
+        })
     }
 }
 
@@ -210,17 +234,18 @@ fn limits(section: &Cursor<'_>, problems: &mut Problems) -> Option<Limits> {
     })
 }
 
-/// `audit.required: true` is not in this version, and must not look as if it were.
-fn audit(section: &Cursor<'_>, problems: &mut Problems) {
-    let Some(fields) = section.fields(&["required"], problems) else { return };
-    if let Some(field) = fields.get("required")
-        && field.boolean(problems) == Some(true)
-    {
-        field.problem(
-            "`required: true` is not supported by this version; held calls wait for their entry anyway",
-            problems,
-        );
+fn audit(section: &Cursor<'_>, problems: &mut Problems) -> Option<AuditSettings> {
+    let fields = section.fields(&["required", "wait_ms_max"], problems)?;
+    let default = AuditSettings::default();
+    let required = match fields.get("required") {
+        Some(field) => field.boolean(problems),
+        None => Some(default.required),
+    };
+    if let (Some(false), Some(field)) = (required, fields.get("wait_ms_max")) {
+        field.problem("`wait_ms_max` bounds the wait of `required: true`, which is not set", problems);
     }
+    let wait_ms_max = number(&fields, "wait_ms_max", default.wait_ms_max, 100..=60_000, problems);
+    Some(AuditSettings { required: required?, wait_ms_max: wait_ms_max? })
 }
 
 fn number(

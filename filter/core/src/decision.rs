@@ -377,7 +377,7 @@ pub struct Reason {
 }
 
 /// How much of its arguments and its result the record may keep of a call. Ordered by what it reveals: of several rules
-/// the least counts.
+/// and entries of the catalogue the least counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditLevel {
@@ -392,6 +392,14 @@ pub enum AuditLevel {
 }
 
 impl AuditLevel {
+    /// The less revealing of the two; of one alone, that one.
+    pub(crate) fn least(one: Option<Self>, two: Option<Self>) -> Option<Self> {
+        match (one, two) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        }
+    }
+
     /// The word used in policies and records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@
 pub mod digest;
 pub mod json;
 pub mod mcp;
+pub mod trace_parent;
 
 pub mod identity;
 

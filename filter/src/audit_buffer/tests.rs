@@ -70,8 +70,22 @@ fn a_batch_the_service_will_never_take_is_lost_and_counted_and_holds_nothing_up(
     buffer.push(entry(1));
     assert!(next_batch(&mut buffer).is_some());
     buffer.push(entry(2));
-    assert_eq!(buffer.batch_answered(BatchAnswer::Rejected), 1);
+    assert_eq!(buffer.batch_answered(BatchAnswer::Rejected), Some(Settled { counters: 0..1, is_durable: false }));
     assert_eq!(next_batch(&mut buffer).expect("the next one").first_counter, 1);
+}
+
+#[test]
+fn who_waits_for_an_entry_learns_its_counter_and_when_it_is_durable() {
+    let mut buffer = buffer();
+    assert_eq!(buffer.push_awaited(entry(1)), Some(0));
+    assert!(buffer.push(entry(2)));
+    buffer.next_batch();
+    assert_eq!(buffer.push_awaited(entry(3)), Some(2));
+    assert_eq!(buffer.batch_answered(BatchAnswer::TryAgain), None);
+    buffer.next_batch();
+    assert_eq!(buffer.batch_answered(BatchAnswer::Acknowledged), Some(Settled { counters: 0..3, is_durable: true }));
+    while buffer.push(entry(1)) {}
+    assert_eq!(buffer.push_awaited(entry(1)), None, "full");
 }
 
 #[test]

@@ -108,9 +108,11 @@ impl Exchange {
         };
         let running =
             Running::new(&asked, governing, permit.constraints(), leases, first_entry, around.now_ms).beside(entries);
-        commands.extend(running.alarms());
-        commands.push(HostCommand::Forward(Forward { permit, edits, body: None }));
-        (Phase::Running(Box::new(running)), commands)
+        let envelopes = elements.into_iter().map(|element| element.judged.envelope).collect();
+        let (phase, run) =
+            self.run_recorded(running, Forward { permit, edits, body: None }, envelopes, delivery.body_bytes, around);
+        commands.extend(run);
+        (phase, commands)
     }
 }
 

@@ -154,7 +154,8 @@ impl Hold {
             constraints: self.decision.constraints.clone(),
             snapshot_id: self.decision.snapshot_id,
             basis: self.decision.basis,
-            trace_id: self.judged.trace_id.clone(),
+            trace_id: self.judged.trace.as_ref().map(|trace| trace.trace_id.clone()),
+            span_id: self.judged.trace.as_ref().map(|trace| trace.span_id.clone()),
             round: self.judged.round.clone(),
             cancel_key: envelope.cancel_key(),
         };
@@ -254,6 +255,7 @@ impl Exchange {
                 | Step::Busy { .. } => (Phase::Held(hold), Vec::new()),
             },
             HostEvent::Wake => self.on_wake(*hold, around),
+            HostEvent::Recorded { .. } => (Phase::Held(hold), Vec::new()),
             HostEvent::Closed => on_client_gone(*hold, around),
             // Envoy itself answers, for instance when a timer of the stream ran out: this client is as good as gone.
             HostEvent::ResponseHead(_)

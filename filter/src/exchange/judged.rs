@@ -11,6 +11,7 @@ use holdpoint_core::freeze::Freeze;
 use holdpoint_core::mcp::{McpMessage, MessageKind, Method, Target};
 use holdpoint_core::policy::NoUsage;
 
+use super::call_trace::CallTrace;
 use super::callout::Callout;
 use super::hold::Hold;
 use super::overheard::Overheard;
@@ -45,6 +46,8 @@ impl Exchange {
         around: &mut Surroundings<'_>,
     ) -> Result<Judged, Box<Unsealed>> {
         let asked = Asked::of(&message);
+        let trace = CallTrace::of(&message, delivery.trace.as_ref(), &mut around.worker.ids)
+            .or_else(|| self.config.audit.required.then(|| CallTrace::new(&mut around.worker.ids)));
         let call = Call {
             message,
             principal: delivery.principal.clone(),
@@ -113,7 +116,7 @@ impl Exchange {
         Ok(Judged {
             envelope,
             asked,
-            trace_id: delivery.trace_id.clone(),
+            trace,
             body_bytes: delivery.body_bytes,
             has_trailers: delivery.has_trailers,
             body: None,
@@ -203,9 +206,12 @@ impl Exchange {
                         let constraints = permit.constraints();
                         let running = Running::new(&judged.asked, governing, constraints, leases, entry, around.now_ms)
                             .trying(tried);
-                        commands.extend(running.alarms());
-                        commands.push(HostCommand::Forward(judged.forward(&self.config, permit, false)));
-                        Phase::Running(Box::new(running))
+                        let body_bytes = judged.body_bytes;
+                        let forward = judged.forward(&self.config, permit, false);
+                        let envelopes = vec![judged.envelope];
+                        let (phase, run) = self.run_recorded(running, forward, envelopes, body_bytes, around);
+                        commands.extend(run);
+                        phase
                     }
                 }
             }
@@ -244,7 +250,7 @@ impl Exchange {
 pub(super) struct Judged {
     pub(super) envelope: CallEnvelope,
     pub(super) asked: Asked,
-    pub(super) trace_id: Option<String>,
+    pub(super) trace: Option<CallTrace>,
     pub(super) body_bytes: u64,
     pub(super) has_trailers: bool,
     /// What is forwarded, where that is not the body as it came.
@@ -261,10 +267,15 @@ pub(super) struct Unsealed {
 
 impl Judged {
     /// Lets this one message go, under its permit.
-    pub(super) fn forward(self, config: &FilterConfig, permit: impl Into<PermitSet>, is_approved: bool) -> Forward {
+    pub(super) fn forward(
+        &mut self,
+        config: &FilterConfig,
+        permit: impl Into<PermitSet>,
+        is_approved: bool,
+    ) -> Forward {
         let permit = permit.into();
         let edits = self.edits(config, permit.constraints(), is_approved);
-        Forward { permit, edits, body: self.body }
+        Forward { permit, edits, body: self.body.take() }
     }
 
     /// Of a client that takes one of its calls back: what the service is told, which knows whether that one is held.
@@ -317,7 +328,7 @@ impl Judged {
                 ("agent", principal.agent_id.as_deref()),
                 ("snapshot", Some(&decision.snapshot_id.short())),
                 ("call", call.as_deref()),
-                ("trace_id", self.trace_id.as_deref()),
+                ("trace_id", self.trace.as_ref().map(|trace| trace.trace_id.as_str())),
             ],
         )))
     }
@@ -337,7 +348,9 @@ impl Judged {
         entry.observed.clone_from(&decision.observed);
         entry.audit = decision.audit;
         entry.constraints = (!decision.constraints.is_empty()).then(|| bounded(&decision.constraints.to_string()));
-        entry.trace_id.clone_from(&self.trace_id);
+        if let Some(trace) = &self.trace {
+            trace.note_in(&mut entry);
+        }
         entry
     }
 
@@ -356,6 +369,7 @@ impl Judged {
             let stale = STALE_HEADERS.iter().filter(|stale| names().any(|name| name == **stale));
             edits.extend(stale.map(|stale| HeaderEdit::Remove((*stale).to_owned())));
         }
+        edits.extend(self.trace.as_ref().map(CallTrace::edit));
         if *message.method() == Method::StreamOpen && constraints.max_runtime_ms.is_none() {
             edits.push(HeaderEdit::Set(TIMEOUT_HEADER, "0".to_owned()));
         }

@@ -50,6 +50,7 @@ impl Overheard {
             | HostEvent::RequestComplete { .. }
             | HostEvent::ResponsePassed { .. }
             | HostEvent::CalloutAnswered { .. }
+            | HostEvent::Recorded { .. }
             | HostEvent::Wake
             | HostEvent::Closed => {}
         }

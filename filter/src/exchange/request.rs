@@ -9,6 +9,7 @@ use holdpoint_core::envelope::RouteFacts;
 use holdpoint_core::identity::Principal;
 use holdpoint_core::json;
 use holdpoint_core::mcp::{self, Malformed, McpMessage, OwnRound, Posted};
+use holdpoint_core::trace_parent::TraceParent;
 
 use super::judged::{Judged, Unsealed};
 use super::{Exchange, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
@@ -219,7 +220,7 @@ pub(super) struct Delivery {
     pub(super) principal: Principal,
     pub(super) route: RouteFacts,
     pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) trace_id: Option<String>,
+    pub(super) trace: Option<TraceParent>,
     pub(super) body_bytes: u64,
     pub(super) has_trailers: bool,
 }
@@ -244,10 +245,10 @@ impl Delivery {
         if head.headers.iter().any(|(name, _)| std::str::from_utf8(name).is_err()) {
             return Err(Box::new((head, principal, "a header name is not text")));
         }
-        let trace_id = head.trace_id();
+        let trace = head.trace_parent();
         let named = std::mem::take(&mut head.headers).into_iter();
         let headers = named.filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect();
-        Ok(Self { principal, route, headers, trace_id, body_bytes, has_trailers })
+        Ok(Self { principal, route, headers, trace, body_bytes, has_trailers })
     }
 }
 
@@ -266,12 +267,8 @@ impl RequestHead {
         names_mcp || (takes(b"application/json") && takes(b"text/event-stream"))
     }
 
-    /// The trace id of a W3C `traceparent` header (version-traceid-parentid-flags).
-    fn trace_id(&self) -> Option<String> {
-        let text = std::str::from_utf8(self.value("traceparent")?).ok()?;
-        let id = text.split('-').nth(1)?;
-        let is_trace_id = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_trace_id.then(|| id.to_owned())
+    fn trace_parent(&self) -> Option<TraceParent> {
+        TraceParent::parse(std::str::from_utf8(self.value("traceparent")?).ok()?)
     }
 }
 
@@ -291,7 +288,7 @@ fn malformed(
     entry.principal = Some(principal.named());
     entry.server.clone_from(&head.route.server);
     entry.detail = Some(bounded(detail));
-    entry.trace_id = head.trace_id();
+    entry.trace_id = head.trace_parent().map(|parent| parent.trace_id);
     let mut commands = vec![
         HostCommand::Count(Metric::Malformed, 1),
         HostCommand::FilterState("holdpoint.verdict", "malformed".to_owned()),

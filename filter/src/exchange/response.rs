@@ -99,6 +99,30 @@ impl Running {
         Self { beside, ..self }
     }
 
+    /// Its entries: its own, then those of the other messages of its batch.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &AuditEntry> {
+        std::iter::once(&self.entry).chain(&self.beside)
+    }
+
+    pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut AuditEntry> {
+        std::iter::once(&mut self.entry).chain(&mut self.beside)
+    }
+
+    /// What its answers need.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Frees its slots, of a call that never ran.
+    pub(super) fn give_back(&mut self, around: &mut Surroundings<'_>) {
+        usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
+    }
+
+    /// The same call, that runs from now on.
+    pub(super) fn beginning_at(self: Box<Self>, now_ms: u64) -> Self {
+        Self { forwarded_at_ms: now_ms, renew_at_ms: now_ms.saturating_add(LEASE_MS / 2), ..*self }
+    }
+
     /// The same, for a call whose tries are counted.
     pub(super) fn trying(self, tried: Option<Digest>) -> Self {
         Self { tried, ..self }
@@ -312,6 +336,7 @@ pub(super) fn on_running(
         HostEvent::Closed => return (Phase::Ended, running.end(around)),
         // The callout that led here was the last one asked; what else still comes is stale.
         HostEvent::CalloutAnswered { .. }
+        | HostEvent::Recorded { .. }
         | HostEvent::RequestHead(_)
         | HostEvent::RequestPart { .. }
         | HostEvent::RequestComplete { .. } => Vec::new(),

@@ -20,6 +20,7 @@ mod answers;
 mod asked;
 mod batch;
 mod held;
+mod recorded;
 mod refused;
 mod session;
 

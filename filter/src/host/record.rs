@@ -2,12 +2,14 @@
 
 use std::cell::Cell;
 
-use super::{CALLOUTS, Waiting, abi, call_out, gauges, with_worker};
+use super::{CALLOUTS, Waiting, abi, call_out, deliver_detached, gauges, with_worker};
 use crate::audit_buffer::BatchAnswer;
-use crate::exchange::{Callout, CalloutAnswer};
+use crate::exchange::{Callout, CalloutAnswer, HostEvent};
 use crate::metrics::Metric;
 
 thread_local! {
+    /// After a failure nobody's hurry brings the next try forward.
+    static NOT_BEFORE_MS: Cell<u64> = const { Cell::new(0) };
     static NEXT_TRY_AT_MS: Cell<u64> = const { Cell::new(0) };
     /// Token and time of the batch that waits for its answer.
     static IN_FLIGHT: Cell<Option<(u32, u64)>> = const { Cell::new(None) };
@@ -21,7 +23,10 @@ const PAUSE_MS: u64 = 250;
 
 /// Sends the next batch if there is one and its time has come. The effective context must be a root context.
 pub(super) fn flush(now_ms: u64) {
-    if NEXT_TRY_AT_MS.get() > now_ms {
+    // Who waits for an entry does not wait for more entries to gather.
+    let is_awaited = with_worker(|worker| worker.is_record_awaited()) == Some(true);
+    let next_try_at_ms = if is_awaited { NOT_BEFORE_MS.get() } else { NEXT_TRY_AT_MS.get() };
+    if next_try_at_ms > now_ms {
         return;
     }
     // The answer to a batch is lost with the root context that sent it, when a configuration is replaced.
@@ -57,16 +62,24 @@ pub(super) fn answered(answer: &CalloutAnswer) {
         Some(_) | None if rejection.is_some() => BatchAnswer::Rejected,
         Some(_) | None => BatchAnswer::TryAgain,
     };
-    let lost = with_worker(|worker| worker.audit.batch_answered(said)).unwrap_or_default();
+    let settled = with_worker(|worker| worker.audit.batch_answered(said)).flatten();
     match said {
         BatchAnswer::Acknowledged => NEXT_TRY_AT_MS.set(abi::now_ms()),
         BatchAnswer::TryAgain => {
+            NOT_BEFORE_MS.set(abi::now_ms().saturating_add(PAUSE_MS));
             log::warn!("holdpoint: audit entries wait for the service (status {:?})", answer.status);
         }
         BatchAnswer::Rejected => {
+            let lost =
+                settled.as_ref().map_or(0, |settled| settled.counters.end.saturating_sub(settled.counters.start));
             gauges::add(Metric::AuditLost, i64::try_from(lost).unwrap_or(i64::MAX));
             let code = rejection.unwrap_or_default();
             log::error!("holdpoint: the service will not take {lost} audit entries: {code}");
         }
+    }
+    let Some(settled) = settled else { return };
+    for context_id in with_worker(|worker| worker.take_recorded(&settled.counters)).unwrap_or_default() {
+        let (counters, is_durable) = (settled.counters.clone(), settled.is_durable);
+        deliver_detached(context_id, HostEvent::Recorded { counters, is_durable });
     }
 }

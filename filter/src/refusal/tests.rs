@@ -51,6 +51,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::Busy { rule_id: "r".to_owned() },
         Refusal::TooManyPending,
         Refusal::Unavailable,
+        Refusal::NotRecorded,
         Refusal::Unsupported("why".to_owned()),
         Refusal::OutOfTime { max_runtime_ms: 5 },
     ];

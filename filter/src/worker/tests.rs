@@ -33,3 +33,16 @@ fn deadlines_come_due_in_order() {
     assert_eq!(worker.next_due(25), Some(2));
     assert_eq!(worker.next_due(25), None);
 }
+
+#[test]
+fn who_waits_for_an_entry_is_found_by_its_counter() {
+    let mut worker = Worker::new([0; 32], "gw".to_owned());
+    for counter in 0..5 {
+        worker.await_record(counter, 100 + u32::try_from(counter).expect("small"));
+    }
+    assert_eq!(worker.take_recorded(&(1..3)), [101, 102]);
+    assert_eq!(worker.take_recorded(&(0..2)), [100]);
+    assert!(worker.is_record_awaited());
+    assert_eq!(worker.take_recorded(&(3..9)), [103, 104]);
+    assert!(!worker.is_record_awaited());
+}

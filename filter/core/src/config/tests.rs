@@ -49,9 +49,19 @@ fn a_struct_that_went_through_envoys_loader_is_refused_with_what_to_write() {
 }
 
 #[test]
-fn settings_that_this_version_does_not_keep_are_refused_rather_than_ignored() {
-    let found = problems(&format!("{GOOD}audit: {{required: true}}\n"));
-    assert!(found.iter().any(|line| line.contains("not supported by this version")), "{found:?}");
+fn a_required_record_has_a_bounded_wait_and_a_wait_for_nothing_is_refused() {
+    let read = |audit: &str| FilterConfig::read(format!("{GOOD}audit: {audit}\n").as_bytes()).expect("good").audit;
+    assert_eq!(read("{required: true}"), AuditSettings { required: true, wait_ms_max: 2_000 });
+    assert_eq!(read("{required: true, wait_ms_max: 500}").wait_ms_max, 500);
+    assert!(!read("{required: false}").required);
+    for (audit, why) in [
+        ("{required: false, wait_ms_max: 500}", "which is not set"),
+        ("{required: true, wait_ms_max: 1}", "100"),
+        ("{required: maybe}", "true"),
+    ] {
+        let found = problems(&format!("{GOOD}audit: {audit}\n"));
+        assert!(found.iter().any(|line| line.contains(why)), "{audit}: {found:?}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::annotations::{self, Annotations};
 use super::client_tags::ClientTags;
 use super::topic::action_of;
+use crate::decision::AuditLevel;
 use crate::digest::Digest;
 use crate::mcp::{CompletionRef, McpMessage, Target};
 use crate::policy::{ActionClass, CatalogueServer, DotSegment, Fact, Glob, Listed, Listing};
@@ -27,6 +28,8 @@ pub(crate) struct Reading {
     pub(crate) required_scopes: BTreeSet<String>,
     /// Whether the server gets to see the caller's credentials.
     pub(crate) forwards_credential: bool,
+    /// The most that the record may keep, as far as the catalogue says.
+    pub(crate) audit: Option<AuditLevel>,
 }
 
 /// The risk tag of a call that carries a secret.
@@ -70,6 +73,7 @@ impl Reading {
         self.requires.extend(listed.requires.iter().cloned());
         self.required_scopes.extend(listed.credential.required_scopes.iter().cloned());
         self.forwards_credential = listed.credential.forward.unwrap_or(self.forwards_credential);
+        self.audit = AuditLevel::least(self.audit, listed.audit);
         // The narrower word wins, but our own labels come from the message alone; the grammar keeps `mcp.` free.
         self.labels.extend(listed.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         self
@@ -145,6 +149,7 @@ pub(crate) fn plain(server: &CatalogueServer, method: &str) -> Reading {
         has_secrets: false,
         required_scopes: server.credential.required_scopes.clone(),
         forwards_credential: server.credential.forward == Some(true),
+        audit: server.audit,
     };
     reading.with_label("mcp.server", &server.name).with_label("mcp.method", method)
 }

@@ -9,7 +9,7 @@ use super::document::{
 };
 use super::glob::Glob;
 use super::number::Number;
-use crate::decision::{ApprovalRequirement, ApproverGroup, Verdict};
+use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, Verdict};
 use crate::json::canonical::{self, ObjectWriter};
 
 /// The whole policy with its catalogue.
@@ -48,10 +48,7 @@ pub(super) fn rule(rule: &Rule) -> String {
     }
     let writer = some(writer, "conceal", rule.conceal, || "true".to_owned());
     let writer = some(writer, "mode", rule.is_observed, || literal("observe"));
-    let writer = match rule.audit {
-        Some(level) => writer.string("audit", level.as_str()),
-        None => writer,
-    };
+    let writer = audit(writer, rule.audit);
     some(writer, "constraints", !rule.constraints.is_empty(), || constraints(&rule.constraints)).finish()
 }
 
@@ -104,7 +101,14 @@ pub(super) fn server_facts(server: &Server) -> ObjectWriter {
     let writer = strings(ObjectWriter::new(), "requires", &server.requires);
     let writer = strings(writer, "risk_tags", &server.risk_tags);
     let writer = strings(writer, "bind_headers", &server.bind_headers);
-    labels(credential(writer, &server.credential), &server.labels)
+    labels(credential(audit(writer, server.audit), &server.credential), &server.labels)
+}
+
+fn audit(writer: ObjectWriter, level: Option<AuditLevel>) -> ObjectWriter {
+    match level {
+        Some(level) => writer.string("audit", level.as_str()),
+        None => writer,
+    }
 }
 
 fn credential(writer: ObjectWriter, credential: &Credential) -> ObjectWriter {
@@ -134,7 +138,7 @@ pub(super) fn entry(entry: &Entry) -> String {
     }
     let writer = strings(writer, "risk_tags", &entry.risk_tags);
     let writer = strings(writer, "requires", &entry.requires);
-    labels(credential(writer, &entry.credential), &entry.labels).finish()
+    labels(credential(audit(writer, entry.audit), &entry.credential), &entry.labels).finish()
 }
 
 fn server(server: &Server) -> String {

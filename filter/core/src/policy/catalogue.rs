@@ -7,6 +7,7 @@ use super::canonical;
 use super::document::{ActionClass, Credential, Entry, PolicyDocument, Recognition, Server};
 use super::glob::Glob;
 use super::template::Template;
+use crate::decision::AuditLevel;
 use crate::digest::Digest;
 use crate::envelope::RouteFacts;
 use crate::json::canonical::ObjectWriter;
@@ -29,6 +30,7 @@ pub(crate) struct CatalogueServer {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) unlisted_risk_tags: BTreeSet<String>,
     pub(crate) bind_headers: BTreeSet<String>,
+    pub(crate) audit: Option<AuditLevel>,
     pub(crate) credential: Credential,
     pub(crate) tools: Listing,
     pub(crate) resources: Listing,
@@ -56,6 +58,7 @@ pub(crate) struct Listed {
     pub(crate) risk_tags: BTreeSet<String>,
     pub(crate) requires: BTreeSet<String>,
     pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) audit: Option<AuditLevel>,
     pub(crate) credential: Credential,
     /// Over the entry and the name or pattern it stands under; part of each basis it took part in.
     pub(crate) digest: Digest,
@@ -136,6 +139,7 @@ impl CatalogueServer {
             labels: server.labels.clone(),
             unlisted_risk_tags: server.unlisted_risk_tags.clone(),
             bind_headers: server.bind_headers.clone(),
+            audit: server.audit,
             credential: server.credential.clone(),
             tools: Listing::compile(name, "tool", &server.tools),
             resources: Listing::compile(name, "resource", &server.resources),
@@ -162,6 +166,7 @@ impl Listing {
                 risk_tags: entry.risk_tags.clone(),
                 requires: entry.requires.clone(),
                 labels: entry.labels.clone(),
+                audit: entry.audit,
                 credential: entry.credential.clone(),
                 digest: Digest::tagged(PART_TAG, text.as_bytes()),
             };

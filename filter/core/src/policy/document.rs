@@ -78,6 +78,8 @@ pub struct Server {
     pub labels: BTreeMap<String, String>,
     /// Risk tags of what the catalogue does not name.
     pub unlisted_risk_tags: BTreeSet<String>,
+    /// The most that the record may keep of a call to it.
+    pub audit: Option<AuditLevel>,
     /// Lower-case names of headers that change what a call means.
     pub bind_headers: BTreeSet<String>,
     pub credential: Credential,
@@ -120,6 +122,8 @@ pub struct Entry {
     pub risk_tags: BTreeSet<String>,
     pub requires: BTreeSet<String>,
     pub labels: BTreeMap<String, String>,
+    /// The most that the record may keep of a call of it.
+    pub audit: Option<AuditLevel>,
     pub credential: Credential,
 }
 

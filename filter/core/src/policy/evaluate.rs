@@ -191,7 +191,7 @@ impl PolicySnapshot {
         // As if every rule were enforced.
         let mut all = self.observes.then(Tally::default);
         let mut observed = BTreeSet::new();
-        let mut audit: Option<AuditLevel> = None;
+        let mut audit = reading.audit;
         // Who writes down why wants to hear of every rule.
         let asked = if T::WRITES { (0..self.rules.len()).collect() } else { self.index.candidates(&facts) };
         for (index, SnapshotRule { rule, .. }) in asked.into_iter().filter_map(|at| Some((at, self.rules.get(at)?))) {
@@ -212,10 +212,7 @@ impl PolicySnapshot {
                 observed.extend(had_a_say.then_some(index));
             } else {
                 tally.take(index, rule, effect, broken);
-                audit = match (audit, rule.audit.filter(|_| matched != Truth::False)) {
-                    (Some(one), Some(two)) => Some(one.min(two)),
-                    (one, two) => one.or(two),
-                };
+                audit = AuditLevel::least(audit, rule.audit.filter(|_| matched != Truth::False));
             }
         }
         let is_open = self.is_open_by_default(topic);

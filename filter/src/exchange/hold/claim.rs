@@ -39,7 +39,7 @@ impl Hold {
 
     /// Step 10: the permit is there; the call runs.
     fn release(self, permit: Permit, approval_id: &str, around: &mut Surroundings<'_>) -> Next {
-        let Self { judged, mut seat, decision, .. } = self;
+        let Self { mut judged, mut seat, decision, .. } = self;
         let mut entry = judged.entry(EntryKind::Outcome, &decision, around.now_ms);
         entry.approval_id = Some(approval_id.to_owned());
         entry.hold_id = Some(seat.hold_id.clone());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::{globs, refuse_unsupported, set, set_or_none};
+use super::rules::AUDIT_LEVELS;
 use super::{ActionClass, Credential, Entry, Recognition, Server};
 use crate::policy::glob::Glob;
 use crate::policy::template::Template;
@@ -49,7 +50,6 @@ pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeMap<Str
 
 fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Server> {
     let fields = cursor.fields(&SERVER_FIELDS, problems)?;
-    refuse_unsupported(&fields, &["audit"], problems);
     let recognised_by = match fields.get("match") {
         Some(cursor) => recognition(&cursor, problems),
         None => Recognition { route_metadata: BTreeSet::from([name.to_owned()]), ..Recognition::default() },
@@ -74,6 +74,7 @@ fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Se
         risk_tags,
         labels: fields.get("labels").map_or_else(BTreeMap::new, |field| labels(&field, problems)),
         unlisted_risk_tags: unlisted_risk_tags.unwrap_or_default(),
+        audit: fields.get("audit").and_then(|field| field.one_of("level", &AUDIT_LEVELS, problems)),
         bind_headers,
         credential,
         tools: fields.get("tools").map_or_else(BTreeMap::new, |field| entries(&field, true, problems)),
@@ -178,7 +179,7 @@ fn entries(cursor: &Cursor<'_>, is_tools: bool, problems: &mut Problems) -> BTre
 
 fn entry(cursor: &Cursor<'_>, is_tool: bool, problems: &mut Problems) -> Option<Entry> {
     let fields = cursor.fields(&ENTRY_FIELDS, problems)?;
-    refuse_unsupported(&fields, &["definition", "audit"], problems);
+    refuse_unsupported(&fields, &["definition"], problems);
     let action = fields.require("action", problems);
     let action = action.and_then(|action| action.one_of("action", &ACTIONS, problems));
     let resource = fields.get("resource").and_then(|resource| {
@@ -199,6 +200,7 @@ fn entry(cursor: &Cursor<'_>, is_tool: bool, problems: &mut Problems) -> Option<
         risk_tags,
         requires,
         labels: fields.get("labels").map_or_else(BTreeMap::new, |field| labels(&field, problems)),
+        audit: fields.get("audit").and_then(|field| field.one_of("level", &AUDIT_LEVELS, problems)),
         credential: fields
             .get("credential")
             .map_or_else(Credential::default, |field| credential(&field, false, problems)),

@@ -11,7 +11,7 @@ const RULE_FIELDS: [&str; 10] =
 
 const MODES: [(&str, bool); 2] = [("enforce", false), ("observe", true)];
 
-const AUDIT_LEVELS: [(&str, AuditLevel); 4] = [
+pub(super) const AUDIT_LEVELS: [(&str, AuditLevel); 4] = [
     ("metadata", AuditLevel::Metadata),
     ("digest", AuditLevel::Digest),
     ("redacted", AuditLevel::Redacted),

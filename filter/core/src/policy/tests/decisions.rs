@@ -211,6 +211,24 @@ fn of_several_audit_levels_the_least_revealing_counts() {
 }
 
 #[test]
+fn catalogue_says_how_much_is_kept_of_calls_and_the_least_of_all_that_is_said_counts() {
+    let policy = snapshot(
+        "version: \"2026-01-27\"\nservers:\n  github:\n    audit: full\n    tools:\n      read_it: {action: read}\n      \
+         pay: {action: write, audit: redacted}\nrules:\n- {id: all, match: {}, decision: allow}\n\
+         - {id: quiet, match: {arguments: {/pin: {exists: true}}}, decision: allow, audit: metadata}\n",
+    );
+    let level = |name: &str, arguments: &str| decide(&policy, tool(name, arguments)).audit;
+    assert_eq!(level("read_it", "{}"), Some(AuditLevel::Full));
+    assert_eq!(level("unlisted", "{}"), Some(AuditLevel::Full));
+    assert_eq!(level("pay", "{}"), Some(AuditLevel::Redacted));
+    assert_eq!(level("pay", r#"{"pin":1}"#), Some(AuditLevel::Metadata));
+    let quiet = snapshot(&policy.canonical().replace("full", "digest"));
+    assert_ne!(quiet.id(), policy.id(), "how much is kept is part of the policy's name");
+    let wrong = "version: \"2026-01-27\"\nservers: {github: {audit: some}}\nrules: []\n";
+    assert!(crate::policy::read_file(wrong).unwrap_err().to_string().contains("level"));
+}
+
+#[test]
 fn a_secret_in_the_call_is_seen_whatever_its_spelling() {
     let policy = with_rules(
         "- {id: a, match: {secrets_present: false}, decision: allow}\n\

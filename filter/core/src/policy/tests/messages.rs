@@ -174,7 +174,6 @@ fn what_has_no_meaning_is_an_error_and_never_dropped() {
         (server("tools: {x: {action: read, definition: d}}"), "`definition` is not supported by this version"),
         (server("tools: {x: {action: write, resource: \"a{b\"}}"), "`{` without `}`"),
         (server("prompts: {x: {action: read, resource: a}}"), "only tools have a resource template"),
-        (server("audit: full"), "`audit` is not supported by this version"),
         (server("labels: {mcp.action: read}"), "not start with `mcp.`"),
         (server("labels: {env: true}"), "expected a string (in quotes), found `true`"),
         (server("bind_headers: [X-Mode]"), "header names are written lower-case"),

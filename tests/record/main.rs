@@ -1,0 +1,3 @@
+//! The record as evidence: what it demands, what survives, and what tampering with it shows. One file per story.
+
+mod required;
