@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
+use crate::notify::Notify;
 use crate::store::row::Approval;
 use crate::store::{ApprovalMove, Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::waiters::Waiters;
@@ -68,6 +69,8 @@ pub struct Approvals {
     pub(crate) arguments_keep_ms: u64,
     /// Where browsers reach this service; without it, requesters are given no page to look at.
     pub(crate) public_url: Option<Arc<str>>,
+    /// Whom the service tells what.
+    pub(crate) notify: Notify,
     /// Turns true when the service goes down: whoever waits is answered with what there is.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -127,7 +130,9 @@ impl Approvals {
         entry.by.clone_from(&by);
         entry.detail.clone_from(&reason);
         let step = ApprovalMove { reason, decided_by: by, ..step(approval, to, now_ms) };
-        self.attempt(Change { writes: vec![Write::MoveApproval(Box::new(step))], entries: vec![entry] }).await
+        let mut writes = self.notify.moved(approval, &step, false);
+        writes.push(Write::MoveApproval(Box::new(step)));
+        self.attempt(Change { writes, entries: vec![entry] }).await
     }
 }
 

@@ -18,6 +18,7 @@ mod doctor;
 mod freeze;
 mod keys;
 mod login;
+mod notify;
 mod policy;
 mod serve;
 mod token;
@@ -59,6 +60,9 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Make a link that signs an approver's browser in, once
     Login(login::LoginArgs),
+    /// Who is told of what waits, and whether it arrived
+    #[command(subcommand)]
+    Notify(notify::NotifyCommand),
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -83,6 +87,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Freeze(command) => freeze::run(command).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Login(args) => login::run(args).await,
+        Command::Notify(command) => notify::run(command).await,
         Command::Token(command) => token::run(command).await,
         Command::Keys(command) => keys::run(&command),
         Command::Audit(command) => audit::run(command).await,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keys::ServiceSigner;
 use crate::ledger::{Ledger, clip};
+use crate::notify::Notify;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::tokens::Credential;
 
@@ -61,11 +62,13 @@ pub struct Freezes {
     store: Arc<dyn Store>,
     ledger: Ledger,
     signer: Arc<ServiceSigner>,
+    /// Whom the service tells what.
+    pub(crate) notify: Notify,
 }
 
 impl Freezes {
     pub fn new(store: Arc<dyn Store>, ledger: Ledger, signer: Arc<ServiceSigner>) -> Self {
-        Self { store, ledger, signer }
+        Self { store, ledger, signer, notify: Notify::default() }
     }
 
     /// Stops something from now on.
@@ -84,8 +87,9 @@ impl Freezes {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let freeze = Freeze { id, scope, reason, by: by.name(), since_ms };
         let entry = entry(&freeze, "frozen", &freeze.by, &freeze.reason, since_ms);
-        let write = Write::AddFreeze { freeze: freeze.clone(), at_ms: since_ms, in_force_max: FREEZES_MAX };
-        self.commit(Change { writes: vec![write], entries: vec![entry] }, &freeze.id).await?;
+        let mut writes = self.notify.freeze(&freeze, "frozen", &freeze.by, since_ms);
+        writes.push(Write::AddFreeze { freeze: freeze.clone(), at_ms: since_ms, in_force_max: FREEZES_MAX });
+        self.commit(Change { writes, entries: vec![entry] }, &freeze.id).await?;
         Ok(freeze)
     }
 
@@ -97,8 +101,9 @@ impl Freezes {
         };
         let at_ms = self.store.now_ms().await?;
         let entry = entry(&freeze, "lifted", &by.name(), &freeze.reason, at_ms);
-        let change = Change { writes: vec![Write::LiftFreeze { id: id.to_owned(), at_ms }], entries: vec![entry] };
-        self.commit(change, id).await?;
+        let mut writes = self.notify.freeze(&freeze, "lifted", &by.name(), at_ms);
+        writes.push(Write::LiftFreeze { id: id.to_owned(), at_ms });
+        self.commit(Change { writes, entries: vec![entry] }, id).await?;
         Ok(freeze)
     }
 

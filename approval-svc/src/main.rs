@@ -23,6 +23,7 @@ mod data_dir;
 mod keys;
 mod limits;
 mod metrics;
+mod notify;
 mod settings;
 mod supervise;
 mod text;

@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::notify::notice::NoticeState;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabel {
     status: &'static str,
@@ -38,6 +40,16 @@ struct TaskLabel {
     task: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
 /// Every metric of the service.
 pub struct Metrics {
     registry: Registry,
@@ -51,6 +63,9 @@ pub struct Metrics {
     pub connections: Gauge,
     refused: Family<LimitLabel, Counter>,
     task_restarts: Family<TaskLabel, Gauge>,
+    notices: Family<StateLabel, Gauge>,
+    notice_tries: Family<ResultLabel, Counter>,
+    approvals_untold: Gauge,
 }
 
 impl Default for Metrics {
@@ -77,6 +92,13 @@ impl Default for Metrics {
         let task_restarts = Family::default();
         let help = "How often a task of the service had to be begun again";
         registry.register("task_restarts", help, task_restarts.clone());
+        let notices = Family::default();
+        registry.register("notices", "Notices by where their delivery stands", notices.clone());
+        let notice_tries = Family::default();
+        registry.register("notice_tries", "Tries to deliver a notice, by how they ended", notice_tries.clone());
+        let approvals_untold = Gauge::default();
+        let help = "Pending approvals of which nobody was notified";
+        registry.register("approvals_untold", help, approvals_untold.clone());
         Self {
             registry,
             approvals,
@@ -88,6 +110,9 @@ impl Default for Metrics {
             connections,
             refused,
             task_restarts,
+            notices,
+            notice_tries,
+            approvals_untold,
         }
     }
 }
@@ -116,6 +141,22 @@ impl Metrics {
     /// Counts what a limit kept out: `connections`, `credential` or `address`.
     pub fn refused(&self, limit: &'static str) {
         self.refused.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// Counts one try to deliver a notice.
+    pub fn notice_tried(&self, delivered: bool) {
+        let result = if delivered { "delivered" } else { "failed" };
+        self.notice_tries.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Takes over how notices stand in the database, and of how many pending approvals nobody was told.
+    pub fn told(&self, by_state: &BTreeMap<NoticeState, u64>, untold: usize) {
+        for state in [NoticeState::Waiting, NoticeState::Delivered, NoticeState::Dead] {
+            let count = by_state.get(&state).copied().unwrap_or(0);
+            let gauge = self.notices.get_or_create(&StateLabel { state: state.as_str() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.approvals_untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
     }
 
     /// Everything in the OpenMetrics text format. What is counted in the database comes as arguments.

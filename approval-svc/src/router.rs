@@ -12,8 +12,8 @@ use crate::approvals::Approvals;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
-    about, approvals, audit, auth, delegations, events, freezes, grants, history, holds, pages, policies, problem,
-    requester, session, status,
+    about, approvals, audit, auth, delegations, events, freezes, grants, history, holds, notices, pages, policies,
+    problem, requester, session, slack, status,
 };
 use crate::ledger::Ledger;
 use crate::limits::Limits;
@@ -71,6 +71,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/delegations/{id}/end", may(&[Approver, Admin]).post(delegations::end))
         .route("/v1/freezes", may(&[Admin]).post(freezes::add).merge(may(EVERYBODY).get(freezes::list)))
         .route("/v1/freezes/{id}/lift", may(&[Admin]).post(freezes::lift))
+        .route("/v1/notices", may(&[Auditor, Admin]).get(notices::list))
+        .route("/v1/notices/{id}", may(&[Auditor, Admin]).get(notices::show))
+        .route("/v1/notices/{id}/retry", may(&[Admin]).post(notices::retry))
+        .route("/v1/notices:test", may(&[Admin]).post(notices::test))
         .route("/v1/service", may(EVERYBODY).get(about::show))
         .route("/v1/events", may(READERS).get(events::stream))
         .merge(pages_router())
@@ -106,6 +110,7 @@ fn public_router(app: &App) -> Router<App> {
         .route("/login", get(pages::ask_to_sign_in).post(pages::sign_in))
         .layer(middleware::from_fn(session::guard));
     Router::new()
+        .route("/v1/slack/actions", post(slack::act))
         .route("/readyz", get(status::ready))
         .route("/metrics", get(status::metrics))
         .merge(pages)

@@ -19,6 +19,8 @@ use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::Metrics;
+use crate::notify::Notify;
+use crate::notify::courier::Courier;
 use crate::router::{App, router};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -59,6 +61,9 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     let mut app = wire(Arc::clone(&store), Arc::clone(&signer), limits, stopping.clone());
     app.approvals.public_url = settings.public_url.as_deref().map(Arc::from);
     app.limits = Arc::new(limits::Limits::new(settings.rates));
+    let notify = Notify::new(settings.notify, settings.public_url.as_deref());
+    app.approvals.notify = notify.clone();
+    app.freezes.notify = notify;
     ready(listener.local_addr()?, &signer.public());
     let background = begin_background(&app, &stopping);
     let metrics = Arc::clone(&app.metrics);
@@ -110,7 +115,12 @@ fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHand
     let sweeping = tasks.keep(name, pace, until, move || sweep(sweeping.0.clone(), sweeping.1.clone()));
     let (tasks, name, pace, until) = keep("checkpoints");
     let signing = tasks.keep(name, pace, until, move || sign_checkpoints(signing.0.clone(), signing.1.clone()));
-    vec![tokio::spawn(sweeping), tokio::spawn(signing)]
+    let notify = app.approvals.notify.clone();
+    let courier = Courier::new(notify, Arc::clone(&app.store), app.ledger.clone(), Arc::clone(&app.metrics));
+    let (tasks, name, pace, until) = keep("notices");
+    let telling = (courier, until.clone());
+    let telling = tasks.keep(name, pace, until, move || telling.0.clone().run(telling.1.clone()));
+    vec![tokio::spawn(sweeping), tokio::spawn(signing), tokio::spawn(telling)]
 }
 
 /// What bounds approvals.
@@ -136,6 +146,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         pending_max: limits.pending_per_principal_max,
         arguments_keep_ms: limits.arguments_keep_ms,
         public_url: None,
+        notify: Notify::default(),
         stopping,
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::limits::Rates;
+use crate::notify::settings::NotifySettings;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub rates: Rates,
     /// Connections open at once.
     pub connections_max: usize,
+    /// Who is told what.
+    pub notify: NotifySettings,
 }
 
 /// Why the service does not start.
@@ -75,6 +78,15 @@ impl Settings {
         if public_url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
             return Err(SettingsError::PublicUrl);
         }
-        Ok(Self { listen, data_dir, pending_per_principal_max, arguments_keep_ms, public_url, rates, connections_max })
+        Ok(Self {
+            listen,
+            data_dir,
+            pending_per_principal_max,
+            arguments_keep_ms,
+            public_url,
+            rates,
+            connections_max,
+            notify: NotifySettings::default(),
+        })
     }
 }

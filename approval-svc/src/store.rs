@@ -21,6 +21,7 @@ pub mod sqlite;
 
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
+use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
     LogEntry, PolicyRow, Review, SignIn, Token,
@@ -93,6 +94,16 @@ pub enum Write {
     AddFreeze { freeze: Freeze, at_ms: u64, in_force_max: usize },
     /// Lets it go on. Fails when it is not in force.
     LiftFreeze { id: String, at_ms: u64 },
+    /// Something that a channel is to be told. Fails when the id is taken.
+    AddNotice(Box<Notice>),
+    /// How a try ended. Fails unless the notice waits, after as many tries as were read.
+    TryNotice(NoticeTry),
+    /// Tries one that was given up once more. Fails when it was not.
+    RetryNotice { id: String, at_ms: u64 },
+    /// Gives up what waits for any other channel than these.
+    DropNoticesBut { channels: Vec<String>, at_ms: u64 },
+    /// Forgets notices that ended before then.
+    ForgetNotices { ended_before_ms: u64 },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
     AdvanceSource { source: String, from: u64, to: u64 },
     /// Keeps a signed checkpoint; the first one of a size stays.
@@ -229,6 +240,18 @@ pub trait Store: Send + Sync + 'static {
     fn sign_in_code(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
     /// A session that has not been ended, though it may be too old.
     fn session(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
+
+    /// Notices of this channel to be tried at `now_ms`, the oldest first and at most `rows_max`: of each approval only the
+    /// first that waits.
+    fn notices_due<'a>(&'a self, channel: &'a str, now_ms: u64, rows_max: u32) -> Read<'a, Vec<Notice>>;
+    /// Newest first.
+    fn notices(&self, filter: NoticeFilter) -> Read<'_, Vec<Notice>>;
+    fn notice<'a>(&'a self, id: &'a str) -> Read<'a, Option<Notice>>;
+    /// How many notices stand in each state.
+    fn notice_counts(&self) -> Read<'_, BTreeMap<NoticeState, u64>>;
+    /// Up to `rows_max` pending approvals of which nobody was told: nothing was delivered, and what waits to be was
+    /// written before `told_before_ms`.
+    fn untold(&self, told_before_ms: u64, rows_max: u32) -> Read<'_, Vec<String>>;
 
     /// What is stopped now, the newest last.
     fn freezes(&self) -> Read<'_, FreezeList>;

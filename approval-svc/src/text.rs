@@ -134,6 +134,21 @@ pub fn time(at_ms: u64) -> String {
     at.map_or_else(|| format!("{at_ms} ms"), |at| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
 }
 
+/// The same as programs read it.
+pub fn rfc3339(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok());
+    at.unwrap_or_default().to_string()
+}
+
+/// The innermost cause: "connection refused" rather than that a request was not sent.
+pub fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 /// A span, as a person would say it.
 pub fn span(ms: u64) -> String {
     match ms / 1_000 {

@@ -27,7 +27,7 @@ pub enum Role {
     /// A person: reads approvals and reviews them.
     Approver,
     /// A person in an emergency: one approval is enough, whatever the rule asks. It is recorded and shown
-    /// as broken glass; nobody is notified.
+    /// as broken glass, and told to the channels that ask for it.
     BreakGlass,
     /// Reads approvals and the record.
     Auditor,

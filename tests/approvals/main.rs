@@ -11,5 +11,7 @@ mod gateway;
 mod freeze;
 mod ladder;
 mod matrix;
+mod notices;
 mod races;
 mod signed;
+mod slack;

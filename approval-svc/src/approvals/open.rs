@@ -8,6 +8,7 @@ use holdpoint_core::digest::{Digest, hex_decode};
 use super::grant::{self, Grant};
 use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
 use crate::freezes;
+use crate::notify::notice::EventKind;
 use crate::store::row::{Approval, Hold};
 use crate::store::{Change, Conflict, StoreError, Write};
 
@@ -197,7 +198,9 @@ impl Approvals {
         };
         let mut change = Change::default();
         if let Some(replaced) = replaced {
-            change.writes.push(Write::MoveApproval(Box::new(step(replaced, ApprovalStatus::Superseded, now_ms))));
+            let moved = step(replaced, ApprovalStatus::Superseded, now_ms);
+            change.writes.extend(self.notify.moved(replaced, &moved, false));
+            change.writes.push(Write::MoveApproval(Box::new(moved)));
             let mut closed = entry_of(EntryKind::ApprovalClosed, replaced, now_ms);
             closed.status = Some(ApprovalStatus::Superseded.as_str().to_owned());
             closed.detail = Some(format!("the policy changed; asked anew as {}", approval.id));
@@ -210,6 +213,10 @@ impl Approvals {
         opened.status = Some(ApprovalStatus::Pending.as_str().to_owned());
         opened.hold_id = Some(asked.hold_id.clone());
         change.entries.push(opened);
+        // What a grant gave is asked of nobody.
+        if grant.is_none() {
+            change.writes.extend(self.notify.asked(EventKind::Opened, &approval, now_ms));
+        }
         if let Some(grant) = grant {
             change.writes.push(Write::UseGrant { id: grant.id.clone(), at_ms: now_ms });
             change.entries.push(grant::used(&approval, grant, now_ms));

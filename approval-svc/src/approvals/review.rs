@@ -129,7 +129,9 @@ impl Approvals {
             let to = moved(&approval, &reviews, &review);
             let after = after(&approval, &to);
             let given = given(&approval, &reviews, &review, &to);
+            let told = self.notify.moved(&approval, &to, review.break_glass);
             let mut change = review_change(&approval, review, to);
+            change.writes.extend(told);
             if let Some(grant) = given {
                 change.entries.push(grant::entry(&grant, "granted", &grant.by, now_ms));
                 change.writes.push(Write::AddGrant(Box::new(grant)));

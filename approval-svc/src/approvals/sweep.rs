@@ -5,6 +5,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 
 use super::{Approvals, entry_of, step};
 use crate::ledger::clip;
+use crate::notify::notice::EventKind;
 use crate::store::row::DueCause;
 use crate::store::{ApprovalMove, Change, StoreError, Write};
 
@@ -32,7 +33,8 @@ impl Approvals {
                         .unwrap_or_default();
                     entry.detail = Some(clip(&format!("nobody decided yet: {} may too", groups.join(", "))));
                     let (id, version) = (approval.id.clone(), approval.version);
-                    let writes = vec![Write::Escalate { id, version, at_ms: now_ms }];
+                    let mut writes = vec![Write::Escalate { id, version, at_ms: now_ms }];
+                    writes.extend(self.notify.asked(EventKind::Escalated, &approval, now_ms));
                     self.attempt(Change { writes, entries: vec![entry] }).await?;
                 }
                 DueCause::Rejoin => {
@@ -45,7 +47,8 @@ impl Approvals {
                         if_rejoin_due_at_ms: Some(now_ms),
                         ..step(&approval, ApprovalStatus::Withdrawn, now_ms)
                     };
-                    let writes = vec![Write::MoveApproval(Box::new(step))];
+                    let mut writes = self.notify.moved(&approval, &step, false);
+                    writes.push(Write::MoveApproval(Box::new(step)));
                     self.attempt(Change { writes, entries: vec![entry] }).await?;
                 }
             }

@@ -197,7 +197,8 @@ pub(crate) fn view_of(dossier: Dossier, reader: &Credential, now_ms: u64) -> Opt
     })
 }
 
-fn sentence(approval: &Approval) -> String {
+/// Who wants what, in one sentence.
+pub fn sentence(approval: &Approval) -> String {
     let asked = &approval.asked;
     let who = match &asked.principal.agent_id {
         Some(agent) => format!("{agent} for {}", asked.principal.subject),

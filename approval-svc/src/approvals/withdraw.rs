@@ -124,7 +124,8 @@ impl Approvals {
                 if_rejoin_due_at_ms: Some(now_ms),
                 ..step(&approval, ApprovalStatus::Withdrawn, now_ms)
             };
-            let writes = vec![Write::MoveApproval(Box::new(withdrawn))];
+            let mut writes = self.notify.moved(&approval, &withdrawn, false);
+            writes.push(Write::MoveApproval(Box::new(withdrawn)));
             if let Attempt::Done = self.attempt(Change { writes, entries: vec![entry] }).await? {
                 return Ok(());
             }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub use crate::text::root_cause;
 use crate::text::visible;
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -131,15 +132,6 @@ pub enum EventsError {
     Lost(String),
     /// Not with this token.
     Refused(String),
-}
-
-/// The innermost cause: "connection refused" rather than that a request was not sent.
-pub fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 /// What the service says is wrong, in its own sentence.

@@ -8,6 +8,7 @@ mod check;
 mod finding;
 mod plugin;
 mod source;
+mod untold;
 
 mod case_files;
 mod explain;

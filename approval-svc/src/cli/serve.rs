@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{DataDir, Form, Output};
 use crate::limits::Rates;
+use crate::notify::settings::NotifySettings;
 use crate::settings::Settings;
 
 /// Run the service until it is told to stop (SIGTERM or Ctrl-C).
@@ -49,12 +51,15 @@ pub struct ServeArgs {
     /// Connections open at once; more are closed at once
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     connections_max: usize,
+    /// Who is told of what waits: a file of channels and routes
+    #[arg(long, value_name = "FILE")]
+    notify: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
 
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let settings = Settings::new(
+    let mut settings = Settings::new(
         args.listen,
         args.insecure_listen,
         args.data_dir.data_dir,
@@ -68,6 +73,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         },
         args.connections_max,
     )?;
+    if let Some(file) = &args.notify {
+        settings.notify = NotifySettings::load(file)?;
+    }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);

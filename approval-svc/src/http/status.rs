@@ -9,6 +9,12 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use crate::router::App;
+use crate::store::StoreError;
+
+/// How long a notice may be on its way before its approval counts as one that nobody was told of.
+pub const TELL_MS_MAX: u64 = 60_000;
+/// As many of them are counted.
+const UNTOLD_MAX: u32 = 10_000;
 
 /// Body of `GET /readyz`.
 #[derive(Debug, Serialize)]
@@ -29,16 +35,39 @@ pub async fn ready(State(app): State<App>) -> Response {
     if let Err(error) = app.store.writable().await {
         troubles.push(error.to_string());
     }
+    let degraded = degraded(&app).await;
+    if let Err(error) = &degraded {
+        troubles.push(error.to_string());
+    }
     if troubles.is_empty() {
-        return Json(Readiness { ready: true, degraded: Vec::new() }).into_response();
+        return Json(Readiness { ready: true, degraded: degraded.unwrap_or_default() }).into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { ready: false, degraded: troubles })).into_response()
+}
+
+/// What does not work as it should. One team's trouble must not take the others down, so it is said and no more.
+async fn degraded(app: &App) -> Result<Vec<String>, StoreError> {
+    let told_before_ms = app.store.now_ms().await?.saturating_sub(TELL_MS_MAX);
+    let untold = app.store.untold(told_before_ms, UNTOLD_MAX).await?.len();
+    let why = if app.approvals.notify.is_configured() {
+        "no route of the notify file matches them, or their channels fail; see `holdpoint notify list`"
+    } else {
+        "the service was started without `--notify`"
+    };
+    Ok(match untold {
+        0 => Vec::new(),
+        1 => vec![format!("1 pending approval of which nobody was notified: {why}")],
+        many => vec![format!("{many} pending approvals of which nobody was notified: {why}")],
+    })
 }
 
 /// `GET /metrics`
 pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let by_status = app.store.status_counts().await?;
     let holds_waiting = app.store.holds_waiting_total().await?;
+    let told_before_ms = app.store.now_ms().await?.saturating_sub(TELL_MS_MAX);
+    let untold = app.store.untold(told_before_ms, UNTOLD_MAX).await?.len();
+    app.metrics.told(&app.store.notice_counts().await?, untold);
     let text = app.metrics.text(&by_status, holds_waiting, &app.tasks.restarts()).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("metrics cannot be written: {error}"))
     })?;

@@ -17,6 +17,7 @@ use super::sqlite::SqliteStore;
 use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
 use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
+use crate::notify::notice::{EventKind, Notice, NoticeFilter, NoticeState, NoticeTry};
 
 /// When every bench starts: Unix milliseconds.
 pub const START_MS: u64 = 1_700_000_000_000;
@@ -177,6 +178,7 @@ pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
     an_ended_hold_stays_ended(&*fresh().await.store).await;
     nobody_waiting_starts_the_rejoin_clock(&*fresh().await.store).await;
     a_person_reviews_once(&*fresh().await.store).await;
+    notices_wait_in_turn_and_are_marked_once(&*fresh().await.store).await;
     counters_advance_from_where_they_stand(&*fresh().await.store).await;
     lists_come_newest_first_in_pages(&*fresh().await.store).await;
     history_is_found_by_what_is_known_of_it(&*fresh().await.store).await;
@@ -332,6 +334,70 @@ async fn a_person_reviews_once(store: &dyn Store) {
     store.commit(add()).await.unwrap();
     lost(store.commit(add()).await, Conflict::Reviewed);
     assert_eq!(store.reviews("a").await.unwrap(), std::slice::from_ref(&review));
+}
+
+async fn notices_wait_in_turn_and_are_marked_once(store: &dyn Store) {
+    let notice = |id: &str, approval: Option<&str>, channel: &str| {
+        Write::AddNotice(Box::new(Notice {
+            id: id.to_owned(),
+            channel: channel.to_owned(),
+            event: EventKind::Opened,
+            approval_id: approval.map(str::to_owned),
+            tenant: None,
+            body: "{}".to_owned(),
+            created_at_ms: START_MS,
+            state: NoticeState::Waiting,
+            tries: 0,
+            next_try_ms: START_MS,
+            ended_at_ms: None,
+            trouble: None,
+            receipt: None,
+        }))
+    };
+    store.commit(opening("a", 1, "x")).await.unwrap();
+    let due = async |now_ms| {
+        let due = store.notices_due("hook", now_ms, 9).await.unwrap();
+        due.into_iter().map(|notice| notice.id).collect::<Vec<_>>()
+    };
+    assert_eq!(store.untold(START_MS, 9).await.unwrap(), ["a"], "no route took it");
+    let writes = vec![notice("m1", Some("a"), "hook"), notice("m2", Some("a"), "hook"), notice("m3", None, "hook")];
+    store.commit(Change { writes, entries: Vec::new() }).await.unwrap();
+    lost(store.commit(one(notice("m1", None, "hook"))).await, Conflict::Exists);
+    assert_eq!(due(START_MS - 1).await, [""; 0]);
+    assert_eq!(due(START_MS).await, ["m1", "m3"], "one after the other for each approval");
+    assert_eq!(store.untold(START_MS - 1, 9).await.unwrap(), [""; 0], "it may be on its way");
+    assert_eq!(store.untold(START_MS, 9).await.unwrap(), ["a"], "it has been for too long");
+    let tried = |tries, to| {
+        one(Write::TryNotice(NoticeTry {
+            id: "m1".to_owned(),
+            tries,
+            to,
+            next_try_ms: START_MS + 5,
+            at_ms: START_MS + 1,
+            trouble: Some("no".to_owned()),
+            receipt: None,
+        }))
+    };
+    store.commit(tried(0, NoticeState::Waiting)).await.unwrap();
+    lost(store.commit(tried(0, NoticeState::Delivered)).await, Conflict::Missing);
+    assert_eq!(due(START_MS + 4).await, ["m3"], "a later one of the approval waits with the first");
+    assert_eq!(due(START_MS + 5).await, ["m1", "m3"]);
+    store.commit(tried(1, NoticeState::Dead)).await.unwrap();
+    assert_eq!(due(START_MS + 5).await, ["m2", "m3"]);
+    let retry = |id: &str| one(Write::RetryNotice { id: id.to_owned(), at_ms: START_MS + 6 });
+    store.commit(retry("m1")).await.unwrap();
+    lost(store.commit(retry("m1")).await, Conflict::Missing);
+    assert_eq!(due(START_MS + 6).await, ["m1", "m3"]);
+    store.commit(tried(0, NoticeState::Delivered)).await.unwrap();
+    assert_eq!(store.untold(START_MS + 9, 9).await.unwrap(), [""; 0]);
+    store.commit(one(Write::DropNoticesBut { channels: vec!["other".to_owned()], at_ms: START_MS + 7 })).await.unwrap();
+    assert_eq!(due(START_MS + 9).await, [""; 0], "the channel is gone");
+    let counts = store.notice_counts().await.unwrap();
+    assert_eq!((counts[&NoticeState::Delivered], counts[&NoticeState::Dead]), (1, 2));
+    store.commit(one(Write::ForgetNotices { ended_before_ms: START_MS + 7 })).await.unwrap();
+    assert!(store.notice("m1").await.unwrap().is_none() && store.notice("m2").await.unwrap().is_some());
+    let about = NoticeFilter { approval_id: Some("a".to_owned()), rows_max: 9, ..NoticeFilter::default() };
+    assert_eq!(store.notices(about).await.unwrap().len(), 1);
 }
 
 async fn counters_advance_from_where_they_stand(store: &dyn Store) {

@@ -21,6 +21,7 @@ use super::row::{
 };
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
+use crate::notify::notice::{Notice, NoticeFilter, NoticeState};
 
 use super::{Change, CommitError, Head, Read, Store, StoreError};
 
@@ -28,6 +29,7 @@ mod append;
 mod column;
 mod history;
 mod in_force;
+mod notices;
 mod reads;
 mod writer;
 mod writes;
@@ -248,6 +250,26 @@ impl Store for SqliteStore {
 
     fn session(&self, hash: Digest) -> Read<'_, Option<SignIn>> {
         reads::session(&self.readers, hash).boxed()
+    }
+
+    fn notices_due<'a>(&'a self, channel: &'a str, now_ms: u64, rows_max: u32) -> Read<'a, Vec<Notice>> {
+        notices::due(&self.readers, channel, now_ms, rows_max).boxed()
+    }
+
+    fn notices(&self, filter: NoticeFilter) -> Read<'_, Vec<Notice>> {
+        notices::list(&self.readers, filter).boxed()
+    }
+
+    fn notice<'a>(&'a self, id: &'a str) -> Read<'a, Option<Notice>> {
+        notices::one(&self.readers, id).boxed()
+    }
+
+    fn notice_counts(&self) -> Read<'_, BTreeMap<NoticeState, u64>> {
+        notices::counts(&self.readers).boxed()
+    }
+
+    fn untold(&self, told_before_ms: u64, rows_max: u32) -> Read<'_, Vec<String>> {
+        notices::untold(&self.readers, told_before_ms, rows_max).boxed()
     }
 
     fn freezes(&self) -> Read<'_, FreezeList> {

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::finding::{Finding, Severity};
 use super::paint::Paint;
 use super::source::{self, Form, PolicyText, SourceFile};
+use super::untold;
+use crate::notify::settings::NotifySettings;
 use crate::text::visible;
 
 #[derive(Debug, Args)]
@@ -20,6 +22,7 @@ use crate::text::visible;
   holdpoint policy check policy.yaml
   holdpoint policy check envoy.yaml --deny-warnings       # the block inside it, with its own line numbers
   holdpoint policy check --format github policy/*.yaml    # annotations on a pull request
+  holdpoint policy check policy.yaml --notify notify.yaml
   holdpoint policy check --format sarif envoy.yaml > policy.sarif
 
 Exit code 0: the filter takes it. 1: it would be refused, or --deny-warnings met a warning. 2: a file cannot be read.
@@ -32,6 +35,9 @@ pub struct CheckArgs {
     /// Form of the output
     #[arg(id = "output", long = "format", visible_alias = "output", value_enum, default_value_t = CheckForm::Text)]
     format: CheckForm,
+    /// The file of `holdpoint serve --notify`: rules whose approvers it tells nothing are warned of
+    #[arg(long, value_name = "FILE")]
+    notify: Option<PathBuf>,
     /// Warnings count as errors
     #[arg(long)]
     deny_warnings: bool,
@@ -64,7 +70,9 @@ struct PolicyFound {
 }
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let checked = args.files.iter().map(|file| source::read(file).map(check)).collect::<anyhow::Result<Vec<_>>>()?;
+    let notify = args.notify.as_deref().map(NotifySettings::load).transpose()?;
+    let check = |file: &PathBuf| source::read(file).map(|file| check(file, notify.as_ref()));
+    let checked = args.files.iter().map(check).collect::<anyhow::Result<Vec<_>>>()?;
     match args.format {
         CheckForm::Text => checked.iter().for_each(|file| print!("{}", text(file, Paint::stdout()))),
         CheckForm::Json => println!("{}", json!({ "files": checked.iter().map(json).collect::<Vec<_>>() })),
@@ -80,12 +88,12 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Checks every policy of a file.
-pub fn check(file: SourceFile) -> Checked {
+/// Checks every policy of a file, and with a notify file whether its approvers hear of what they are asked.
+pub fn check(file: SourceFile, notify: Option<&NotifySettings>) -> Checked {
     let SourceFile { path, text, documents, mut findings } = file;
     let mut policies = Vec::new();
     for document in &documents {
-        match read(document) {
+        match read(document, notify) {
             Ok((snapshot, lint)) => {
                 findings.extend(lint.iter().map(|one| Finding::of_lint(one, &document.lines)));
                 policies.push(PolicyFound { snapshot_id: snapshot.id().to_string(), rules: snapshot.rule_count() });
@@ -99,13 +107,18 @@ pub fn check(file: SourceFile) -> Checked {
     Checked { path, text, findings, policies }
 }
 
-fn read(document: &PolicyText) -> Result<(PolicySnapshot, Vec<policy::Finding>), Problems> {
+fn read(
+    document: &PolicyText,
+    notify: Option<&NotifySettings>,
+) -> Result<(PolicySnapshot, Vec<policy::Finding>), Problems> {
     if document.form == Form::FilterDocument {
         // All sections; the filter's own reader.
         FilterConfig::read(document.text.as_bytes())?;
     }
     let read = policy::read_file(&document.text)?;
-    Ok((policy::compile(&read)?, policy::lint(&read)))
+    let mut lint = policy::lint(&read);
+    lint.extend(notify.map(|notify| untold::lint(&read, notify)).unwrap_or_default());
+    Ok((policy::compile(&read)?, lint))
 }
 
 fn text(checked: &Checked, paint: Paint) -> String {

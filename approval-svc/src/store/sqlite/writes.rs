@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
-use super::in_force;
+use super::{in_force, notices};
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
@@ -209,6 +209,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, lift.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
             next_freeze_version(connection, *at_ms).await
         }
+        Write::AddNotice(_)
+        | Write::TryNotice(_)
+        | Write::RetryNotice { .. }
+        | Write::DropNoticesBut { .. }
+        | Write::ForgetNotices { .. } => notices::write(connection, write).await,
         Write::AdvanceSource { source, from, to } => {
             let advance = sqlx::query(
                 "INSERT INTO audit_sources (source, next_counter) VALUES ($1, $3) \
@@ -245,7 +250,7 @@ fn bind_sign_in<'a>(statement: Statement<'a>, row: &'a SignIn) -> Result<Stateme
 }
 
 /// Runs a statement that must touch a row, or else `conflict` it is.
-async fn touch(
+pub(super) async fn touch(
     connection: &mut SqliteConnection,
     statement: Query<'_, Sqlite, SqliteArguments>,
     conflict: Conflict,

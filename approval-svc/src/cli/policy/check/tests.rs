@@ -5,7 +5,7 @@ use super::*;
 const BASE: &str = include_str!("../../../../../envoy/envoy.yaml");
 
 fn checked(text: &str) -> Checked {
-    check(source::scan(Path::new("file.yaml"), text.to_owned()))
+    check(source::scan(Path::new("file.yaml"), text.to_owned()), None)
 }
 
 /// Errors only: warnings are the lint's, which has tests of its own.
@@ -108,7 +108,7 @@ fn file_without_a_policy_says_what_was_looked_for() {
 #[test]
 fn github_and_sarif_name_file_line_and_column() {
     let checked =
-        [check(source::scan(Path::new("a b/policy.yaml"), "version: \"2026-01-27\"\nrulez: []\n".to_owned()))];
+        [check(source::scan(Path::new("a b/policy.yaml"), "version: \"2026-01-27\"\nrulez: []\n".to_owned()), None)];
     let github = github(&checked);
     assert!(
         github.contains("::error file=a b/policy.yaml,line=2,col=1,title=holdpoint refused::unknown field `rulez`"),
@@ -118,4 +118,25 @@ fn github_and_sarif_name_file_line_and_column() {
     let region = sarif.pointer("/runs/0/results/0/locations/0/physicalLocation").expect("a location");
     assert_eq!(region["artifactLocation"]["uri"], "a%20b/policy.yaml");
     assert!(sarif["runs"][0]["results"].as_array().is_some_and(|results| results.len() >= 2), "{sarif}");
+}
+
+#[test]
+fn approvers_whom_no_route_tells_are_warned_of() {
+    let notify = "channels:\n  chat: {webhook: {url: 'http://10.0.0.1/', allow_private: true, secrets: [{file: SECRET}]}}\n\
+                  routes:\n- {channels: [chat], groups: [sre], events: [opened]}\n";
+    let dir = crate::store::contract::scratch_dir();
+    let secret = dir.join("secret");
+    std::fs::write(&secret, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+    let notify = NotifySettings::read(&notify.replace("SECRET", &secret.to_string_lossy())).unwrap();
+    let policy = "version: \"2026-01-27\"\nservers: {s: {match: {hosts: [h]}}}\nrules:\n\
+        - {id: told, match: {}, decision: require_approval, approval: {approvers: {all_of: [{group: sre, min: 1}]}}}\n\
+        - {id: untold, match: {}, decision: require_approval, approval: {approvers: {all_of: [{group: dba, min: 1}]}, \
+        escalate: {after_ms: 1000, approvers: {all_of: [{group: sre, min: 1}]}}}}\n";
+    let checked = check(source::scan(Path::new("file.yaml"), policy.to_owned()), Some(&notify));
+    let told: Vec<&str> =
+        checked.findings.iter().filter(|one| one.code == "nobody-notified").map(|one| one.message.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("`untold`") && told[0].contains("`dba`") && told[0].contains("opened"), "{told:?}");
+    assert!(told[1].contains("`sre`") && told[1].contains("escalated"), "{told:?}");
+    std::fs::remove_dir_all(dir).unwrap();
 }
