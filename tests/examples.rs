@@ -129,6 +129,20 @@ async fn filter_in_envoy_decides_every_case_as_the_core_does() -> anyhow::Result
         assert_eq!(update, PolicyUpdate::Accepted, "{}", example.dir.display());
         in_force(&stack, example).await?;
         for case in &example.cases.cases {
+            if case.call.before.iter().any(|earlier| earlier.ago_ms > 0) {
+                eprintln!("not sent through Envoy: {}: it would have to wait until that is so long ago", case.name);
+                continue;
+            }
+            for earlier in &case.call.before {
+                let ran = through_envoy(&stack, &auditor, example, &earlier.call, &mut seen).await;
+                let ran = ran.with_context(|| format!("{}: before {}", example.dir.display(), case.name))?;
+                ensure!(
+                    ran[0] == "allow",
+                    "{}: what comes before {} must run: {ran}",
+                    example.dir.display(),
+                    case.name
+                );
+            }
             let found = through_envoy(&stack, &auditor, example, &case.call, &mut seen).await;
             let found = found.with_context(|| format!("{}: {}", example.dir.display(), case.name))?;
             let expected = match routed(&case.call)?.judge(&example.snapshot) {

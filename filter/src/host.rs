@@ -15,6 +15,7 @@ use crate::exchange::{
     Callout, CalloutAnswer, Exchange, Forward, HostCommand, HostEvent, LogLevel, RequestHead, Surroundings,
 };
 use crate::metrics::Metric;
+use crate::past;
 use crate::refusal;
 use crate::session;
 use crate::usage;
@@ -122,6 +123,7 @@ impl RootContext for Root {
                 let rules = config.policy.concurrency_rules();
                 usage::prepare(&mut shared::EnvoySharedData, rules, config.policy.counts_calls());
                 session::prepare(&mut shared::EnvoySharedData);
+                past::prepare(&mut shared::EnvoySharedData, &self.plugin, &config.policy, abi::now_ms());
                 config.standing = in_force::enter(&self.plugin, config.policy.id());
                 let config = Rc::new(config);
                 with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config)));

@@ -7,6 +7,7 @@
 pub mod enforce;
 pub mod exchange;
 pub mod identity;
+pub mod past;
 pub mod refusal;
 pub mod session;
 pub mod shared_table;

@@ -134,6 +134,8 @@ pub enum Refusal {
     TriedTooOften { retries_max: u32 },
     /// So many requests of this caller wait already.
     TooManyPending,
+    /// What this call means for later ones cannot be written down.
+    CannotRemember,
     /// The service cannot be reached, or answered what cannot be trusted.
     Unavailable,
     /// Every call must be recorded before it runs (`audit.required`), and this one could not be.
@@ -221,6 +223,10 @@ impl Refusal {
             Self::TooManyPending => {
                 "Not run: too many of your calls wait for approval already. Wait until some are decided.".to_owned()
             }
+            Self::CannotRemember => {
+                "Not run: a rule looks back at calls like this one, and it cannot be written down now. Try again later."
+                    .to_owned()
+            }
             Self::Unavailable => {
                 "Not run: the approval service is unavailable, and this call must not run without it. Try again later."
                     .to_owned()
@@ -267,6 +273,7 @@ impl Refusal {
             Self::Busy { .. } => (CODE_LIMITED, "busy", true),
             Self::TriedTooOften { .. } => (CODE_LIMITED, "tried_too_often", false),
             Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
+            Self::CannotRemember => (CODE_LIMITED, "cannot_remember", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
             Self::NotRecorded => (CODE_UNAVAILABLE, "not_recorded", true),
             Self::NoSuchTask => (CODE_INVALID_PARAMS, "no_such_task", false),
@@ -289,6 +296,7 @@ impl Refusal {
             | Self::Busy { .. }
             | Self::TriedTooOften { .. }
             | Self::TooManyPending
+            | Self::CannotRemember
             | Self::Unavailable
             | Self::NotRecorded
             | Self::NoSuchTask

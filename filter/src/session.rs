@@ -41,12 +41,7 @@ pub struct SessionOwner {
 impl SessionOwner {
     /// The owner of what `principal` is given by `server`. Groups and scopes may change during a session; who it is may not.
     pub fn new(server: &str, principal: &Principal) -> Self {
-        let writer = ObjectWriter::new()
-            .string("agent", principal.agent_id.as_deref().unwrap_or_default())
-            .string("issuer", &principal.issuer)
-            .string("subject", &principal.subject)
-            .string("tenant", principal.tenant.as_deref().unwrap_or_default());
-        Self { server: server.to_owned(), principal: writer.finish() }
+        Self { server: server.to_owned(), principal: principal.name_text() }
     }
 
     fn principal(&self) -> Digest {

@@ -55,7 +55,7 @@ pub enum Leased {
 const RACES_MAX: usize = 64;
 
 /// The compare-and-set number of a key that is not there.
-const NEW: u32 = 0;
+pub(crate) const NEW: u32 = 0;
 
 /// Creates the keys that these rules will need where they are missing. To be called while a configuration is taken in,
 /// on the main thread first, as Envoy does: shared data writes a *new* key unconditionally, so that two workers that
@@ -69,7 +69,7 @@ pub fn prepare<'a>(shared: &mut dyn SharedData, concurrency_rules: impl Iterator
     }
 }
 
-fn create(shared: &mut dyn SharedData, key: &str) {
+pub(crate) fn create(shared: &mut dyn SharedData, key: &str) {
     if let Some((_, NEW)) = shared.load(key) {
         // A failure shows as a rule under which nothing runs.
         let _ = shared.store(key, &[], NEW);
@@ -162,7 +162,11 @@ pub fn succeeded(shared: &mut dyn SharedData, call: Digest, now_ms: u64) {
 
 /// One compare-and-set over the value of a key, which must be there; answers what `edit` made of it, once it is written.
 /// `None` when `edit` declined, or the write did not go through.
-fn change<T>(shared: &mut dyn SharedData, key: &str, mut edit: impl FnMut(&[u8]) -> Option<(Vec<u8>, T)>) -> Option<T> {
+pub(crate) fn change<T>(
+    shared: &mut dyn SharedData,
+    key: &str,
+    mut edit: impl FnMut(&[u8]) -> Option<(Vec<u8>, T)>,
+) -> Option<T> {
     for _ in 0..RACES_MAX {
         let (bytes, cas) = shared.load(key)?;
         if cas == NEW {
@@ -178,6 +182,6 @@ fn change<T>(shared: &mut dyn SharedData, key: &str, mut edit: impl FnMut(&[u8])
     None
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }

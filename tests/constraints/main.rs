@@ -7,4 +7,5 @@ mod bounds;
 mod budgets;
 mod concurrency;
 mod output;
+mod past;
 mod runtime;

@@ -4,6 +4,7 @@
 //! Envoy. Reading is strict: a case that is misspelt must not pass by testing nothing.
 
 mod expect;
+mod past;
 mod read;
 
 #[cfg(test)]
@@ -13,10 +14,11 @@ use crate::decision::Decision;
 use crate::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use crate::identity::Principal;
 use crate::mcp::{self, Head};
-use crate::policy::{NoUsage, PolicySnapshot};
+use crate::policy::PolicySnapshot;
 use crate::yaml::Place;
 
 pub use expect::{Difference, Expected, approvers, constraints};
+pub use past::PastCalls;
 pub use read::{read_call, read_cases};
 
 /// One file of cases.
@@ -47,6 +49,17 @@ pub struct CallAsSent {
     pub principal: Principal,
     /// What the server's last `tools/list` said of the tool.
     pub annotations: Annotations,
+    /// What ran before it, in that order.
+    pub before: Vec<Earlier>,
+}
+
+/// A call that ran before another.
+#[derive(Clone, Debug)]
+pub struct Earlier {
+    pub at: Place,
+    pub call: CallAsSent,
+    /// How long before.
+    pub ago_ms: u64,
 }
 
 /// What became of a call under a policy.
@@ -71,10 +84,17 @@ impl CallAsSent {
         snapshot.seal(call).map_err(|(_, error)| error.to_string())
     }
 
-    /// What the filter would do with it, were `snapshot` in force and nothing else running.
+    /// What ran before it, as the filter would have it in mind. The error says why that cannot have run.
+    pub fn past(&self, snapshot: &PolicySnapshot) -> Result<PastCalls, String> {
+        PastCalls::of(&self.before, snapshot)
+    }
+
+    /// What the filter would do with it, were `snapshot` in force, nothing else running, and nothing run before but what
+    /// is said here.
     pub fn judge(&self, snapshot: &PolicySnapshot) -> Judged {
-        match self.seal(snapshot) {
-            Ok(envelope) => Judged::Decided(Box::new(snapshot.evaluate(&envelope, &NoUsage).decision)),
+        let sealed = self.seal(snapshot).and_then(|envelope| Ok((envelope, self.past(snapshot)?)));
+        match sealed {
+            Ok((envelope, past)) => Judged::Decided(Box::new(snapshot.evaluate(&envelope, &past).decision)),
             Err(why) => Judged::Refused(why),
         }
     }

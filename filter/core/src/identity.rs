@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
+use crate::json::canonical::ObjectWriter;
+
 /// What kind of actor makes the calls, as far as verified facts say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +29,8 @@ impl ActorType {
         }
     }
 }
+
+const NAME_TAG: &str = "holdpoint/principal/v1";
 
 /// Issuer of [`Principal::anonymous`]: nobody vouches for it.
 const ANONYMOUS_ISSUER: &str = "holdpoint.dev/anonymous";
@@ -67,6 +72,21 @@ impl Principal {
     /// Whether nobody has proven who calls. Such a call never reaches an approval.
     pub fn is_anonymous(&self) -> bool {
         self.actor_type == ActorType::Anonymous
+    }
+
+    /// Names who it is. Groups and scopes may change while it stays the same; issuer, subject, agent and tenant may not.
+    pub fn name(&self) -> Digest {
+        Digest::tagged(NAME_TAG, self.name_text().as_bytes())
+    }
+
+    /// What [`Principal::name`] is the digest of.
+    pub fn name_text(&self) -> String {
+        let writer = ObjectWriter::new()
+            .string("agent", self.agent_id.as_deref().unwrap_or_default())
+            .string("issuer", &self.issuer)
+            .string("subject", &self.subject)
+            .string("tenant", self.tenant.as_deref().unwrap_or_default());
+        writer.finish()
     }
 
     /// Who it is, without the groups and scopes, of which there can be very many: what records carry.

@@ -23,6 +23,7 @@ mod scopes;
 mod trace;
 
 mod may_ever;
+mod past;
 mod server_request;
 
 mod lint;
@@ -33,13 +34,14 @@ pub(crate) mod tests;
 pub use catalogue::ServerError;
 pub use compile::{PolicySnapshot, compile};
 pub use document::{
-    ActionClass, Bound, Credential, Entry, Match, PolicyDocument, RESERVED_RULE_IDS, RateWindow, Recognition, Rule,
-    RuleConstraints, Scalar, Selection, Server, VERSIONS, ValueTest, read_document, read_file,
+    AFTER_MS_MAX, ActionClass, After, BeforeStart, Bound, Credential, Entry, Match, PolicyDocument, RESERVED_RULE_IDS,
+    RateWindow, Recognition, Rule, RuleConstraints, Scalar, Selection, Server, VERSIONS, ValueTest, read_document,
+    read_file,
 };
-pub use evaluate::{NoUsage, UsageView};
 pub use glob::Glob;
 pub use lint::{Finding, lint};
 pub use number::Number;
+pub use past::{NoUsage, Past, UnknownUsage, UsageView};
 pub use pointer::{Pointer, Segment};
 pub use server_request::ServerRequestDecision;
 pub use template::{DotSegment, Fact, Template};

@@ -1,6 +1,6 @@
 //! Steps 5 and 6 with calls of the past: what another policy would have made of them.
 //!
-//! The record keeps no arguments, and of a caller no groups and scopes. Whatever a policy asks about those is not
+//! The record keeps no arguments, and of a caller no groups, no scopes and not all that it did before. Whatever a policy asks about those is not
 //! guessed: a call is judged once with every such question answered in its favour and once with all of them against
 //! it, by the one `evaluate`; where the two differ, the call is undecidable and the report says what was missing.
 
@@ -19,7 +19,7 @@ use crate::decision::{Decision, Verdict};
 use crate::envelope::{Annotations, Call, RouteFacts};
 use crate::json::canonical;
 use crate::mcp::{self, Head};
-use crate::policy::{NoUsage, PolicyDocument, PolicySnapshot};
+use crate::policy::{NoUsage, PolicyDocument, PolicySnapshot, UnknownUsage, UsageView};
 use crate::yaml::Problems;
 
 pub use bounds::Unrecorded;
@@ -95,8 +95,8 @@ impl<'d> Simulator<'d> {
         let unrecorded = Unrecorded::of(entry);
         let call = call(entry, server)?;
         let bounds = self.bounds(unrecorded).map_err(|problems| problems.to_string())?;
-        let strictest = judge(&bounds.strictest, call.clone())?;
-        let loosest = bounds.loosest.iter().map(|snapshot| judge(snapshot, call.clone()));
+        let strictest = judge(&bounds.strictest, call.clone(), &UnknownUsage)?;
+        let loosest = bounds.loosest.iter().map(|snapshot| judge(snapshot, call.clone(), &NoUsage));
         let loosest = loosest.collect::<Result<Vec<_>, _>>()?;
         let verdict = loosest.iter().map(|decision| decision.verdict).min().unwrap_or(strictest.verdict);
         let named = |decision: &Decision| -> BTreeSet<String> {
@@ -139,15 +139,18 @@ impl<'d> Simulator<'d> {
         let open = self.document.rules.iter().filter(|rule| rules.contains(&rule.id));
         open.flat_map(|rule| {
             let bounded = unrecorded.arguments && !rule.constraints.arguments.is_empty();
-            unrecorded.asked_by(&rule.matches).into_iter().chain(bounded.then_some("arguments"))
+            let looks_back = !rule.matches.looks_back().is_empty();
+            let asked = unrecorded.asked_by(&rule.matches).into_iter();
+            asked.chain(bounded.then_some("arguments")).chain(looks_back.then_some("what the caller did before"))
         })
         .collect()
     }
 }
 
-fn judge(snapshot: &PolicySnapshot, call: Call) -> Result<Decision, String> {
+/// To look back only tightens, so a caller who did nothing before is the one who fares best.
+fn judge(snapshot: &PolicySnapshot, call: Call, usage: &dyn UsageView) -> Result<Decision, String> {
     let envelope = snapshot.seal(call).map_err(|(_, error)| error.to_string())?;
-    Ok(snapshot.evaluate(&envelope, &NoUsage).decision)
+    Ok(snapshot.evaluate(&envelope, usage).decision)
 }
 
 /// A call like the recorded one. Its one argument is the marker that stands for all that is not known.

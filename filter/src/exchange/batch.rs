@@ -10,6 +10,7 @@ use super::response::{Governing, Running};
 use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
 use crate::enforce::Plan;
 use crate::metrics::Metric;
+use crate::past::Trail;
 use crate::refusal::{self, Asked, Refusal};
 use crate::usage::{self, Lease, Leased};
 
@@ -89,6 +90,16 @@ impl Exchange {
                 return (Phase::Ended, commands);
             }
         };
+        let trails = elements.iter().map(|element| Trail::of(&self.config.policy, &element.judged.envelope));
+        let mut trail = trails.reduce(Trail::and);
+        if trail.as_mut().is_some_and(|trail| !trail.write(around.shared, around.now_ms)) {
+            usage::give_back(around.shared, leases, around.now_ms);
+            for element in &mut elements {
+                element.refusal = Some(Refusal::CannotRemember);
+            }
+            commands.extend(refused_whole(&elements, around.now_ms));
+            return (Phase::Ended, commands);
+        }
         commands.extend(elements.iter().filter_map(|element| element.judged.cancellation(&self.config)));
         let mut entries: Vec<AuditEntry> = elements.iter().map(|element| element.entry(around.now_ms)).collect();
         // One request carries all of them, so what one of them may not take along, none may.
@@ -103,11 +114,14 @@ impl Exchange {
         }
         let first_entry = entries.remove(0);
         let asked = Asked::all_of(asked);
-        let Some(governing) = elements.first().map(|one| Governing::new(&self.config, &one.judged.envelope)) else {
+        let Some(governing) =
+            elements.first().map(|one| Governing::new(&self.plugin, &self.config, &one.judged.envelope))
+        else {
             return (Phase::Ended, commands);
         };
-        let running =
-            Running::new(&asked, governing, permit.constraints(), leases, first_entry, around.now_ms).beside(entries);
+        let running = Running::new(&asked, governing, permit.constraints(), leases, first_entry, around.now_ms)
+            .beside(entries)
+            .leaving_all(trail);
         let envelopes = elements.into_iter().map(|element| element.judged.envelope).collect();
         let (phase, run) =
             self.run_recorded(running, Forward { permit, edits, body: None }, envelopes, delivery.body_bytes, around);

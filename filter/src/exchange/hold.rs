@@ -17,7 +17,6 @@ use holdpoint_core::config::FilterConfig;
 use holdpoint_core::decision::{Decision, Verdict};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::{Era, wrap};
-use holdpoint_core::policy::NoUsage;
 
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::judged::Judged;
@@ -372,7 +371,7 @@ impl Exchange {
                 return Err(Box::new(seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)));
             }
         };
-        let now = hold.seat.config.policy.evaluate(&hold.judged.envelope, &NoUsage).decision;
+        let now = hold.seat.config.policy.evaluate(&hold.judged.envelope, &self.past(around)).decision;
         let refusal = match now.verdict {
             Verdict::RequireApproval => {
                 hold.decision = now;

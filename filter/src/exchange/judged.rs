@@ -9,7 +9,6 @@ use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, SealError};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::mcp::{McpMessage, MessageKind, Method, Target};
-use holdpoint_core::policy::NoUsage;
 
 use super::call_trace::CallTrace;
 use super::callout::Callout;
@@ -21,6 +20,7 @@ use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::line::DecisionLine;
 use crate::metrics::Metric;
+use crate::past::{PastView, Trail};
 use crate::refusal::{Asked, Refusal};
 use crate::session::{self, SessionOwner};
 use crate::usage::{self, Leased};
@@ -33,6 +33,9 @@ const STALE_HEADERS: &[&str] = &["mcp-method", "mcp-name"];
 
 /// Ends Envoy's wait for the end of an answer; 0 is no end. A stream is open for as long as its session.
 const TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-timeout-ms";
+
+/// Why a call did not run that a rule looks back for.
+pub(super) const CANNOT_REMEMBER: &str = "its marks could not be written to shared data";
 
 /// What a client is told that answers a question which its server, as far as anybody knows, did not put.
 const NOBODY_ASKED: &str = "no request of the server is open that this would answer";
@@ -145,9 +148,9 @@ impl Exchange {
     pub(super) fn judge(
         &self,
         judged: &mut Judged,
-        around: &Surroundings<'_>,
+        around: &mut Surroundings<'_>,
     ) -> (Decision, Result<Plan, Box<Freeze>>) {
-        let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &NoUsage));
+        let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &self.past(around)));
         if decision.verdict != Verdict::Allow {
             judged.asked.name_call(judged.envelope.call_digest().to_string());
         }
@@ -157,6 +160,11 @@ impl Exchange {
             None => Ok(plan),
         };
         (decision, plan)
+    }
+
+    /// What callers did before, as rules are told of it now.
+    pub(super) fn past<'p>(&'p self, around: &'p mut Surroundings<'_>) -> PastView<'p> {
+        PastView::new(&mut *around.shared, &self.plugin, around.now_ms)
     }
 
     pub(super) fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
@@ -176,6 +184,7 @@ impl Exchange {
             }
             Plan::Forward(permit) => {
                 let holder = around.worker.ids.next_number();
+                let mut trail = Trail::of(&self.config.policy, &judged.envelope);
                 match usage::take(around.shared, permit.constraints(), holder, around.now_ms) {
                     Leased::Full { rule_id } => {
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
@@ -193,6 +202,14 @@ impl Exchange {
                         commands.extend(refuse(&Refusal::TriedTooOften { retries_max }, &judged.asked));
                         Phase::Ended
                     }
+                    Leased::All(leases) if !trail.write(around.shared, around.now_ms) => {
+                        usage::give_back(around.shared, leases, around.now_ms);
+                        let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+                        entry.detail = Some(CANNOT_REMEMBER.to_owned());
+                        commands.push(HostCommand::Record(Box::new(entry)));
+                        commands.extend(refuse(&Refusal::CannotRemember, &judged.asked));
+                        Phase::Ended
+                    }
                     Leased::All(leases) => {
                         let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         if *judged.envelope.message().method() == Method::Initialize {
@@ -202,10 +219,11 @@ impl Exchange {
                         commands.extend(judged.cancellation(&self.config));
                         self.overheard = Some(Box::new(Overheard::answer_to(&judged.envelope)));
                         let tried = permit.constraints().max_retries.map(|_| judged.envelope.call_digest());
-                        let governing = Governing::new(&self.config, &judged.envelope);
+                        let governing = Governing::new(&self.plugin, &self.config, &judged.envelope);
                         let constraints = permit.constraints();
                         let running = Running::new(&judged.asked, governing, constraints, leases, entry, around.now_ms)
-                            .trying(tried);
+                            .trying(tried)
+                            .leaving(trail);
                         let body_bytes = judged.body_bytes;
                         let forward = judged.forward(&self.config, permit, false);
                         let envelopes = vec![judged.envelope];

@@ -24,6 +24,7 @@ pub(super) use governing::Governing;
 use super::request::bounded;
 use super::{AnswerFormat, HostCommand, HostEvent, LogLevel, Phase, ResponseHead, Surroundings};
 use crate::enforce::HeaderEdit;
+use crate::past::Trail;
 use crate::refusal::{Asked, Refusal};
 use crate::usage::{self, LEASE_MS, Lease};
 use observed::Observed;
@@ -46,6 +47,8 @@ pub(super) struct Running {
     renew_at_ms: u64,
     forwarded_at_ms: u64,
     observed: Observed,
+    /// What the call leaves behind for rules that look back.
+    trail: Option<Trail>,
     step: Step,
 }
 
@@ -90,6 +93,7 @@ impl Running {
             renew_at_ms: now_ms.saturating_add(LEASE_MS / 2),
             forwarded_at_ms: now_ms,
             observed: Observed::default(),
+            trail: None,
             step: Step::Awaiting,
         }
     }
@@ -126,6 +130,34 @@ impl Running {
     /// The same, for a call whose tries are counted.
     pub(super) fn trying(self, tried: Option<Digest>) -> Self {
         Self { tried, ..self }
+    }
+
+    /// The same, for a call that leaves marks: they are written again before each part of its answer goes on.
+    pub(super) fn leaving(self, trail: Trail) -> Self {
+        Self { trail: Some(trail), ..self }
+    }
+
+    /// The same, for all messages of a batch.
+    pub(super) fn leaving_all(self, trail: Option<Trail>) -> Self {
+        Self { trail, ..self }
+    }
+
+    /// Writes the marks of the call as of now. What is answered instead of letting the answer go on, if that fails.
+    fn remember(&mut self, around: &mut Surroundings<'_>) -> Option<Vec<HostCommand>> {
+        if self.trail.as_mut().is_none_or(|trail| trail.write(around.shared, around.now_ms)) {
+            return None;
+        }
+        let why = "a rule looks back for it, and it cannot be written down now";
+        match self.step {
+            Step::Awaiting | Step::Holding { .. } | Step::Streaming { head_is_out: false, .. } => {
+                Some(vec![warn(why), self.refuse(&Refusal::AnswerUnreadable(why.to_owned()))])
+            }
+            Step::Streaming { head_is_out: true, .. } | Step::Passing { .. } => {
+                self.cut(why.to_owned(), around.now_ms);
+                Some(vec![warn(why), HostCommand::ReplaceBody(Vec::new()), HostCommand::CloseAnswer])
+            }
+            Step::Replied | Step::Cut { .. } => None,
+        }
     }
 
     /// The wake-ups it needs: to renew leases, to end the call when its time is over.
@@ -285,8 +317,8 @@ impl Running {
 
     fn on_complete(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         match &mut self.step {
-            Step::Holding { .. } => self.judge_held(),
-            Step::Streaming { .. } => self.finish_stream(around.now_ms),
+            Step::Holding { .. } => self.judge_held(around),
+            Step::Streaming { .. } => self.finish_stream(around),
             Step::Awaiting | Step::Passing { .. } => {
                 self.observed.is_complete = true;
                 vec![HostCommand::Continue]
@@ -324,6 +356,16 @@ pub(super) fn on_running(
     event: HostEvent,
     around: &mut Surroundings<'_>,
 ) -> (Phase, Vec<HostCommand>) {
+    let brings = matches!(
+        event,
+        HostEvent::ResponseHead(_)
+            | HostEvent::ResponsePart { .. }
+            | HostEvent::ResponsePassed { .. }
+            | HostEvent::ResponseComplete
+    );
+    if brings && let Some(commands) = running.remember(around) {
+        return (Phase::Running(running), commands);
+    }
     let commands = match event {
         HostEvent::ResponseHead(head) => running.on_response_head(head),
         HostEvent::ResponsePart { bytes } => {

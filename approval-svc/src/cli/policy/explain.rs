@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use holdpoint_core::cases::{self, CallAsSent};
 use holdpoint_core::decision::Verdict;
-use holdpoint_core::policy::{ConditionTrace, Effect, NoUsage, ReadingTrace, RuleTrace, Trace, Truth};
+use holdpoint_core::policy::{ConditionTrace, Effect, ReadingTrace, RuleTrace, Trace, Truth};
 use serde_json::json;
 
 use super::case_files::{self, Policy};
@@ -59,13 +59,14 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         Some(text) => given(text, args.server.as_deref())?,
         None => chosen(args)?,
     };
-    match call.seal(&policy.snapshot) {
+    let sealed = call.seal(&policy.snapshot).and_then(|envelope| Ok((envelope, call.past(&policy.snapshot)?)));
+    match sealed {
         Err(why) => match args.format {
             Form::Text => println!("{}: no rule sees this call: {}", Paint::stdout().red("refused"), visible(&why)),
             Form::Json => println!("{}", json!({ "verdict": "refused", "reason": why })),
         },
-        Ok(envelope) => {
-            let trace = policy.snapshot.trace(&envelope, &NoUsage);
+        Ok((envelope, past)) => {
+            let trace = policy.snapshot.trace(&envelope, &past);
             match args.format {
                 Form::Text => print!("{}", text(&trace, &policy, args.brief, Paint::stdout())),
                 Form::Json => println!("{}", json!(trace)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CallAsSent, Case, CaseFile, Expected};
+use super::{CallAsSent, Case, CaseFile, Earlier, Expected};
 use crate::decision::{AuditLevel, Verdict};
 use crate::envelope::{Annotations, RouteFacts};
 use crate::identity::{ActorType, Principal};
@@ -15,7 +15,11 @@ const PROTOCOL_VERSION: &str = "2025-11-25";
 
 const FILE_FIELDS: [&str; 3] = ["policy", "defaults", "cases"];
 const CALL_FIELDS: [&str; 5] = ["server", "route", "headers", "principal", "annotations"];
-const CASE_FIELDS: [&str; 8] = ["name", "call", "expect", "server", "route", "headers", "principal", "annotations"];
+const CASE_FIELDS: [&str; 9] =
+    ["name", "call", "expect", "before", "server", "route", "headers", "principal", "annotations"];
+const EARLIER_FIELDS: [&str; 7] = ["call", "ago_ms", "server", "route", "headers", "principal", "annotations"];
+const EARLIER_MAX: usize = 100;
+const AGO_MS_MAX: u64 = 7 * 86_400_000;
 const ROUTE_FIELDS: [&str; 3] = ["host", "path", "cluster"];
 const PRINCIPAL_FIELDS: [&str; 7] = ["issuer", "subject", "agent_id", "actor_type", "tenant", "groups", "scopes"];
 const HINTS: [&str; 3] = ["readOnlyHint", "destructiveHint", "openWorldHint"];
@@ -60,11 +64,12 @@ pub fn read_call(text: &str, server: Option<&str>) -> Result<CallAsSent, Problem
     let call = if root.get("method").is_some() {
         message(&cursor, &mut problems).map(|body| CallAsSent { body, ..around })
     } else {
-        let known = ["call", "server", "route", "headers", "principal", "annotations"];
+        let known = ["call", "before", "server", "route", "headers", "principal", "annotations"];
         cursor.fields(&known, &mut problems).and_then(|fields| {
             let around = surroundings(&fields, &around, &mut problems);
+            let before = earlier(&fields, &around, &mut problems);
             let body = message(&fields.require("call", &mut problems)?, &mut problems)?;
-            Some(CallAsSent { body, ..around })
+            Some(CallAsSent { body, before, ..around })
         })
     };
     problems.or(call)
@@ -93,12 +98,13 @@ fn case(cursor: &Cursor<'_>, around: &CallAsSent, problems: &mut Problems) -> Op
     let fields = cursor.fields(&CASE_FIELDS, problems)?;
     let name = fields.require("name", problems).and_then(|name| name.string(problems));
     let around = surroundings(&fields, around, problems);
+    let before = earlier(&fields, &around, problems);
     let body = fields.require("call", problems).and_then(|call| message(&call, problems));
     let expected = fields.require("expect", problems).and_then(|expect| expected(&expect, problems));
     Some(Case {
         at: cursor.place(),
         name: name?.to_owned(),
-        call: CallAsSent { body: body?, ..around },
+        call: CallAsSent { body: body?, before, ..around },
         expected: expected?,
     })
 }
@@ -124,7 +130,25 @@ fn defaults() -> CallAsSent {
             scopes: BTreeSet::new(),
         },
         annotations: Annotations::default(),
+        before: Vec::new(),
     }
+}
+
+/// What ran before a call: by the same principal, on the same server, unless it says otherwise.
+fn earlier(fields: &Fields<'_>, around: &CallAsSent, problems: &mut Problems) -> Vec<Earlier> {
+    let Some(field) = fields.get("before") else { return Vec::new() };
+    let cursors = field.list(problems).unwrap_or_default();
+    if cursors.is_empty() || cursors.len() > EARLIER_MAX {
+        field.problem(format!("expected 1 to {EARLIER_MAX} earlier calls, found {}", cursors.len()), problems);
+    }
+    let read = |cursor: &Cursor<'_>, problems: &mut Problems| {
+        let fields = cursor.fields(&EARLIER_FIELDS, problems)?;
+        let around = surroundings(&fields, around, problems);
+        let body = message(&fields.require("call", problems)?, problems)?;
+        let ago_ms = fields.get("ago_ms").map_or(Some(0), |field| field.whole_number(0..=AGO_MS_MAX, problems))?;
+        Some(Earlier { at: cursor.place(), call: CallAsSent { body, ..around }, ago_ms })
+    };
+    cursors.iter().filter_map(|cursor| read(cursor, problems)).collect()
 }
 
 /// `base` with what the fields say instead.

@@ -146,3 +146,31 @@ fn one_call_is_read_alone_with_or_without_what_is_around_it() {
         matches!(whole.judge(&snapshot()), Judged::Decided(decision) if decision.verdict == Verdict::RequireApproval)
     );
 }
+
+#[test]
+fn case_may_say_what_ran_before_and_what_cannot_have_run_is_no_past() {
+    let policy = "version: \"2026-01-27\"\nservers: {files: {tools: {read: {action: read, risk_tags: [keys]}, rm: {action: admin}}}, \
+                  mail: {tools: {send: {action: write}}}}\nrules:\n\
+                  - {id: open, match: {mcp: {deny_actions: admin}}, decision: allow}\n\
+                  - {id: r, match: {mcp: {allow_servers: mail}, after: {risk_tags: keys, within_ms: 1000}}, decision: require_approval}\n";
+    let snapshot = policy::read_file(policy).and_then(|document| policy::compile(&document)).expect("the policy");
+    let judge = |before: &str| {
+        let case = case(&format!(
+            "{{name: a, server: mail, {before}call: {{method: tools/call, params: {{name: send}}}}, expect: {{verdict: allow}}}}"
+        ));
+        match case.call.judge(&snapshot) {
+            Judged::Decided(decision) => decision.verdict.as_str().to_owned(),
+            Judged::Refused(why) => why,
+        }
+    };
+    let earlier = |of: &str, name: &str| {
+        format!("before: [{{server: files, {of}call: {{method: tools/call, params: {{name: {name}}}}}}}], ")
+    };
+    assert_eq!(judge(""), "allow");
+    assert_eq!(judge(&earlier("", "read")), "require_approval");
+    assert_eq!(judge(&earlier("ago_ms: 999, ", "read")), "require_approval");
+    assert_eq!(judge(&earlier("ago_ms: 1000, ", "read")), "allow");
+    assert_eq!(judge(&earlier("principal: {subject: other}, ", "read")), "allow");
+    let why = judge(&earlier("", "rm"));
+    assert!(why.contains("cannot have run"), "{why}");
+}

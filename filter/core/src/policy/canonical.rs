@@ -4,8 +4,8 @@
 //! neither formatting and comments nor the order of rules nor YAML against JSON changes the id.
 
 use super::document::{
-    Bound, Credential, Entry, Match, PolicyDocument, Recognition, Rule, RuleConstraints, Scalar, Selection, Server,
-    ValueTest,
+    After, BeforeStart, Bound, Credential, Entry, Match, PolicyDocument, Recognition, Rule, RuleConstraints, Scalar,
+    Selection, Server, ValueTest,
 };
 use super::glob::Glob;
 use super::number::Number;
@@ -220,10 +220,26 @@ fn matches(condition: &Match) -> String {
         });
         each.finish()
     });
+    if let Some(after) = &condition.after {
+        writer = writer.fragment("after", self::after(after));
+    }
     if let Some(not) = &condition.not {
         writer = writer.fragment("not", matches(not));
     }
     writer.finish()
+}
+
+/// The kind of earlier call that is looked for: what its mark is made of.
+pub(super) fn sought(after: &After) -> ObjectWriter {
+    let writer = strings(ObjectWriter::new(), "risk_tags", &after.risk_tags);
+    let writer = globs(writer, "capabilities", &after.capabilities);
+    globs(writer, "servers", &after.servers)
+}
+
+fn after(after: &After) -> String {
+    let writer = sought(after).number("within_ms", after.within_ms).string("scope", "process");
+    let is_clean = after.before_start == BeforeStart::Clean;
+    some(writer, "before_start", is_clean, || literal("clean")).finish()
 }
 
 fn selection(mut writer: ObjectWriter, prefix: &str, selection: &Selection) -> ObjectWriter {

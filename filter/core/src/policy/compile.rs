@@ -4,6 +4,7 @@ use super::canonical;
 use super::catalogue::Catalogue;
 use super::document::{Match, PolicyDocument, Rule};
 use super::index::RuleIndex;
+use super::past::{self, Sought};
 use crate::decision::Verdict;
 use crate::digest::Digest;
 use crate::envelope::SECRETS_TAG;
@@ -27,6 +28,8 @@ pub struct PolicySnapshot {
     pub(super) observes: bool,
     /// Whether any rule asks for secrets, so that texts without such a rule are not searched for them.
     pub(crate) asks_for_secrets: bool,
+    /// The kinds of earlier call that rules look back for.
+    pub(super) sought: Vec<Sought>,
 }
 
 /// A rule with what its evaluation needs beside it.
@@ -93,6 +96,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
             problems.push(Problem { at: two.rule.at, path: "rules".to_owned(), message });
         }
     }
+    let sought = past::sought(document, &mut problems);
     let canonical = canonical::document(document);
     let snapshot = PolicySnapshot {
         id: Digest::tagged(SNAPSHOT_TAG, canonical.as_bytes()),
@@ -100,6 +104,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         catalogue: Catalogue::compile(document),
         observes: rules.iter().any(|compiled| compiled.rule.is_observed),
         asks_for_secrets: rules.iter().any(|compiled| asks_for_secrets(&compiled.rule.matches)),
+        sought,
         index: RuleIndex::build(&rules),
         rules,
         default_decision: document.default_decision,
@@ -110,6 +115,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
 /// Whether a secret in the call could change how the condition comes out.
 fn asks_for_secrets(condition: &Match) -> bool {
     condition.secrets_present.is_some()
+        || condition.looks_back_for_secrets()
         || condition.risk_tags.contains(SECRETS_TAG)
         || condition.not.as_deref().is_some_and(asks_for_secrets)
 }

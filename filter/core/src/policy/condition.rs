@@ -5,8 +5,9 @@ mod attain;
 
 use std::collections::BTreeSet;
 
-use super::document::{ActionClass, Match, Selection, ValueTest};
+use super::document::{ActionClass, After, BeforeStart, Match, Selection, ValueTest};
 use super::glob::Glob;
+use super::past::UsageView;
 use super::pointer::Pointer;
 use super::trace::{Described, Tracer};
 use super::truth::Truth;
@@ -21,6 +22,16 @@ pub(super) struct Facts<'e> {
     pub(super) reading: &'e Reading,
     pub(super) principal: &'e Principal,
     pub(super) arguments: Arguments<'e>,
+    pub(super) before: Before<'e>,
+}
+
+/// What the caller did before.
+#[derive(Clone, Copy)]
+pub(super) enum Before<'e> {
+    /// As this says.
+    Told(&'e dyn UsageView),
+    /// Anything, for questions about a tool and not about a call: what was done is forgotten one day.
+    Any,
 }
 
 /// The arguments that predicates are asked about.
@@ -148,6 +159,17 @@ pub(super) fn holds<T: Tracer>(condition: &Match, facts: &Facts<'_>, mode: Mode,
             parts.truth = parts.truth.min(truth);
         }
     }
+    if let Some(after) = &condition.after {
+        parts.part(
+            true,
+            || looks_back(after, facts, mode),
+            || Described {
+                why: matches!(looks_back(after, facts, mode), Truth::Unknown)
+                    .then(|| "what ran before is not all known, which helps nobody".to_owned()),
+                ..described("after", "within", after_in_words(after), Vec::new())
+            },
+        );
+    }
     if let Some(not) = &condition.not
         && (T::WRITES || parts.truth != Truth::False)
     {
@@ -157,6 +179,29 @@ pub(super) fn holds<T: Tracer>(condition: &Match, facts: &Facts<'_>, mode: Mode,
         parts.tracer.close(truth, || described("not", "must not hold", Vec::new(), Vec::new()));
     }
     parts.truth
+}
+
+fn looks_back(after: &After, facts: &Facts<'_>, mode: Mode) -> Truth {
+    match facts.before {
+        Before::Told(usage) => usage.past(after.mark(), facts.principal).tells(after),
+        Before::Any => mode.towards,
+    }
+}
+
+fn after_in_words(after: &After) -> Vec<String> {
+    let patterns = |globs: &BTreeSet<Glob>| globs.iter().map(|glob| glob.as_str().to_owned()).collect::<Vec<_>>();
+    let parts = [
+        ("risk_tags", texts(&after.risk_tags)),
+        ("capabilities", patterns(&after.capabilities)),
+        ("servers", patterns(&after.servers)),
+    ];
+    let written = parts.into_iter().filter(|(_, wanted)| !wanted.is_empty());
+    let mut words: Vec<String> = written.map(|(name, wanted)| format!("{name} {}", wanted.join("|"))).collect();
+    words.push(format!("{} ms", after.within_ms));
+    if after.before_start == BeforeStart::Clean {
+        words.push("clean before the start".to_owned());
+    }
+    words
 }
 
 /// Whether every value that `pointer` leads to passes `test` for certain. Absence passes only where it is `optional`.

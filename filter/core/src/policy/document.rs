@@ -3,6 +3,7 @@
 //! Lists that mean sets are sets here, aliases have become the proper word, and defaults are filled in, so that two
 //! documents that say the same are equal.
 
+mod after;
 mod arguments;
 mod catalogue;
 mod conditions;
@@ -22,6 +23,7 @@ use crate::decision::{ApprovalRequirement, AuditLevel, OutputLimits, RateKey, Ve
 use crate::identity::ActorType;
 use crate::yaml::Place;
 
+pub use after::AFTER_MS_MAX;
 pub use read::{read_document, read_file};
 
 pub(crate) use catalogue::CREDENTIAL_HEADERS;
@@ -218,8 +220,33 @@ pub struct Match {
     /// Whether the call carries a secret.
     pub secrets_present: Option<bool>,
     pub arguments: BTreeMap<Pointer, ValueTest>,
+    /// What the caller did before. Only where it tightens: in a rule that denies or asks, or under `not` in one that allows.
+    pub after: Option<After>,
     /// Must not hold.
     pub not: Option<Box<Match>>,
+}
+
+/// A kind of earlier call of the same principal, through this Envoy process: every part that is not empty must fit it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// Any of them.
+    pub risk_tags: BTreeSet<String>,
+    pub capabilities: BTreeSet<Glob>,
+    pub servers: BTreeSet<Glob>,
+    /// How far back, from when it ran and from when the last of its answer was handed over.
+    pub within_ms: u64,
+    pub before_start: BeforeStart,
+    /// `scope: process` is written, so the author knows.
+    pub scope_is_declared: bool,
+}
+
+/// What a time counts as of which nobody knows anything, because nothing was written down yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeforeStart {
+    /// It cannot be judged, which counts against the caller.
+    Unknown,
+    /// Nothing happened.
+    Clean,
 }
 
 /// The patterns of `mcp.allow_…` or `mcp.deny_…`.

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 
 use super::bounds;
 use super::compile::{PolicySnapshot, SnapshotRule};
-use super::condition::{self, Arguments, Facts, Mode};
+use super::condition::{self, Arguments, Before, Facts, Mode};
 use super::document::Rule;
+use super::past::UsageView;
 use super::scopes;
 use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
@@ -19,15 +20,6 @@ use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, Topic};
 
 const BASIS_TAG: &str = "holdpoint/basis/v1";
-
-/// Counters of the past that rules may ask for, as they stand now. Rules of this version ask for none.
-pub trait UsageView {}
-
-/// No counters: for tests, tools, and a filter that counts nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoUsage;
-
-impl UsageView for NoUsage {}
 
 /// What decided one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +106,8 @@ pub(super) fn effect(rule: &Rule, matched: Truth, topic: Topic) -> Effect {
     match (rule.verdict, matched) {
         (_, Truth::False) => Effect::Nothing,
         (Verdict::Deny, Truth::True | Truth::Unknown) => Effect::Denies,
+        // What somebody did before must not open to him what is closed to others: such a rule holds up what runs otherwise.
+        (Verdict::RequireApproval, Truth::True) if !rule.matches.looks_back().is_empty() => Effect::MayAsk,
         (Verdict::RequireApproval, Truth::True) => Effect::Asks,
         (Verdict::RequireApproval, Truth::Unknown) => Effect::MayAsk,
         (Verdict::Allow, Truth::True) if may_grant => Effect::Grants,
@@ -123,12 +117,13 @@ pub(super) fn effect(rule: &Rule, matched: Truth, topic: Topic) -> Effect {
 }
 
 impl PolicySnapshot {
-    /// Decides one call that was sealed under this snapshot. Never fails: what cannot be judged is a deny.
-    pub fn evaluate(&self, envelope: &CallEnvelope, _usage: &dyn UsageView) -> Evaluated {
+    /// Decides one call that was sealed under this snapshot. `usage` says what its caller did before. Never fails: what
+    /// cannot be judged is a deny.
+    pub fn evaluate(&self, envelope: &CallEnvelope, usage: &dyn UsageView) -> Evaluated {
         if envelope.snapshot_id() != self.id() {
             return self.refuse_stale();
         }
-        let decision = self.decide(envelope, &mut Untraced);
+        let decision = self.decide(envelope, usage, &mut Untraced);
         let permit = match decision.verdict {
             Verdict::Allow => Some(Permit::new(None, self.id(), decision.constraints.clone())),
             Verdict::RequireApproval | Verdict::Deny => None,
@@ -138,19 +133,19 @@ impl PolicySnapshot {
 
     /// What [`PolicySnapshot::evaluate`] decides, and why each rule matched or did not, reading by reading. For people
     /// who write policies; it holds arguments of the call, and proves nothing.
-    pub fn trace(&self, envelope: &CallEnvelope, _usage: &dyn UsageView) -> Trace {
+    pub fn trace(&self, envelope: &CallEnvelope, usage: &dyn UsageView) -> Trace {
         let mut recorder = Recorder::default();
         let decision = if envelope.snapshot_id() == self.id() {
-            self.decide(envelope, &mut recorder)
+            self.decide(envelope, usage, &mut recorder)
         } else {
             self.refuse_stale().decision
         };
         Trace { decision, envelope: envelope.record(), readings: recorder.readings }
     }
 
-    fn decide<T: Tracer>(&self, envelope: &CallEnvelope, tracer: &mut T) -> Decision {
+    fn decide<T: Tracer>(&self, envelope: &CallEnvelope, usage: &dyn UsageView, tracer: &mut T) -> Decision {
         let judgements: Vec<(&Reading, Judgement)> =
-            envelope.readings().iter().map(|reading| (reading, self.judge(envelope, reading, tracer))).collect();
+            envelope.readings().iter().map(|reading| (reading, self.judge(envelope, reading, usage, tracer))).collect();
         let verdict = judgements.iter().map(|(_, judgement)| judgement.verdict).max().unwrap_or(Verdict::Deny);
         let taken: BTreeSet<usize> =
             judgements.iter().flat_map(|(_, judgement)| judgement.rules.iter().copied()).collect();
@@ -179,13 +174,20 @@ impl PolicySnapshot {
         scopes::demanded(decision, envelope)
     }
 
-    fn judge<T: Tracer>(&self, envelope: &CallEnvelope, reading: &Reading, tracer: &mut T) -> Judgement {
+    fn judge<T: Tracer>(
+        &self,
+        envelope: &CallEnvelope,
+        reading: &Reading,
+        usage: &dyn UsageView,
+        tracer: &mut T,
+    ) -> Judgement {
         let topic = envelope.topic();
         let facts = Facts {
             topic,
             reading,
             principal: envelope.principal(),
             arguments: Arguments::Sent(envelope.message().arguments()),
+            before: Before::Told(usage),
         };
         let mut tally = Tally::default();
         // As if every rule were enforced.

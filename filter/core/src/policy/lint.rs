@@ -5,8 +5,9 @@ mod reach;
 
 use std::collections::BTreeSet;
 
-use super::document::{ActionClass, Entry, Match, PolicyDocument, Rule, Server};
+use super::document::{ActionClass, BeforeStart, Entry, Match, PolicyDocument, Rule, Server};
 use super::glob::Glob;
+use super::past;
 use crate::decision::Verdict;
 use crate::yaml::Place;
 
@@ -69,6 +70,23 @@ fn lint_rule(rule: &Rule, document: &PolicyDocument, findings: &mut Vec<Finding>
     }
     if let Some(message) = shadow(rule, document) {
         warn("shadowed", &message);
+    }
+    for after in rule.matches.looks_back() {
+        if !after.scope_is_declared {
+            warn(
+                "after-is-per-process",
+                "looks back at what ran through this Envoy process alone: write `scope: process` to say that you know",
+            );
+        }
+        if after.before_start == BeforeStart::Clean {
+            warn(
+                "restart-forgets",
+                "with `before_start: clean` a restart of Envoy makes every caller one who did nothing before",
+            );
+        }
+        if !past::is_served(after, document) {
+            warn("looks-for-nothing", "looks back for a kind of call that nothing in the catalogue is");
+        }
     }
     match rule.verdict {
         Verdict::Allow => {
@@ -177,6 +195,7 @@ fn is_only_about_actions(condition: &Match) -> bool {
         mcp_deny,
         secrets_present,
         arguments,
+        after,
         not,
     } = condition;
     let no_patterns =
@@ -188,6 +207,7 @@ fn is_only_about_actions(condition: &Match) -> bool {
         && actor_types.is_empty()
         && secrets_present.is_none()
         && arguments.is_empty()
+        && after.is_none()
         && not.is_none()
         && no_patterns(mcp_allow)
         && no_patterns(mcp_deny)

@@ -5,7 +5,7 @@
 
 use super::bounds;
 use super::compile::{PolicySnapshot, SnapshotRule};
-use super::condition::{self, Arguments, Facts, Kinds, Mode};
+use super::condition::{self, Arguments, Before, Facts, Kinds, Mode};
 use super::evaluate::{effect, is_asked};
 use super::trace::{Effect, Untraced};
 use super::truth::Truth;
@@ -45,7 +45,7 @@ impl PolicySnapshot {
             | Topic::Response
             | Topic::Unknown => Arguments::Sent(None),
         };
-        let facts = Facts { topic, reading, principal, arguments };
+        let facts = Facts { topic, reading, principal, arguments, before: Before::Any };
         let mut is_open = self.is_open_by_default(topic);
         let asked = self.index.candidates(&facts).into_iter().filter_map(|at| self.rules.get(at));
         let enforced = asked.filter(|compiled| !compiled.rule.is_observed && is_asked(&compiled.rule, topic));

@@ -4,8 +4,9 @@
 //! rule wants an approval, the answer is no.
 
 use super::compile::{PolicySnapshot, SnapshotRule};
-use super::condition::{self, Arguments, Facts, Mode};
+use super::condition::{self, Arguments, Before, Facts, Mode};
 use super::evaluate::{Decider, Tally, effect, is_asked};
+use super::past::UsageView;
 use super::trace::Untraced;
 use crate::decision::Verdict;
 use crate::envelope::{Topic, plain};
@@ -30,6 +31,7 @@ impl PolicySnapshot {
         server: &str,
         method: &str,
         params: Option<Value<'_>>,
+        usage: &dyn UsageView,
     ) -> ServerRequestDecision {
         let no = |rule_id: &str, reason: String| ServerRequestDecision {
             is_allowed: false,
@@ -41,7 +43,13 @@ impl PolicySnapshot {
         };
         let topic = Topic::of_server_request(method);
         let reading = plain(server, method);
-        let facts = Facts { topic, reading: &reading, principal, arguments: Arguments::Sent(params) };
+        let facts = Facts {
+            topic,
+            reading: &reading,
+            principal,
+            arguments: Arguments::Sent(params),
+            before: Before::Told(usage),
+        };
         let mut tally = Tally::default();
         for (index, SnapshotRule { rule, .. }) in self.rules.iter().enumerate() {
             if !rule.is_observed && is_asked(rule, topic) {

@@ -13,6 +13,7 @@ mod credentials;
 mod decisions;
 mod lints;
 mod messages;
+mod past;
 mod properties;
 mod prospects;
 mod traces;

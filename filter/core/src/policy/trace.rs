@@ -59,7 +59,7 @@ pub enum Effect {
     Denies,
     /// Requires an approval.
     Asks,
-    /// Requires an approval if anything else allows the call: whether the rule matches is unknown.
+    /// Requires an approval if anything else allows the call: whether the rule matches is unknown, or it looks back.
     MayAsk,
     /// Allows, under the rule's constraints if it has any.
     Grants,

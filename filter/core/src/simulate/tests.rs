@@ -215,3 +215,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_caller_did_before_is_not_guessed() {
+    let denies = format!(
+        "{READS}- {{id: past, match: {{after: {{risk_tags: [money], within_ms: 5}}}}, decision: deny, reason: x}}\n"
+    );
+    assert_eq!(verdict(&denies, "list"), "allow to deny (past: what the caller did before)");
+    let allows = "- {id: a, match: {not: {after: {risk_tags: [money], within_ms: 5}}}, decision: allow}\n";
+    assert_eq!(verdict(allows, "list"), "allow to deny (a: what the caller did before)");
+    // Nothing runs anyway, so there is nothing to hold up.
+    let asks =
+        "- {id: past, match: {after: {risk_tags: [money], within_ms: 5}}, decision: require_approval, reason: x}\n";
+    assert_eq!(verdict(asks, "list"), "deny");
+}

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use holdpoint_core::approval::{self, ClaimError, ClaimRequest, LiveHold, SignedClaim, WithdrawCause};
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::Permit;
-use holdpoint_core::policy::NoUsage;
 
 use super::{Hold, Next, RETRY_MS, Retry, Step, refused_by_service};
 use crate::exchange::callout::{Callout, ClaimAnswer};
@@ -14,6 +13,7 @@ use crate::exchange::overheard::Overheard;
 use crate::exchange::response::{Governing, Running};
 use crate::exchange::{Exchange, HostCommand, LogLevel, Phase, Surroundings};
 use crate::metrics::{HoldEnd, Metric};
+use crate::past::Trail;
 use crate::refusal::Refusal;
 use crate::usage::{self, Leased};
 
@@ -38,14 +38,19 @@ impl Hold {
     }
 
     /// Step 10: the permit is there; the call runs.
-    fn release(self, permit: Permit, approval_id: &str, around: &mut Surroundings<'_>) -> Next {
+    fn release(self, plugin: &Rc<str>, permit: Permit, approval_id: &str, around: &mut Surroundings<'_>) -> Next {
         let Self { mut judged, mut seat, decision, .. } = self;
+        let mut trail = Trail::of(&seat.config.policy, &judged.envelope);
+        if !trail.write(around.shared, around.now_ms) {
+            return seat.end(&Refusal::CannotRemember, WithdrawCause::Refused, HoldEnd::Refused, around);
+        }
         let mut entry = judged.entry(EntryKind::Outcome, &decision, around.now_ms);
         entry.approval_id = Some(approval_id.to_owned());
         entry.hold_id = Some(seat.hold_id.clone());
         let leases = std::mem::take(&mut seat.leases);
-        let governing = Governing::new(&seat.config, &judged.envelope);
-        let running = Running::new(&seat.asked, governing, permit.constraints(), leases, entry, around.now_ms);
+        let governing = Governing::new(plugin, &seat.config, &judged.envelope);
+        let running =
+            Running::new(&seat.asked, governing, permit.constraints(), leases, entry, around.now_ms).leaving(trail);
         let mut commands = seat.leave_room(around);
         commands.extend(seat.ended(HoldEnd::Released, around));
         commands.extend(running.alarms());
@@ -72,7 +77,7 @@ impl Exchange {
             return self.ask_anew(hold, around);
         }
         let judged_now =
-            approval::rejudge(hold.decision.basis, &hold.judged.envelope, &hold.seat.config.policy, &NoUsage);
+            approval::rejudge(hold.decision.basis, &hold.judged.envelope, &hold.seat.config.policy, &self.past(around));
         let constraints = match judged_now {
             Ok(decision) => hold.decision.constraints.united(&decision.constraints),
             Err(ClaimError::PolicyDenies(decision)) => {
@@ -180,14 +185,15 @@ impl Exchange {
         let approval_id = approval.id.clone();
         let live = LiveHold { approval_id: &approval_id, hold_id: &hold.seat.hold_id, nonce };
         let config = Rc::clone(&hold.seat.config);
+        let now_ms = around.now_ms;
         let verified = approval::verify(
             signed,
             &config.approval.service_key,
             live,
             &hold.judged.envelope,
             &config.policy,
-            &NoUsage,
-            around.now_ms,
+            &self.past(around),
+            now_ms,
         );
         match verified {
             // The policy may have come to bound the call while the claim was under way: no slot, no run.
@@ -198,7 +204,7 @@ impl Exchange {
             }
             Ok(permit) => {
                 self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope)));
-                hold.release(permit, &approval_id, around)
+                hold.release(&self.plugin, permit, &approval_id, around)
             }
             Err(error) => {
                 let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);

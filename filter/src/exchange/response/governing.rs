@@ -13,7 +13,8 @@ use holdpoint_core::redact::Redaction;
 use serde_json::json;
 
 use super::observed::Observed;
-use crate::exchange::{Callout, HostCommand};
+use crate::exchange::{Callout, HostCommand, Surroundings};
+use crate::past::PastView;
 use crate::refusal::{Asked, CODE_DENIED};
 
 /// Longest method of a server that a refusal repeats, in characters: the model reads it, and the server chose it.
@@ -26,6 +27,8 @@ fn denied_request(method: &str, why: &str) -> String {
 
 /// Under whose rules an answer stands.
 pub(in crate::exchange) struct Governing {
+    /// Whose past rules are told of.
+    plugin: Rc<str>,
     config: Rc<FilterConfig>,
     principal: Principal,
     server: String,
@@ -66,7 +69,7 @@ pub(super) enum Judged {
 
 impl Governing {
     /// For the answer to this call.
-    pub(in crate::exchange) fn new(config: &Rc<FilterConfig>, envelope: &CallEnvelope) -> Self {
+    pub(in crate::exchange) fn new(plugin: &Rc<str>, config: &Rc<FilterConfig>, envelope: &CallEnvelope) -> Self {
         let call = envelope.call();
         let upstream = call.route.cluster.clone().map(|cluster| Upstream {
             cluster,
@@ -81,6 +84,7 @@ impl Governing {
                 .collect(),
         });
         Self {
+            plugin: Rc::clone(plugin),
             config: Rc::clone(config),
             principal: envelope.principal().clone(),
             server: envelope.server().to_owned(),
@@ -113,7 +117,7 @@ impl Governing {
     }
 
     /// Judges one text of the server: a message, or several.
-    pub(super) fn judge(&self, text: Vec<u8>, observed: &mut Observed) -> Judged {
+    pub(super) fn judge(&self, text: Vec<u8>, observed: &mut Observed, around: &mut Surroundings<'_>) -> Judged {
         let answer = match Answer::read(text) {
             Ok(answer) => answer,
             Err(error) => return unreadable(&error),
@@ -122,7 +126,7 @@ impl Governing {
         let mut told = Vec::new();
         for message in answer.messages() {
             if let Some(asked) = answer::server_request(message)
-                && let Some(why) = self.denies(&asked, observed)
+                && let Some(why) = self.denies(&asked, observed, around)
             {
                 told.extend(self.answer_server(&asked, &why));
                 if answer.messages().len() > 1 {
@@ -131,7 +135,7 @@ impl Governing {
                 return Judged::Dropped(told);
             }
             for asked in answer::input_requests(message) {
-                if let Some(why) = self.denies(&asked, observed) {
+                if let Some(why) = self.denies(&asked, observed, around) {
                     return Judged::Refused(denied_request(asked.method, &why));
                 }
             }
@@ -171,9 +175,15 @@ impl Governing {
     }
 
     /// Why the server may not ask this; nothing when it may.
-    fn denies(&self, asked: &ServerRequest<'_>, observed: &mut Observed) -> Option<String> {
-        let decision =
-            self.config.policy.judge_server_request(&self.principal, &self.server, asked.method, asked.params);
+    fn denies(
+        &self,
+        asked: &ServerRequest<'_>,
+        observed: &mut Observed,
+        around: &mut Surroundings<'_>,
+    ) -> Option<String> {
+        let past = PastView::new(&mut *around.shared, &self.plugin, around.now_ms);
+        let (principal, server) = (&self.principal, &self.server);
+        let decision = self.config.policy.judge_server_request(principal, server, asked.method, asked.params, &past);
         if decision.is_allowed {
             return None;
         }

@@ -5,7 +5,7 @@ use holdpoint_core::mcp::answer::Scanner;
 use super::governing::Judged;
 use super::{Running, Step, warn};
 use crate::enforce::HeaderEdit;
-use crate::exchange::HostCommand;
+use crate::exchange::{HostCommand, Surroundings};
 use crate::refusal::Refusal;
 
 impl Running {
@@ -39,7 +39,7 @@ impl Running {
         vec![HostCommand::Continue]
     }
 
-    pub(super) fn judge_held(&mut self) -> Vec<HostCommand> {
+    pub(super) fn judge_held(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let Step::Holding { body } = &mut self.step else { return vec![HostCommand::Continue] };
         let body = std::mem::take(body);
         self.observed.is_complete = true;
@@ -52,7 +52,7 @@ impl Running {
             self.step = Step::Passing { scanner: None };
             return vec![HostCommand::Continue];
         }
-        let judged = self.governing.judge(body, &mut self.observed);
+        let judged = self.governing.judge(body, &mut self.observed, around);
         match judged {
             Judged::Passes => {
                 self.step = Step::Passing { scanner: None };

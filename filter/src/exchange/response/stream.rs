@@ -16,7 +16,7 @@ impl Running {
         let mut commands = Vec::new();
         let mut out = Vec::new();
         let over = match events {
-            Ok(events) => self.judge_events(events, &mut out, &mut commands),
+            Ok(events) => self.judge_events(events, &mut out, &mut commands, around),
             Err(EventTooLong { event_bytes_max }) => {
                 Some(Refusal::AnswerTooLong { bytes_max: u64::try_from(event_bytes_max).unwrap_or(u64::MAX) })
             }
@@ -43,13 +43,14 @@ impl Running {
         commands
     }
 
-    pub(super) fn finish_stream(&mut self, now_ms: u64) -> Vec<HostCommand> {
+    pub(super) fn finish_stream(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        let now_ms = around.now_ms;
         let Step::Streaming { splitter, head_is_out } = &mut self.step else { return vec![HostCommand::Continue] };
         let head_is_out = *head_is_out;
         let rest = splitter.finish();
         let mut commands = Vec::new();
         let mut out = Vec::new();
-        let over = self.judge_events(rest.into_iter().collect(), &mut out, &mut commands);
+        let over = self.judge_events(rest.into_iter().collect(), &mut out, &mut commands, around);
         self.observed.is_complete = true;
         if let Some(refusal) = over.or_else(|| self.over_limit(now_ms)) {
             out.extend(self.last_event(&refusal));
@@ -78,6 +79,7 @@ impl Running {
         events: Vec<Event>,
         out: &mut Vec<u8>,
         commands: &mut Vec<HostCommand>,
+        around: &mut Surroundings<'_>,
     ) -> Option<Refusal> {
         for event in events {
             let mut event = event.for_every_reader();
@@ -98,7 +100,7 @@ impl Running {
                 out.extend(event.into_raw());
                 continue;
             }
-            match self.governing.judge(data, &mut self.observed) {
+            match self.governing.judge(data, &mut self.observed, around) {
                 Judged::Passes => out.extend(event.into_raw()),
                 Judged::Changed(text) => out.extend(event.with_data(&text)),
                 Judged::Dropped(told) => commands.extend(told),

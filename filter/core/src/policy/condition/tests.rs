@@ -3,7 +3,7 @@
 use super::*;
 use crate::policy::tests::{call, principal, seal, with_rules};
 use crate::policy::trace::{Recorder, Untraced};
-use crate::policy::{Truth, document::Match};
+use crate::policy::{NoUsage, Truth, document::Match};
 use Truth::{False, True, Unknown};
 
 /// The condition's truth in a rule that grants, and in one that denies or asks.
@@ -17,6 +17,7 @@ fn check(condition: &str, arguments: &str) -> (Truth, Truth) {
         reading: &envelope.readings()[0],
         principal: envelope.principal(),
         arguments: Arguments::Sent(envelope.message().arguments()),
+        before: Before::Told(&NoUsage),
     };
     let truth = |loosens| {
         let plain = holds(matches, &facts, Mode::of_rule(loosens), &mut Untraced);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalogue::ACTIONS;
 use super::read::{globs, set};
-use super::{ActionClass, Match, Selection, arguments};
+use super::{ActionClass, Match, Selection, after, arguments};
 use crate::decision::Verdict;
 use crate::identity::ActorType;
 use crate::policy::glob::Glob;
 use crate::yaml::{Cursor, Fields, Problems};
 
-const MATCH_FIELDS: [&str; 14] = [
+const MATCH_FIELDS: [&str; 15] = [
     "labels",
     "risk_tags",
     "requires",
@@ -25,6 +25,7 @@ const MATCH_FIELDS: [&str; 14] = [
     "arguments",
     "not",
     "secrets_present",
+    "after",
 ];
 const MCP_FIELDS: [&str; 10] = [
     "allow_servers",
@@ -48,15 +49,20 @@ const ACTOR_TYPES: [(&str, ActorType); 4] = [
 
 /// Reads a condition of a rule that decides `verdict`.
 pub(super) fn read(cursor: &Cursor<'_>, verdict: Option<Verdict>, problems: &mut Problems) -> Option<Match> {
+    nested(cursor, verdict, false, problems)
+}
+
+/// The same of a match that stands under an odd number of `not` (`is_inverted`), or an even one.
+fn nested(cursor: &Cursor<'_>, verdict: Option<Verdict>, is_inverted: bool, problems: &mut Problems) -> Option<Match> {
     let fields = cursor.fields(&MATCH_FIELDS, problems)?;
     let (mcp_allow, mcp_deny) = match fields.get("mcp") {
         Some(mcp) => selections(&mcp, verdict, problems),
         None => (Selection::default(), Selection::default()),
     };
-    let not = fields.get("not").and_then(|nested| {
-        let inner = read(&nested, verdict, problems)?;
-        if matches!(&nested.node().kind, crate::yaml::Kind::Map(entries) if entries.is_empty()) {
-            nested.problem("`not: {}` never holds; fill it or leave it out", problems);
+    let not = fields.get("not").and_then(|field| {
+        let inner = nested(&field, verdict, !is_inverted, problems)?;
+        if matches!(&field.node().kind, crate::yaml::Kind::Map(entries) if entries.is_empty()) {
+            field.problem("`not: {}` never holds; fill it or leave it out", problems);
         }
         Some(Box::new(inner))
     });
@@ -78,6 +84,7 @@ pub(super) fn read(cursor: &Cursor<'_>, verdict: Option<Verdict>, problems: &mut
         mcp_deny,
         secrets_present: fields.get("secrets_present").and_then(|field| field.boolean(problems)),
         arguments: fields.get("arguments").map_or_else(BTreeMap::new, |field| arguments::read(&field, problems)),
+        after: fields.get("after").and_then(|field| after::read(&field, verdict, is_inverted, problems)),
         not,
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::envelope::Topic;
-use crate::policy::document::{ActionClass, Match};
+use crate::policy::document::{ActionClass, After, BeforeStart, Match};
 use crate::policy::glob::Glob;
 
 /// Whether every call that `narrow` matches is matched by `wide` too; `false` may be wrong.
@@ -23,6 +23,7 @@ pub(super) fn is_within(narrow: &Match, wide: &Match) -> bool {
         mcp_deny,
         secrets_present,
         arguments,
+        after,
         not,
     } = wide;
     let any_of = |narrow: &BTreeSet<String>, wide: &BTreeSet<String>| {
@@ -51,7 +52,14 @@ pub(super) fn is_within(narrow: &Match, wide: &Match) -> bool {
         && actions_are_within(narrow, wide)
         && secrets_present.is_none_or(|wanted| narrow.secrets_present == Some(wanted))
         && arguments.iter().all(|(pointer, test)| narrow.arguments.get(pointer) == Some(test))
+        && after.as_ref().is_none_or(|after| narrow.after.as_ref().is_some_and(|narrow| looks_less_far(narrow, after)))
         && not.as_ref().is_none_or(|not| narrow.not.as_ref() == Some(not))
+}
+
+/// Whether one looks back for the same kind of call, no farther, and takes no more for unknown.
+fn looks_less_far(narrow: &After, wide: &After) -> bool {
+    let is_as_strict = wide.before_start == BeforeStart::Unknown || narrow.before_start == wide.before_start;
+    narrow.mark() == wide.mark() && narrow.within_ms <= wide.within_ms && is_as_strict
 }
 
 /// The actions with which the condition can hold.
