@@ -198,9 +198,16 @@ pub struct Exchange {
     /// Number of the last callout asked; answers to earlier ones are stale.
     asks: u32,
     /// Whose session it is that the server may be about to open.
-    opens_session: Option<SessionOwner>,
+    opens_session: Option<OpenedSession>,
     /// What is listened for in the answer.
     overheard: Option<Box<overheard::Overheard>>,
+}
+
+/// A session that the answer to an `initialize` may open.
+struct OpenedSession {
+    owner: SessionOwner,
+    /// Its client opens URLs for its user.
+    opens_urls: bool,
 }
 
 enum Phase {
@@ -293,8 +300,8 @@ impl Exchange {
 
     /// Remembers whose session it is that an `initialize` has just opened.
     fn note_session(&mut self, head: &ResponseHead, around: &mut Surroundings<'_>) {
-        if let (Some(owner), Some(session)) = (self.opens_session.take(), head.mcp_session) {
-            session::bind(around.shared, &owner, session, around.now_ms);
+        if let (Some(opened), Some(session)) = (self.opens_session.take(), head.mcp_session) {
+            session::bind(around.shared, &opened.owner, session, opened.opens_urls, around.now_ms);
         }
     }
 

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel as SdkLogLevel};
+use proxy_wasm::types::{Action, ContextType};
 
 use crate::exchange::{
     Callout, CalloutAnswer, Exchange, Forward, HostCommand, HostEvent, LogLevel, RequestHead, Surroundings,
@@ -27,6 +27,7 @@ mod facts;
 mod freezes;
 mod gauges;
 mod in_force;
+mod logger;
 mod pairs;
 mod record;
 mod shared;
@@ -68,7 +69,7 @@ enum Waiting {
 }
 
 proxy_wasm::main! {{
-    proxy_wasm::set_log_level(SdkLogLevel::Info);
+    logger::install();
     proxy_wasm::set_root_context(|context_id| Box::new(Root { context_id, plugin: Rc::from(""), config: None }));
 }}
 

@@ -6,6 +6,7 @@
 
 use holdpoint_core::approval::{ApprovalStatus, ComeBack, RanBefore};
 use holdpoint_core::decision::Decision;
+use holdpoint_core::digest::Digest;
 use holdpoint_core::mcp::{Era, Malformed, McpMessage, MessageKind, Method, OWN_KEY_PREFIX};
 use serde_json::{Value, json};
 
@@ -22,6 +23,8 @@ pub const CODE_UNAVAILABLE: i32 = -31_003;
 pub const CODE_LIMITED: i32 = -31_004;
 /// What servers answer with the status 404 of a dead session.
 const CODE_NO_SESSION: i32 = -32_001;
+/// MCP 2025-11-25's "the user has to open a URL first".
+const CODE_WANTS_URL: i32 = -32_042;
 /// JSON-RPC's own "invalid params", which MCP answers for an unknown tool, resource or prompt.
 const CODE_INVALID_PARAMS: i32 = -32_602;
 
@@ -49,7 +52,7 @@ pub struct Asked {
     call_digest: Option<String>,
     /// The answer may send its client away to come back: a 2026-07-28 request of a method that has such rounds.
     may_come_back: bool,
-    /// This very message says that its client opens URLs for its user.
+    /// This very message, or before 2026-07-28 the session's beginning, says that its client opens URLs for its user.
     opens_urls: bool,
     /// A GET or DELETE: nothing but an HTTP status tells its client no.
     is_bodiless: bool,
@@ -81,6 +84,11 @@ impl Asked {
             is_bodiless: message.kind() == MessageKind::Bodiless,
             batch: Vec::new(),
         }
+    }
+
+    /// Notes what the client said of itself when its session began. Only 2025-11-25 has an answer for who opens URLs.
+    pub fn note_session(&mut self, era: Era, opens_urls: bool) {
+        self.opens_urls |= opens_urls && era == Era::V2025_11_25;
     }
 
     /// Verbatim JSON text of the request's id; `None` for what has none, or several.
@@ -309,6 +317,13 @@ impl Refusal {
         }
     }
 
+    /// A JSON-RPC error that says it, for the request whose id has this JSON text, where nothing else is known of it.
+    pub fn error_for(&self, id: &str) -> String {
+        let (code, word, may_repeat) = self.class();
+        let data = json!({META_KEY: {"status": word, "may_repeat": may_repeat}});
+        json_rpc(200, id, ("error", json!({"code": code, "message": self.sentence(), "data": data})), word).body
+    }
+
     /// The answer to `asked`.
     pub fn reply(&self, asked: &Asked) -> LocalReply {
         // Not a policy answer: clients know the status 404 alone, and initialize again.
@@ -342,6 +357,11 @@ impl Refusal {
             && asked.may_come_back
         {
             return sent_away(id, asked, come_back, &self.sentence());
+        }
+        if let Self::Pending { come_back: Some(ComeBack { status_url: Some(url), .. }), .. } = self
+            && asked.opens_urls
+        {
+            return wants_url(id, url, &self.sentence());
         }
         let sentence = self.sentence();
         let mut facts = json!({"status": word, "may_repeat": may_repeat});
@@ -386,6 +406,15 @@ fn sent_away(id: &str, asked: &Asked, come_back: &ComeBack, sentence: &str) -> L
         result.insert("inputRequests".to_owned(), json!({key: {"method": "elicitation/create", "params": params}}));
     }
     json_rpc(200, id, ("result", result), "pending")
+}
+
+/// The answer by which a 2025-11-25 client shows its user a page and then repeats the call. The address is another one
+/// each time: some clients give up on one that they have opened before.
+fn wants_url(id: &str, url: &str, sentence: &str) -> LocalReply {
+    let elicitation_id = Digest::of(url.as_bytes()).to_string();
+    let elicitation = json!({"mode": "url", "elicitationId": elicitation_id, "url": url, "message": sentence});
+    let error = json!({"code": CODE_WANTS_URL, "message": sentence, "data": {"elicitations": [elicitation]}});
+    json_rpc(200, id, ("error", error), "pending")
 }
 
 /// The answer a server gives that never heard of the target.

@@ -30,6 +30,9 @@ const TASKS: Table = Table { name: "tasks", parts: 256, part_facts_max: 64, idle
 /// About 8,000 requests of servers that their clients have not answered.
 const SERVER_ASKS: Table = Table { name: "server-asks", parts: 128, part_facts_max: 64, idle_ms_max: HOUR_MS };
 
+/// About 16,000 events of streams.
+const EVENTS: Table = Table { name: "events", parts: 256, part_facts_max: 64, idle_ms_max: HOUR_MS };
+
 /// One principal at one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionOwner {
@@ -58,6 +61,15 @@ impl SessionOwner {
         Digest::tagged("holdpoint/task/v1", writer.finish().as_bytes())
     }
 
+    fn event_key(&self, mcp_session_id: &str, id: &[u8]) -> Digest {
+        let writer = ObjectWriter::new()
+            .string("id", &Digest::of(id).to_string())
+            .string("owner", &self.principal().to_string())
+            .string("server", &self.server)
+            .string("session", mcp_session_id);
+        Digest::tagged("holdpoint/event/v1", writer.finish().as_bytes())
+    }
+
     fn ask_key(&self, mcp_session_id: Option<&str>, id: Value<'_>) -> Digest {
         let writer = ObjectWriter::new()
             .value("id", id)
@@ -70,20 +82,86 @@ impl SessionOwner {
 
 /// Creates the tables; see [`Table::prepare`].
 pub fn prepare(shared: &mut dyn SharedData) {
-    for table in [&SESSIONS, &TASKS, &SERVER_ASKS] {
+    for table in [&SESSIONS, &TASKS, &SERVER_ASKS, &EVENTS] {
         table.prepare(shared);
     }
 }
 
-/// Remembers that `owner` was given the session whose id has the digest `session`. The first one keeps it.
-pub fn bind(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) {
-    SESSIONS.put(shared, owner.session_key(session), Fact::of(owner.principal(), 0), now_ms);
+/// What is known of a session beside whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its client said at its beginning that it opens URLs for its user.
+    pub opens_urls: bool,
 }
 
-/// Whether `owner` was given that session, and it has been used since.
-pub fn is_owned(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) -> bool {
-    let found = SESSIONS.get(shared, owner.session_key(session), now_ms);
-    found == Some(Fact::of(owner.principal(), 0))
+/// Remembers that `owner` was given the session whose id has the digest `session`. The first one keeps it.
+pub fn bind(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, opens_urls: bool, now_ms: u64) {
+    SESSIONS.put(shared, owner.session_key(session), Fact::of(owner.principal(), u8::from(opens_urls)), now_ms);
+}
+
+/// The session, if `owner` was given it and it has been used since.
+pub fn find(shared: &mut dyn SharedData, owner: &SessionOwner, session: Digest, now_ms: u64) -> Option<Session> {
+    let found = SESSIONS.get(shared, owner.session_key(session), now_ms)?;
+    found.is_owned_by(owner.principal()).then_some(Session { opens_urls: found.tag != 0 })
+}
+
+/// What the events of a stream belong to, by whose ids a client may ask for what followed them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A call whose answer was under no limits.
+    Free,
+    /// The stream that a client opens for whatever its server has to say.
+    Open,
+    /// A call whose answer was under limits, and may come until then.
+    Bounded { until_ms: Option<u64> },
+}
+
+/// Tags of events. The last one is of those that were said to belong to several things: nobody knows what they are.
+const FREE: u8 = 0;
+const OPEN: u8 = 1;
+const BOUNDED: u8 = 2;
+const CONTESTED: u8 = 3;
+
+/// No end.
+const NEVER_MS: u64 = u64::MAX;
+
+/// Remembers what an event of this session belongs to. A server may give an id twice; then its strictest meaning counts.
+pub fn note_event(
+    shared: &mut dyn SharedData,
+    owner: &SessionOwner,
+    mcp_session_id: &str,
+    id: &[u8],
+    standing: Standing,
+    now_ms: u64,
+) {
+    let (tag, at_ms) = match standing {
+        Standing::Free => (FREE, NEVER_MS),
+        Standing::Open => (OPEN, NEVER_MS),
+        Standing::Bounded { until_ms } => (BOUNDED, until_ms.unwrap_or(NEVER_MS)),
+    };
+    let fact = Fact { at_ms, ..Fact::of(owner.principal(), tag) };
+    let both = |first: Fact, second: Fact| {
+        let tag = if first.tag == second.tag { first.tag } else { CONTESTED };
+        Fact { tag, at_ms: first.at_ms.min(second.at_ms), ..first }
+    };
+    EVENTS.unite(shared, owner.event_key(mcp_session_id, id), fact, both, now_ms);
+}
+
+/// What the event of this session with that id belongs to; nothing where that is not known, or not any more.
+pub fn event(
+    shared: &mut dyn SharedData,
+    owner: &SessionOwner,
+    mcp_session_id: &str,
+    id: &[u8],
+    now_ms: u64,
+) -> Option<Standing> {
+    let found = EVENTS.get(shared, owner.event_key(mcp_session_id, id), now_ms)?;
+    match found.tag {
+        FREE => Some(Standing::Free),
+        OPEN => Some(Standing::Open),
+        BOUNDED => Some(Standing::Bounded { until_ms: Some(found.at_ms).filter(|at_ms| *at_ms != NEVER_MS) }),
+        _ => None,
+    }
 }
 
 /// Remembers whose task it is that a server has begun. The first one keeps it.

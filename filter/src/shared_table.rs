@@ -9,17 +9,18 @@ use crate::usage::{SharedData, Stored};
 pub struct Table {
     pub name: &'static str,
     pub parts: u16,
-    /// Most facts of one part, 40 bytes each.
+    /// Most facts of one part, 48 bytes each.
     pub part_facts_max: usize,
     /// How long a fact that is not used is remembered.
     pub idle_ms_max: u64,
 }
 
-/// What is known under a key: whose it is, and one number beside it.
+/// What is known under a key: whose it is, and two numbers beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fact {
     pub owner: [u8; 15],
     pub tag: u8,
+    pub at_ms: u64,
 }
 
 /// How often a lost race is run again.
@@ -31,7 +32,12 @@ const NEW: u32 = 0;
 impl Fact {
     /// A fact of the owner whom `owner` names.
     pub fn of(owner: Digest, tag: u8) -> Self {
-        Self { owner: start(owner), tag }
+        Self { owner: start(owner), tag, at_ms: 0 }
+    }
+
+    /// Whether it is a fact of the same owner.
+    pub fn is_owned_by(&self, owner: Digest) -> bool {
+        self.owner == start(owner)
     }
 }
 
@@ -50,11 +56,26 @@ impl Table {
 
     /// Remembers a fact. The first one under a key keeps it.
     pub fn put(&self, shared: &mut dyn SharedData, key: Digest, fact: Fact, now_ms: u64) {
+        self.unite(shared, key, fact, |first, _| first, now_ms);
+    }
+
+    /// Remembers a fact; where there is one under its key already, what `both` makes of the two.
+    pub fn unite(
+        &self,
+        shared: &mut dyn SharedData,
+        key: Digest,
+        fact: Fact,
+        both: impl Fn(Fact, Fact) -> Fact,
+        now_ms: u64,
+    ) {
         let (part, key) = self.place(key);
         self.change(shared, part, |rows| {
             rows.retain(|row| self.is_live(row, now_ms));
-            if rows.iter().any(|row| row.key == key) {
-                return false;
+            if let Some(row) = rows.iter_mut().find(|row| row.key == key) {
+                let united = both(row.fact, fact);
+                let is_new = united != row.fact;
+                row.fact = united;
+                return is_new;
             }
             if rows.len() >= self.part_facts_max {
                 make_room(rows);
@@ -148,14 +169,15 @@ fn start<const N: usize>(digest: Digest) -> [u8; N] {
 }
 
 fn read(bytes: &[u8]) -> Vec<Row> {
-    let rows = bytes.as_chunks::<40>().0.iter();
+    let rows = bytes.as_chunks::<48>().0.iter();
     rows.filter_map(|row| {
         let (key, rest) = row.split_at_checked(16)?;
         let (owner, rest) = rest.split_at_checked(15)?;
-        let (tag, used_at_ms) = rest.split_first()?;
+        let (tag, rest) = rest.split_first()?;
+        let (at_ms, used_at_ms) = rest.split_at_checked(8)?;
         Some(Row {
             key: key.try_into().ok()?,
-            fact: Fact { owner: owner.try_into().ok()?, tag: *tag },
+            fact: Fact { owner: owner.try_into().ok()?, tag: *tag, at_ms: u64::from_le_bytes(at_ms.try_into().ok()?) },
             used_at_ms: u64::from_le_bytes(used_at_ms.try_into().ok()?),
         })
     })
@@ -163,11 +185,12 @@ fn read(bytes: &[u8]) -> Vec<Row> {
 }
 
 fn write(rows: &[Row]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(rows.len().saturating_mul(40));
+    let mut bytes = Vec::with_capacity(rows.len().saturating_mul(48));
     for row in rows {
         bytes.extend_from_slice(&row.key);
         bytes.extend_from_slice(&row.fact.owner);
         bytes.push(row.fact.tag);
+        bytes.extend_from_slice(&row.fact.at_ms.to_le_bytes());
         bytes.extend_from_slice(&row.used_at_ms.to_le_bytes());
     }
     bytes

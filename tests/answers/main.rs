@@ -4,5 +4,6 @@ mod call;
 
 mod large;
 mod lists;
+mod replay;
 mod server_requests;
 mod streams;

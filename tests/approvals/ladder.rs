@@ -3,7 +3,9 @@
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::{HttpAnswer, HttpCall, tools_call, tools_call_modern};
 use holdpoint_tests::stack::Stack;
+use holdpoint_tests::upstream::Answer;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 const ARGUMENTS: &str = r#"{"title":"x"}"#;
 
@@ -116,6 +118,72 @@ async fn client_that_opens_urls_is_given_a_page_that_shows_and_cannot_decide() -
     let ran = round(call(), &state(&again), looked).send(stack.port()).await?;
     assert_eq!(result(&ran)["isError"], false);
     assert!(stack.upstream.received()[0].json()["params"]["inputResponses"].is_null());
+    Ok(())
+}
+
+/// Begins a session of 2025-11-25 whose client says this of itself; the server names it `name`.
+async fn session(stack: &Stack, token: &str, name: &'static str, capabilities: Value) -> anyhow::Result<()> {
+    stack.upstream.answer_with(move |message| {
+        let answer = match message.json()["method"].as_str() {
+            Some("initialize") => {
+                let result = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}});
+                let body = json!({"jsonrpc": "2.0", "id": message.json()["id"], "result": result}).to_string();
+                Answer::Json { status: 200, body }.header("mcp-session-id", name)
+            }
+            _ => Answer::tool_result(message, "done"),
+        };
+        (Duration::ZERO, answer)
+    });
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": {"name": "c", "version": "1"}});
+    let body = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string();
+    let opened = HttpCall::post(body).bearer(token).send(stack.port()).await?;
+    assert_eq!(opened.headers["mcp-session-id"], name, "{}", opened.text());
+    Ok(())
+}
+
+#[tokio::test]
+async fn client_of_2025_11_25_that_opens_urls_is_shown_a_page_and_calls_again() -> anyhow::Result<()> {
+    let public = format!("http://127.0.0.1:{}", holdpoint_tests::ports::free()?);
+    let stack = Stack::builder().workers(2).hold_ms_max(700).service_argument("--public-url").service_argument(&public);
+    let stack = stack.start().await?;
+    let bob = Person::approver(&stack.service, "bob", &["sre"])?;
+    let token = stack.agent("agent-7")?;
+    session(&stack, &token, "opens", json!({"elicitation": {"form": {}, "url": {}}})).await?;
+    let call = |session: &str, version: &str| {
+        let call = tools_call("create_issue", ARGUMENTS, &token).without_header("mcp-protocol-version");
+        call.header("mcp-session-id", session).header("mcp-protocol-version", version)
+    };
+    let mut urls = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        let answer = call("opens", "2025-11-25").send(stack.port()).await?;
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status.as_u16(), &error["code"]), (200, &json!(-32042)), "{}", answer.text());
+        assert!(
+            answer.json()["result"].is_null()
+                && error["message"].as_str().is_some_and(|said| said.contains("Not run yet"))
+        );
+        let elicitations = error["data"]["elicitations"].as_array().expect("a list");
+        let [one] = &elicitations[..] else { panic!("{error}") };
+        assert_eq!(one["mode"], "url");
+        assert!(one["elicitationId"].as_str().is_some_and(|id| id.starts_with("sha256:")), "{one}");
+        let url = one["url"].as_str().expect("a URL").to_owned();
+        let page = reqwest::get(stack.service.url(url.strip_prefix(&public).expect("the public URL"))).await?;
+        assert_eq!(page.status(), 200);
+        urls.insert(url);
+    }
+    assert_eq!(urls.len(), 2, "a fresh address each time");
+
+    // Who said nothing of URLs in this session, or speaks a version that has no such answer, is told in words.
+    session(&stack, &token, "opens-none", json!({"elicitation": {}})).await?;
+    for (session, version) in [("opens-none", "2025-11-25"), ("opens", "2025-06-18")] {
+        let answer = call(session, version).send(stack.port()).await?;
+        assert_eq!(result(&answer)["isError"], true, "{session} {version}: {}", answer.text());
+    }
+    assert_eq!(stack.upstream.received().iter().filter(|message| message.json()["method"] == "tools/call").count(), 0);
+
+    bob.approve(&bob.pending().await?).await?;
+    let ran = call("opens", "2025-11-25").send(stack.port()).await?;
+    assert_eq!(result(&ran)["isError"], false, "{}", ran.text());
     Ok(())
 }
 

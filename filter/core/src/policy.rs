@@ -25,6 +25,7 @@ mod trace;
 mod may_ever;
 mod past;
 mod server_request;
+mod strictest_answer;
 
 mod lint;
 

@@ -15,8 +15,8 @@ use super::callout::Callout;
 use super::hold::Hold;
 use super::overheard::Overheard;
 use super::request::{Delivery, bounded, refuse, refused_line};
-use super::response::{Governing, Running};
-use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
+use super::response::{Governing, Replay, Running};
+use super::{Exchange, Forward, HostCommand, OpenedSession, Phase, Surroundings};
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::line::DecisionLine;
 use crate::metrics::Metric;
@@ -48,7 +48,7 @@ impl Exchange {
         delivery: &Delivery,
         around: &mut Surroundings<'_>,
     ) -> Result<Judged, Box<Unsealed>> {
-        let asked = Asked::of(&message);
+        let mut asked = Asked::of(&message);
         let trace = CallTrace::of(&message, delivery.trace.as_ref(), &mut around.worker.ids)
             .or_else(|| self.config.audit.required.then(|| CallTrace::new(&mut around.worker.ids)));
         let call = Call {
@@ -105,7 +105,10 @@ impl Exchange {
         }
         if let Some(id) = envelope.message().mcp_session_id() {
             let owner = owner();
-            if !session::is_owned(around.shared, &owner, Digest::of(id.as_bytes()), around.now_ms) {
+            let known = session::find(around.shared, &owner, Digest::of(id.as_bytes()), around.now_ms);
+            if let Some(known) = known {
+                asked.note_session(envelope.message().era(), known.opens_urls);
+            } else {
                 let mut entry = AuditEntry::new(EntryKind::Refusal, around.now_ms);
                 entry.method = Some(envelope.method().to_owned());
                 entry.server = Some(envelope.server().to_owned());
@@ -214,7 +217,9 @@ impl Exchange {
                         let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         if *judged.envelope.message().method() == Method::Initialize {
                             let envelope = &judged.envelope;
-                            self.opens_session = Some(SessionOwner::new(envelope.server(), envelope.principal()));
+                            let owner = SessionOwner::new(envelope.server(), envelope.principal());
+                            let opens_urls = envelope.message().session_opens_urls();
+                            self.opens_session = Some(OpenedSession { owner, opens_urls });
                         }
                         commands.extend(judged.cancellation(&self.config));
                         self.overheard = Some(Box::new(Overheard::answer_to(&judged.envelope)));
@@ -223,7 +228,8 @@ impl Exchange {
                         let constraints = permit.constraints();
                         let running = Running::new(&judged.asked, governing, constraints, leases, entry, around.now_ms)
                             .trying(tried)
-                            .leaving(trail);
+                            .leaving(trail)
+                            .replaying(Replay::of_stream(&judged.envelope, &self.config.policy, around));
                         let body_bytes = judged.body_bytes;
                         let forward = judged.forward(&self.config, permit, false);
                         let envelopes = vec![judged.envelope];

@@ -11,6 +11,7 @@
 mod governing;
 mod held;
 mod observed;
+mod replay;
 mod stream;
 
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
@@ -20,6 +21,7 @@ use holdpoint_core::mcp::answer::Scanner;
 use holdpoint_core::mcp::sse::Splitter;
 
 pub(super) use governing::Governing;
+pub(super) use replay::Replay;
 
 use super::request::bounded;
 use super::{AnswerFormat, HostCommand, HostEvent, LogLevel, Phase, ResponseHead, Surroundings};
@@ -49,6 +51,8 @@ pub(super) struct Running {
     observed: Observed,
     /// What the call leaves behind for rules that look back.
     trail: Option<Trail>,
+    /// What it is to answers that are asked for again; nothing where no rule binds any.
+    replay: Option<Replay>,
     step: Step,
 }
 
@@ -94,6 +98,7 @@ impl Running {
             forwarded_at_ms: now_ms,
             observed: Observed::default(),
             trail: None,
+            replay: None,
             step: Step::Awaiting,
         }
     }
@@ -273,6 +278,9 @@ impl Running {
                 vec![HostCommand::Continue]
             }
             AnswerFormat::EventStream => {
+                if self.replay.is_none() {
+                    self.replay = self.governing.replay(&self.output, self.deadline_ms());
+                }
                 let head_is_out = self.max_runtime_ms.is_none();
                 let splitter = Splitter::new(self.governing.answer_bytes_max());
                 self.step = Step::Streaming { splitter, head_is_out };

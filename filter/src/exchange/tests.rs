@@ -23,6 +23,7 @@ mod held;
 mod past;
 mod recorded;
 mod refused;
+mod replay;
 mod session;
 
 const PLUGIN: &str = "holdpoint";

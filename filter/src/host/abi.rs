@@ -101,6 +101,7 @@ mod sys {
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
         pub(super) fn proxy_get_log_level(level: *mut u32) -> u32;
+        pub(super) fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     }
 }
@@ -141,6 +142,12 @@ pub(crate) fn log_level() -> Option<u32> {
     // SAFETY: the pointer is to a live local.
     let status = unsafe { sys::proxy_get_log_level(&raw mut level) };
     (status == STATUS_OK).then_some(level)
+}
+
+/// Writes one line to Envoy's log. Whether the host took it cannot be said anywhere else, so nobody is told.
+pub(crate) fn log(level: u32, line: &str) {
+    // SAFETY: pointer and length belong to a live slice.
+    let _ = unsafe { sys::proxy_log(level, line.as_ptr(), line.len()) };
 }
 
 /// Asks for a tick every `period_ms` on this root context.

@@ -45,13 +45,17 @@ fn owner(server: &str, subject: &str) -> SessionOwner {
     SessionOwner::new(server, &principal)
 }
 
+fn is_owned(shared: &mut Shared, owner: &SessionOwner, session: Digest, now_ms: u64) -> bool {
+    find(shared, owner, session, now_ms).is_some()
+}
+
 #[test]
 fn session_belongs_to_whom_it_was_given_first() {
     let (mut shared, session) = (shared(), Digest::of(b"s"));
     let (alice, mallory) = (owner("tracker", "alice"), owner("tracker", "mallory"));
     assert!(!is_owned(&mut shared, &alice, session, 0), "nobody was given it");
-    bind(&mut shared, &alice, session, 0);
-    bind(&mut shared, &mallory, session, 1);
+    bind(&mut shared, &alice, session, false, 0);
+    bind(&mut shared, &mallory, session, false, 1);
     assert!(is_owned(&mut shared, &alice, session, 2));
     assert!(!is_owned(&mut shared, &mallory, session, 2));
     assert!(!is_owned(&mut shared, &owner("other", "alice"), session, 2), "another server's session of the same name");
@@ -60,7 +64,7 @@ fn session_belongs_to_whom_it_was_given_first() {
 #[test]
 fn session_lives_while_it_is_used() {
     let (mut shared, session, alice) = (shared(), Digest::of(b"s"), owner("tracker", "alice"));
-    bind(&mut shared, &alice, session, 0);
+    bind(&mut shared, &alice, session, false, 0);
     let almost = SESSION_IDLE_MS_MAX - 1;
     assert!(is_owned(&mut shared, &alice, session, almost));
     assert!(is_owned(&mut shared, &alice, session, almost * 2), "it was used in between");
@@ -71,15 +75,15 @@ fn session_lives_while_it_is_used() {
 fn many_sessions_of_one_push_out_nobody_elses() {
     let (mut shared, alice, mallory) = (shared(), owner("tracker", "alice"), owner("tracker", "mallory"));
     let session = |number: u32| Digest::of(&number.to_le_bytes());
-    bind(&mut shared, &alice, session(0), 0);
+    bind(&mut shared, &alice, session(0), false, 0);
     for number in 1..40_000 {
-        bind(&mut shared, &mallory, session(number), u64::from(number));
+        bind(&mut shared, &mallory, session(number), false, u64::from(number));
     }
     assert!(is_owned(&mut shared, &alice, session(0), 40_000));
     assert!(is_owned(&mut shared, &mallory, session(39_999), 40_000));
     assert!(!is_owned(&mut shared, &mallory, session(1), 40_000), "the table is bounded");
     let largest = shared.0.values().map(|(bytes, _)| bytes.len()).max();
-    assert_eq!(largest, Some(SESSIONS.part_facts_max * 40));
+    assert_eq!(largest, Some(SESSIONS.part_facts_max * 48));
 }
 
 #[test]
@@ -107,4 +111,39 @@ fn task_is_whose_call_began_it() {
     assert!(!is_anothers_task(&mut shared, &alice, "t", 2));
     assert!(is_anothers_task(&mut shared, &mallory, "t", 2));
     assert!(!is_anothers_task(&mut shared, &owner("other", "mallory"), "t", 2), "another server's task of that name");
+}
+
+#[test]
+fn what_a_client_said_at_the_beginning_of_its_session_is_remembered() {
+    let (mut shared, alice) = (shared(), owner("tracker", "alice"));
+    for (name, opens_urls) in [(b"a", true), (b"b", false)] {
+        bind(&mut shared, &alice, Digest::of(name), opens_urls, 0);
+        // Whoever says something else later has begun no session of that name.
+        bind(&mut shared, &alice, Digest::of(name), !opens_urls, 1);
+        assert_eq!(find(&mut shared, &alice, Digest::of(name), 2), Some(Session { opens_urls }));
+    }
+}
+
+#[test]
+fn event_has_its_strictest_meaning_and_only_in_its_own_session() {
+    let alice = owner("tracker", "alice");
+    let bounded = |until_ms| Standing::Bounded { until_ms };
+    for (given, found) in [
+        (vec![Standing::Free], Some(Standing::Free)),
+        (vec![Standing::Open, Standing::Open], Some(Standing::Open)),
+        (vec![bounded(None)], Some(bounded(None))),
+        (vec![bounded(Some(9)), bounded(None), bounded(Some(5)), bounded(Some(7))], Some(bounded(Some(5)))),
+        (vec![Standing::Free, bounded(None)], None),
+        (vec![bounded(None), Standing::Free, Standing::Free], None),
+        (vec![Standing::Open, Standing::Free], None),
+    ] {
+        let mut shared = shared();
+        for standing in &given {
+            note_event(&mut shared, &alice, "s", b"1", *standing, 0);
+        }
+        assert_eq!(event(&mut shared, &alice, "s", b"1", 1), found, "{given:?}");
+        assert_eq!(event(&mut shared, &alice, "t", b"1", 1), None, "another session");
+        assert_eq!(event(&mut shared, &owner("tracker", "mallory"), "s", b"1", 1), None, "another principal");
+        assert_eq!(event(&mut shared, &alice, "s", b"1", HOUR_MS), None, "forgotten");
+    }
 }

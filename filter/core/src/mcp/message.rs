@@ -120,6 +120,13 @@ impl McpMessage {
         url.is_some_and(|url| url.kind() == Kind::Object)
     }
 
+    /// Whether this `initialize` says that the client of the session it opens opens URLs for its user.
+    pub fn session_opens_urls(&self) -> bool {
+        let capabilities = self.params().filter(|_| self.parts.method == Method::Initialize);
+        let url = capabilities.and_then(|params| params.get("capabilities")?.get("elicitation")?.get("url"));
+        url.is_some_and(|url| url.kind() == Kind::Object)
+    }
+
     /// Whether this very message says that its client understands a task as the answer. Always false before 2026-07-28.
     pub fn declares_tasks(&self) -> bool {
         let tasks = self.capabilities().and_then(|capabilities| capabilities.get("extensions")?.get(TASKS));

@@ -195,6 +195,16 @@ impl Event {
         Self { raw, ..self }
     }
 
+    /// Every id that a client might ask by for what follows this event, without the white space around it: the last one
+    /// counts, for those who read the standard.
+    pub fn ids(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines().filter_map(|line| match line.strip_prefix(b"id")? {
+            [] => Some(&[][..]),
+            [b':', value @ ..] => Some(value.trim_ascii()),
+            _ => None,
+        })
+    }
+
     /// The data: its lines joined by LF. `None` when there is none, or nothing in it: no client makes a message of that.
     pub fn data(&self) -> Option<Vec<u8>> {
         let mut lines = self.lines().filter_map(data_of);

@@ -13,9 +13,11 @@ use holdpoint_core::redact::Redaction;
 use serde_json::json;
 
 use super::observed::Observed;
+use super::replay::Replay;
 use crate::exchange::{Callout, HostCommand, Surroundings};
 use crate::past::PastView;
 use crate::refusal::{Asked, CODE_DENIED};
+use crate::session::SessionOwner;
 
 /// Longest method of a server that a refusal repeats, in characters: the model reads it, and the server chose it.
 const METHOD_CHARS_MAX: usize = 64;
@@ -38,6 +40,8 @@ pub(in crate::exchange) struct Governing {
     /// Where the server can be told something beside the answer.
     upstream: Option<Upstream>,
     redaction: Redaction,
+    /// The session, of messages that have one.
+    mcp_session_id: Option<String>,
     /// Whether the outcome is told by the message and not by the status alone.
     pub(super) reads_outcome: bool,
 }
@@ -92,6 +96,7 @@ impl Governing {
             is_modern: envelope.message().era().is_modern(),
             upstream,
             redaction: Redaction::default(),
+            mcp_session_id: envelope.message().mcp_session_id().map(str::to_owned),
             reads_outcome: false,
         }
     }
@@ -101,13 +106,26 @@ impl Governing {
         Self { redaction: Redaction::new(output), reads_outcome, ..self }
     }
 
+    /// The same, with what `output` takes out.
+    pub(super) fn redacting(self, output: &OutputLimits) -> Self {
+        Self { redaction: Redaction::new(output), ..self }
+    }
+
+    /// What this answer, under these limits, is to a stream that is asked for again.
+    pub(super) fn replay(&self, own: &OutputLimits, until_ms: Option<u64>) -> Option<Replay> {
+        let mcp_session_id = self.mcp_session_id.as_deref()?;
+        let strictest = self.config.policy.strictest_answer(&self.principal, &self.server);
+        let owner = SessionOwner::new(&self.server, &self.principal);
+        Replay::of_call(owner, mcp_session_id, &strictest, own, until_ms)
+    }
+
     /// Whether nothing may pass that was not read.
     pub(super) fn must_read(&self) -> bool {
         self.lists || !self.redaction.is_empty()
     }
 
-    /// Whether a client may ask for the rest of a stream again. On the stream that it then opens nothing is taken out for
-    /// this call, so where something is, its events have no ids by which they could be asked for.
+    /// Whether the events of an answer may keep the ids by which a client could ask for them again, where nothing is known
+    /// of a session: then nothing would be taken out any more.
     pub(super) fn may_be_resumed(&self) -> bool {
         self.redaction.is_empty()
     }

@@ -52,7 +52,7 @@ impl Running {
             self.step = Step::Passing { scanner: None };
             return vec![HostCommand::Continue];
         }
-        let judged = self.governing.judge(body, &mut self.observed, around);
+        let judged = self.judge(body, around);
         match judged {
             Judged::Passes => {
                 self.step = Step::Passing { scanner: None };

@@ -10,6 +10,9 @@ use crate::exchange::ResponseHead;
 /// counts.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 
+/// Most messages that the record tells of which did not reach the client.
+const DENIED_MAX: usize = 8;
+
 #[derive(Default)]
 pub(super) struct Observed {
     pub(super) head: Option<ResponseHead>,
@@ -57,9 +60,15 @@ impl Observed {
     }
 
     pub(super) fn note_denied(&mut self, method: &str, rule_id: &str) {
-        const DENIED_MAX: usize = 8;
         if self.denied.len() < DENIED_MAX {
             self.denied.push(format!("`{method}` denied by `{rule_id}`"));
+        }
+    }
+
+    /// A message did not reach the client; `sentence` is what it read instead.
+    pub(super) fn note_withheld(&mut self, sentence: String) {
+        if self.denied.len() < DENIED_MAX {
+            self.denied.push(sentence);
         }
     }
 

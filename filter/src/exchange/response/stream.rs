@@ -44,9 +44,8 @@ impl Running {
     }
 
     pub(super) fn finish_stream(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
-        let now_ms = around.now_ms;
         let Step::Streaming { splitter, head_is_out } = &mut self.step else { return vec![HostCommand::Continue] };
-        let head_is_out = *head_is_out;
+        let (head_is_out, now_ms) = (*head_is_out, around.now_ms);
         let rest = splitter.finish();
         let mut commands = Vec::new();
         let mut out = Vec::new();
@@ -83,8 +82,10 @@ impl Running {
     ) -> Option<Refusal> {
         for event in events {
             let mut event = event.for_every_reader();
-            if !self.governing.may_be_resumed() {
-                event = event.without_id();
+            match &self.replay {
+                Some(replay) if replay.may_be_resumed() => replay.note(&event, around),
+                None if self.governing.may_be_resumed() => {}
+                Some(_) | None => event = event.without_id(),
             }
             let Some(data) = event.data() else {
                 out.extend(event.into_raw());
@@ -100,7 +101,7 @@ impl Running {
                 out.extend(event.into_raw());
                 continue;
             }
-            match self.governing.judge(data, &mut self.observed, around) {
+            match self.judge(data, around) {
                 Judged::Passes => out.extend(event.into_raw()),
                 Judged::Changed(text) => out.extend(event.with_data(&text)),
                 Judged::Dropped(told) => commands.extend(told),

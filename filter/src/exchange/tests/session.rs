@@ -4,7 +4,7 @@ use super::*;
 
 const ID: &str = "s-1";
 
-fn by(method: &str, subject: &str, more: &[(&str, &str)]) -> RequestHead {
+pub(super) fn by(method: &str, subject: &str, more: &[(&str, &str)]) -> RequestHead {
     let mut head = head(subject, more);
     head.headers[0].1 = method.as_bytes().to_vec();
     if method != "POST" {
@@ -22,7 +22,7 @@ impl Bench {
     }
 
     /// `subject` initializes and is given [`ID`].
-    fn initialize(&mut self, subject: &str) {
+    pub(super) fn initialize(&mut self, subject: &str) {
         let mut exchange = self.exchange();
         let body =
             json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-11-25"}});
@@ -36,8 +36,8 @@ impl Bench {
     }
 }
 
-const SESSION: (&str, &str) = ("mcp-session-id", ID);
-const VERSION: (&str, &str) = ("mcp-protocol-version", "2025-11-25");
+pub(super) const SESSION: (&str, &str) = ("mcp-session-id", ID);
+pub(super) const VERSION: (&str, &str) = ("mcp-protocol-version", "2025-11-25");
 
 #[test]
 fn stream_and_end_of_a_session_pass_for_whom_it_was_given_and_for_nobody_else() {

@@ -136,3 +136,15 @@ proptest! {
         prop_assert_eq!(raw, stream);
     }
 }
+
+#[test]
+fn ids_of_an_event_are_all_that_a_client_might_send_back() {
+    let ids = |event: &str| {
+        let mut splitter = Splitter::new(1_000);
+        let events = splitter.push(event.as_bytes()).expect("short");
+        events.iter().flat_map(Event::ids).map(|id| String::from_utf8_lossy(id).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("id: a\ndata: {}\nid:b \n\n"), ["a", "b"]);
+    assert_eq!(ids("id\nid:\n\n"), ["", ""]);
+    assert_eq!(ids("idea: x\ndata: id: y\n: id: z\n\n"), [""; 0]);
+}

@@ -111,3 +111,33 @@ fn what_is_bounded_is_part_of_the_basis_and_of_the_policys_one_spelling() {
     assert_eq!(snapshot(policy.canonical()).id(), policy.id());
     assert_ne!(snapshot(&text.replace("lte: 1", "lte: 2")).id(), policy.id());
 }
+
+#[test]
+fn the_strictest_answer_is_that_of_every_rule_that_may_be_about_this_caller_and_server() {
+    let limits = |condition: &str| {
+        let rules = format!(
+            "- {{id: a, match: {condition}, decision: allow, constraints: {{budgets: {{max_runtime_ms: 5}}, output: {{max_bytes: 7}}}}}}"
+        );
+        let strictest = with_rules(&rules).strictest_answer(&principal(), "github");
+        (strictest.max_runtime_ms, strictest.output.max_bytes)
+    };
+    for condition in [
+        "{}",
+        "{groups: [other]}",
+        "{scopes: [other]}",
+        "{mcp: {allow_tools: x}}",
+        "{mcp: {allow_servers: \"git*\"}}",
+        "{actor_ids: [user_123]}",
+        "{tenants: [acme]}",
+        "{not: {mcp: {allow_servers: github}}}",
+    ] {
+        assert_eq!(limits(condition), (Some(5), Some(7)), "{condition}");
+    }
+    for condition in ["{mcp: {allow_servers: intranet}}", "{actor_ids: [other]}", "{tenants: [other]}"] {
+        assert_eq!(limits(condition), (None, None), "{condition}");
+    }
+    let observed =
+        with_rules("- {id: a, match: {}, decision: allow, mode: observe, constraints: {output: {max_bytes: 7}}}");
+    assert!(observed.strictest_answer(&principal(), "github").is_empty());
+    assert!(with_rules(ALLOW).strictest_answer(&principal(), "github").is_empty());
+}

@@ -59,6 +59,8 @@ fn decision_words() -> impl Strategy<Value = String> {
         Just("allow, mode: observe, audit: full".to_owned()),
         Just("require_approval, audit: metadata".to_owned()),
         (1..9_u32).prop_map(|n| format!("allow, constraints: {{budgets: {{max_runtime_ms: {n}, max_retries: {n}}}}}")),
+        Just("allow, constraints: {output: {max_bytes: 9, redact: [\"sk-*\"]}}".to_owned()),
+        Just("require_approval, constraints: {output: {redact: [\"pw=*\"]}, redaction_level: secrets}".to_owned()),
         Just("allow, constraints: {toolchain: {allowed_tools: [\"list_*\", pub_x]}}".to_owned()),
         Just("allow, constraints: {arguments: {/n: {lte: 10}}}".to_owned()),
     ]
@@ -247,6 +249,21 @@ fn principals() -> impl Strategy<Value = Principal> {
 }
 
 proptest! {
+    /// Whatever a call's answer is bound to, an answer of which nobody knows the call is bound to as well.
+    #[test]
+    fn no_answer_is_under_stricter_limits_than_the_strictest(rules in rules(), params in params()) {
+        let policy = policy_of(&rules);
+        let decision = on(&policy, &params);
+        let strictest = policy.strictest_answer(&principal(), "github");
+        if decision.verdict != Verdict::Deny {
+            let own = &decision.constraints;
+            let both = strictest.united(own);
+            prop_assert_eq!((both.max_runtime_ms, &both.output), (strictest.max_runtime_ms, &strictest.output));
+        }
+        let elsewhere = Principal { groups: Default::default(), scopes: Default::default(), ..principal() };
+        prop_assert_eq!(policy.strictest_answer(&elsewhere, "github"), strictest, "groups and scopes come and go");
+    }
+
     #[test]
     fn shuffling_rules_changes_nothing(
         (rules, shuffled) in rules().prop_flat_map(|rules| (Just(rules.clone()), Just(rules).prop_shuffle())),
