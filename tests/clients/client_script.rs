@@ -22,6 +22,7 @@ pub(crate) struct ClientScript {
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: NamedTempFile,
     version: String,
+    line_within: Duration,
 }
 
 impl ClientScript {
@@ -40,10 +41,16 @@ impl ClientScript {
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let stdin = child.stdin.take().context("the client has no standard input")?;
         let stdout = BufReader::new(child.stdout.take().context("the client has no standard output")?).lines();
-        let mut client = Self { _child: child, stdin, stdout, stderr, version: String::new() };
+        let mut client =
+            Self { _child: child, stdin, stdout, stderr, version: String::new(), line_within: LINE_WITHIN };
         let connected = client.line().await.context("the client did not connect")?;
         client.version = connected["connected"].as_str().unwrap_or_default().to_owned();
         Ok(client)
+    }
+
+    /// From now on one line may take longer.
+    pub(crate) fn waits_within(&mut self, line_within: Duration) {
+        self.line_within = line_within.max(LINE_WITHIN);
     }
 
     /// The protocol version that the client says it speaks with the server; empty when its interface does not say.
@@ -70,13 +77,13 @@ impl ClientScript {
     }
 
     async fn line(&mut self) -> anyhow::Result<Value> {
-        match tokio::time::timeout(LINE_WITHIN, self.stdout.next_line()).await {
+        match tokio::time::timeout(self.line_within, self.stdout.next_line()).await {
             Ok(Ok(Some(line))) => {
                 serde_json::from_str(&line).with_context(|| format!("the client printed `{line}`, which is not JSON"))
             }
             Ok(Ok(None)) => bail!("the client ended; it said:\n{}", self.complaints()),
             Ok(Err(error)) => bail!("the client's output broke off ({error}); it said:\n{}", self.complaints()),
-            Err(_) => bail!("the client was silent for {LINE_WITHIN:?}; it said:\n{}", self.complaints()),
+            Err(_) => bail!("the client was silent for {:?}; it said:\n{}", self.line_within, self.complaints()),
         }
     }
 

@@ -5,6 +5,7 @@ mod scripts;
 
 mod agents;
 mod story;
+mod waits;
 
 mod server_calls;
 mod server_process;
