@@ -12,6 +12,7 @@ mod approvals;
 mod delegations;
 mod freezes;
 mod ledger;
+mod oidc;
 mod policies;
 
 mod sessions;

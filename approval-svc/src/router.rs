@@ -18,6 +18,7 @@ use crate::http::{
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::oidc::Oidc;
 use crate::store::Store;
 use crate::supervise::Tasks;
 use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
@@ -38,6 +39,7 @@ pub struct App {
     pub ledger: Ledger,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<Limits>,
+    pub oidc: Oidc,
     pub tasks: Tasks,
 }
 

@@ -21,6 +21,7 @@ use crate::limits;
 use crate::metrics::Metrics;
 use crate::notify::Notify;
 use crate::notify::courier::Courier;
+use crate::oidc::Oidc;
 use crate::router::{App, router};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -64,6 +65,7 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     let notify = Notify::new(settings.notify, settings.public_url.as_deref());
     app.approvals.notify = notify.clone();
     app.freezes.notify = notify;
+    app.oidc = Oidc::new(settings.issuers);
     ready(listener.local_addr()?, &signer.public());
     let background = begin_background(&app, &stopping);
     let metrics = Arc::clone(&app.metrics);
@@ -120,7 +122,19 @@ fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHand
     let (tasks, name, pace, until) = keep("notices");
     let telling = (courier, until.clone());
     let telling = tasks.keep(name, pace, until, move || telling.0.clone().run(telling.1.clone()));
-    vec![tokio::spawn(sweeping), tokio::spawn(signing), tokio::spawn(telling)]
+    let oidc = app.oidc.clone();
+    let (tasks, name, pace, until) = keep("keys");
+    let stop = stopping.clone();
+    let keys = tasks.keep(name, pace, until, move || {
+        let (oidc, mut stop) = (oidc.clone(), stop.clone());
+        async move {
+            tokio::select! {
+                () = oidc.keep_keys_fresh() => {}
+                _ = stop.changed() => {}
+            }
+        }
+    });
+    vec![tokio::spawn(sweeping), tokio::spawn(signing), tokio::spawn(telling), tokio::spawn(keys)]
 }
 
 /// What bounds approvals.
@@ -151,7 +165,17 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());
     let limits = Arc::new(limits::Limits::new(limits::Rates::default()));
-    App { store, approvals, delegations, freezes, ledger, metrics, limits, tasks: Tasks::default() }
+    App {
+        store,
+        approvals,
+        delegations,
+        freezes,
+        ledger,
+        metrics,
+        limits,
+        oidc: Oidc::default(),
+        tasks: Tasks::default(),
+    }
 }
 
 async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {

@@ -6,6 +6,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::digest::{Digest, hex_encode};
 
 use crate::delegations;
+use crate::keys::ServiceSigner;
 use crate::store::row::{SignIn, Visitor};
 use crate::store::{Change, CommitError, Store, StoreError, Write};
 use crate::tokens::{Credential, Proof, Role};
@@ -41,9 +42,8 @@ impl Secret {
         &self.0
     }
 
-    /// What every form of this session carries. Whoever has not seen a page of the session cannot know it, and it
-    /// tells nothing about the secret.
-    pub fn form_token(&self) -> String {
+    /// What forms carry: it tells nothing about the secret.
+    fn form_token(&self) -> String {
         hex_encode(Digest::tagged(FORM_TAG, self.0.as_bytes()).as_bytes())
     }
 
@@ -61,7 +61,10 @@ impl fmt::Debug for Secret {
 /// A session that lasts.
 #[derive(Clone, Debug)]
 pub struct Session {
-    pub secret: Secret,
+    /// What every form of this session carries. Whoever has not seen a page of the session cannot know it.
+    pub form_token: String,
+    /// The text in the cookie; absent where each request brings a token of the identity provider.
+    pub secret: Option<Secret>,
     /// Whom the browser acts for.
     pub person: Credential,
 }
@@ -115,7 +118,7 @@ pub async fn sign_in(store: &dyn Store, code: &Secret) -> Result<Session, SignIn
     let writes = vec![Write::TakeSignInCode { hash: code.hash(), at_ms }, Write::AddSession { session: row, at_ms }];
     store.commit(Change { writes, entries: vec![entry(at_ms, "signed_in", &by, "approver's page")] }).await?;
     let person = credential(visitor, Proof::Session(secret.hash()));
-    Ok(Session { secret, person })
+    Ok(Session { form_token: secret.form_token(), secret: Some(secret), person })
 }
 
 /// The session that a cookie stands for; `None` when it has ended.
@@ -126,14 +129,22 @@ pub async fn find(store: &dyn Store, secret: Secret) -> Result<Option<Session>, 
     }
     let mut person = credential(row.visitor, Proof::Session(row.hash));
     person.lent = delegations::lent_to(store, &person.person()).await?;
-    Ok(Some(Session { secret, person }))
+    Ok(Some(Session { form_token: secret.form_token(), secret: Some(secret), person }))
 }
 
-/// Ends a session. One that has ended already stays so.
+/// The session of somebody whose requests each carry a token of the identity provider, put there by a proxy. Its forms
+/// are the person's own, whichever of the tokens they came with.
+pub fn of_token(person: Credential, signer: &ServiceSigner) -> Session {
+    let whose = serde_json::json!([person.issuer, person.subject, person.tenant]).to_string();
+    Session { form_token: signer.seal("form", &whose), secret: None, person }
+}
+
+/// Ends a session. One that has ended already stays so, and one of the identity provider is ended there.
 pub async fn sign_out(store: &dyn Store, session: &Session) -> Result<(), StoreError> {
     let at_ms = store.now_ms().await?;
     let entry = entry(at_ms, "signed_out", &session.person.name(), "approver's page");
-    let end = Write::EndSession { hash: session.secret.hash() };
+    let Some(secret) = &session.secret else { return Ok(()) };
+    let end = Write::EndSession { hash: secret.hash() };
     match store.commit(Change { writes: vec![end], entries: vec![entry] }).await {
         Ok(_) | Err(CommitError::Conflict(_)) => Ok(()),
         Err(CommitError::Store(error)) => Err(error),

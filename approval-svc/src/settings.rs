@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
+use crate::oidc::settings::IssuerSettings;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -25,6 +26,8 @@ pub struct Settings {
     pub connections_max: usize,
     /// Who is told what.
     pub notify: NotifySettings,
+    /// Identity providers whose tokens are taken.
+    pub issuers: Vec<IssuerSettings>,
 }
 
 /// Why the service does not start.
@@ -56,6 +59,7 @@ impl Settings {
         public_url: Option<&str>,
         rates: Rates,
         connections_max: usize,
+        issuers: Vec<IssuerSettings>,
     ) -> Result<Self, SettingsError> {
         if !listen.ip().is_loopback() && !insecure_listen {
             return Err(SettingsError::Exposed(listen));
@@ -87,6 +91,7 @@ impl Settings {
             rates,
             connections_max,
             notify: NotifySettings::default(),
+            issuers,
         })
     }
 }

@@ -62,6 +62,8 @@ pub enum Proof {
     Nothing,
     /// The token with this hash.
     Token(Digest),
+    /// A token of an identity provider, good until then.
+    Jwt { expires_at_ms: u64 },
     /// The browser session with this hash.
     Session(Digest),
 }
@@ -72,6 +74,7 @@ impl Proof {
         Ok(match self {
             Self::Nothing => true,
             Self::Token(hash) => store.token(*hash).await?.is_some_and(|token| token.revoked_at_ms.is_none()),
+            Self::Jwt { expires_at_ms } => store.now_ms().await? < *expires_at_ms,
             Self::Session(hash) => {
                 let now_ms = store.now_ms().await?;
                 store.session(*hash).await?.is_some_and(|session| session.expires_at_ms > now_ms)

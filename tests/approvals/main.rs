@@ -12,6 +12,7 @@ mod freeze;
 mod ladder;
 mod matrix;
 mod notices;
+mod oidc;
 mod races;
 mod signed;
 mod slack;

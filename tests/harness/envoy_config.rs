@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use holdpoint_core::yaml;
 use serde_json::{Value, json};
 
+use crate::oidc_provider::OidcProvider;
 use crate::repository;
 use crate::tls::TlsFiles;
 
@@ -46,6 +47,26 @@ impl EnvoyConfig {
         let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
         config.listen_on(0)?;
         config.admin_on(0)?;
+        Ok(config)
+    }
+
+    /// What stands before the approver's pages, `envoy/approvers.yaml`, with this identity provider, on ports that the
+    /// system chooses.
+    pub fn approvers(provider: &OidcProvider, service_port: u16) -> anyhow::Result<Self> {
+        let document = read("envoy/approvers.yaml")?;
+        let mut config = Self { document, approval_token: String::new(), workers: 2, by_discovery: false };
+        config.listen_on(0)?;
+        config.admin_on(0)?;
+        config.cluster_port("idp", provider.port())?;
+        config.cluster_port(APPROVAL_CLUSTER, service_port)?;
+        let filters = config.http_filters()?;
+        let oauth2 = at(filters.first_mut().context("no filters")?, "/typed_config/config")?;
+        oauth2["authorization_endpoint"] = json!(provider.url("/authorize"));
+        oauth2["token_endpoint"]["uri"] = json!(provider.url("/token"));
+        for secret in ["token_secret", "hmac_secret"] {
+            let file = at(oauth2, &format!("/credentials/{secret}/sds_config/path_config_source/path"))?;
+            *file = json!(repository::path(file.as_str().unwrap_or_default()));
+        }
         Ok(config)
     }
 
@@ -225,7 +246,7 @@ impl EnvoyConfig {
         let mut written = self.clone();
         let token = dir.join("approval-token.json");
         replace(&token, &secret(&self.approval_token))?;
-        for filter in written.upstream_filters()? {
+        for filter in written.upstream_filters().into_iter().flatten() {
             let source = "/typed_config/credential/typed_config/credential/sds_config/path_config_source/path";
             if let Some(path) = filter.pointer_mut(source) {
                 *path = json!(token);

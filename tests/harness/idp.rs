@@ -18,12 +18,18 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 /// An issuer with an Ed25519 key of its own. Two of them differ only in that key.
 pub struct Idp {
     key: EncodingKey,
+    key_id: String,
     jwks: String,
 }
 
 impl Idp {
     /// A new issuer with a fresh random key.
     pub fn new() -> anyhow::Result<Self> {
+        Self::with_key_id(KEY_ID)
+    }
+
+    /// The same with a key of this id.
+    pub fn with_key_id(key_id: &str) -> anyhow::Result<Self> {
         // RFC 8410: a PKCS#8 Ed25519 private key is this prefix and the 32 bytes of the seed.
         const PREFIX: [u8; 16] =
             [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
@@ -32,9 +38,9 @@ impl Idp {
         let key = EncodingKey::from_ed_der(&[PREFIX.as_slice(), seed.as_slice()].concat());
 
         let mut public = Jwk::from_encoding_key(&key, Algorithm::EdDSA)?;
-        public.common.key_id = Some(KEY_ID.to_owned());
+        public.common.key_id = Some(key_id.to_owned());
         let jwks = json!({"keys": [public]}).to_string();
-        Ok(Self { key, jwks })
+        Ok(Self { key, key_id: key_id.to_owned(), jwks })
     }
 
     /// The public key set, as the text that Envoy's `local_jwks` takes.
@@ -56,7 +62,7 @@ impl Idp {
     /// A signed token with exactly these claims.
     pub fn mint(&self, claims: Claims) -> anyhow::Result<String> {
         let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(KEY_ID.to_owned());
+        header.kid = Some(self.key_id.clone());
         Ok(jsonwebtoken::encode(&header, &claims.0, &self.key)?)
     }
 

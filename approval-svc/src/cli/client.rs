@@ -23,10 +23,10 @@ pub struct Server {
     /// Address of the service
     #[arg(long, env = "HOLDPOINT_URL", default_value = "http://127.0.0.1:7437", value_name = "URL")]
     server: Url,
-    /// Your token; better in the environment or a file than on the command line
+    /// Your token, made here or given by your identity provider; better in the environment or a file than on the command line
     #[arg(long, env = "HOLDPOINT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<String>,
-    /// File that holds your token
+    /// File that holds your token; read again when it is needed again
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -39,6 +39,8 @@ pub struct Client {
     stream: reqwest::Client,
     server: Url,
     token: String,
+    /// Read again for each request: tokens of identity providers are short-lived, and a program renews them there.
+    token_file: Option<PathBuf>,
 }
 
 impl Server {
@@ -69,7 +71,7 @@ impl Server {
         let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
         let stream =
             reqwest::Client::builder().connect_timeout(ANSWER_MAX).read_timeout(QUIET_MAX).no_proxy().build()?;
-        Ok(Client { http, stream, server: self.server.clone(), token })
+        Ok(Client { http, stream, server: self.server.clone(), token, token_file: self.token_file.clone() })
     }
 }
 
@@ -84,6 +86,11 @@ impl Client {
         self.call(Method::POST, path, Some(body)).await
     }
 
+    fn token(&self) -> String {
+        let renewed = self.token_file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        renewed.map_or_else(|| self.token.clone(), |token| token.trim().to_owned())
+    }
+
     /// Where the service is.
     pub fn server(&self) -> &Url {
         &self.server
@@ -92,7 +99,7 @@ impl Client {
     /// Opens the stream of events, after the one with this number.
     pub async fn events(&self, last_seen: Option<u64>) -> Result<Response, EventsError> {
         let url = self.server.join("/v1/events").map_err(|error| EventsError::Refused(error.to_string()))?;
-        let mut request = self.stream.get(url).bearer_auth(&self.token);
+        let mut request = self.stream.get(url).bearer_auth(self.token());
         if let Some(seq) = last_seen {
             request = request.header("last-event-id", seq);
         }
@@ -111,7 +118,7 @@ impl Client {
         body: Option<&impl Serialize>,
     ) -> anyhow::Result<T> {
         let url = self.server.join(path).with_context(|| format!("`{}` is no address of a service", self.server))?;
-        let mut request = self.http.request(method, url).bearer_auth(&self.token);
+        let mut request = self.http.request(method, url).bearer_auth(self.token());
         if let Some(body) = body {
             request = request.json(body);
         }

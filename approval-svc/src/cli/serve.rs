@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::{DataDir, Form, Output};
 use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
+use crate::oidc;
 use crate::settings::Settings;
 
 /// Run the service until it is told to stop (SIGTERM or Ctrl-C).
@@ -54,6 +55,9 @@ pub struct ServeArgs {
     /// Who is told of what waits: a file of channels and routes
     #[arg(long, value_name = "FILE")]
     notify: Option<PathBuf>,
+    /// File that says whose tokens people may sign in with (OpenID Connect)
+    #[arg(long, value_name = "FILE")]
+    oidc: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -72,6 +76,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
             stranger_per_s_max: args.stranger_requests_per_s_max,
         },
         args.connections_max,
+        args.oidc.as_deref().map(oidc::settings::read).transpose()?.unwrap_or_default(),
     )?;
     if let Some(file) = &args.notify {
         settings.notify = NotifySettings::load(file)?;

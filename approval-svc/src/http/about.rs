@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Extension, State};
 use serde::Serialize;
 
+use crate::oidc::IssuerStanding;
 use crate::router::App;
 use crate::tokens::{Credential, Role};
 
@@ -14,6 +15,8 @@ pub struct About {
     /// What gateways must trust: `approval.service_key`.
     service_key: String,
     caller: Caller,
+    /// Identity providers whose tokens are taken.
+    issuers: Vec<IssuerStanding>,
 }
 
 #[derive(Debug, Serialize)]
@@ -22,14 +25,17 @@ struct Caller {
     issuer: String,
     subject: String,
     groups: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
 }
 
 /// `GET /v1/service`
 pub async fn show(State(app): State<App>, Extension(caller): Extension<Credential>) -> Json<About> {
-    let Credential { role, issuer, subject, groups, .. } = caller;
+    let Credential { role, issuer, subject, groups, tenant, .. } = caller;
     Json(About {
         version: env!("CARGO_PKG_VERSION"),
         service_key: app.approvals.signer.public().to_string(),
-        caller: Caller { role, issuer, subject, groups: groups.into_iter().collect() },
+        caller: Caller { role, issuer, subject, groups: groups.into_iter().collect(), tenant },
+        issuers: app.oidc.standings(),
     })
 }

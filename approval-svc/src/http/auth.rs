@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use crate::limits::{Exceeded, Peer};
+use crate::oidc::{self, TokenError};
 use crate::router::App;
 use crate::tokens::{self, Role};
 
@@ -21,7 +22,16 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
             "send `Authorization: Bearer <token>`; make one with `holdpoint token create`",
         );
     };
-    match tokens::authenticate(&*app.store, token).await {
+    let credential = match oidc::is_jwt(token) {
+        false => tokens::authenticate(&*app.store, token).await,
+        true => match app.oidc.authenticate(&*app.store, token).await {
+            Ok(credential) => Ok(Some(credential)),
+            Err(TokenError::Store(error)) => Err(error),
+            Err(error) if error.is_genuine() => return Problem::from(error).into_response(),
+            Err(error) => return unauthorized(&app, peer, &error.to_string()),
+        },
+    };
+    match credential {
         Err(error) => Problem::from(error).into_response(),
         Ok(None) => unauthorized(&app, peer, "the token is unknown or revoked; make one with `holdpoint token create`"),
         Ok(Some(credential)) if !roles.contains(&credential.role) => {
@@ -39,7 +49,17 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
     }
 }
 
-fn bearer(value: &HeaderValue) -> Option<&str> {
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Store(error) => error.into(),
+            error if error.is_genuine() => Self::new(StatusCode::FORBIDDEN, "token-unfit", error.to_string()),
+            error => Self::new(StatusCode::UNAUTHORIZED, "token", error.to_string()),
+        }
+    }
+}
+
+pub(super) fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

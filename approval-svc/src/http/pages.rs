@@ -267,7 +267,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 
 /// What stands around the page `here` for whoever is signed in.
 pub fn frame(session: &Session, now_ms: u64, here: &'static str) -> Frame {
-    Frame::new(&session.person, session.secret.form_token(), now_ms, here)
+    Frame::new(&session.person, session.form_token.clone(), now_ms, here)
 }
 
 fn missing(id: &str) -> Problem {

@@ -2,8 +2,8 @@
 
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER,
-    SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderValue, ORIGIN, REFERRER_POLICY,
+    RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
@@ -11,11 +11,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 
+use super::auth::bearer;
 use super::pages::{html, trouble};
 use super::problem::Problem;
 use crate::limits::{Exceeded, Peer};
+use crate::oidc;
 use crate::router::App;
 use crate::sessions::{self, SESSION_MS_MAX, Secret, Session};
+use crate::tokens::Role;
 use crate::web::sign_in::{AgainPage, SignInPage};
 
 const COOKIE_NAME: &str = "holdpoint_session";
@@ -33,17 +36,12 @@ impl FromRequestParts<App> for Session {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        if let Some(token) = parts.headers.get(AUTHORIZATION).and_then(bearer).filter(|token| oidc::is_jwt(token)) {
+            return by_token(app, token, parts).await;
+        }
         if let Some(secret) = cookie(&parts.headers) {
             match sessions::find(&*app.store, secret).await {
-                Ok(Some(session)) => {
-                    return match app.limits.admit(&session.person) {
-                        Ok(()) => Ok(session),
-                        Err(exceeded) => {
-                            app.metrics.refused("credential");
-                            Err(limited(exceeded))
-                        }
-                    };
-                }
+                Ok(Some(session)) => return within_limits(app, session),
                 Ok(None) => {}
                 Err(error) => return Err(trouble(&Problem::from(error))),
             }
@@ -63,6 +61,39 @@ impl FromRequestParts<App> for Session {
     }
 }
 
+/// The session of whoever the token stands for that a proxy has put in. It is believed for what its issuer signed, never
+/// for where it came from; and one that is no good is not passed over for a cookie.
+async fn by_token(app: &App, token: &str, parts: &Parts) -> Result<Session, Response> {
+    match app.oidc.authenticate(&*app.store, token).await {
+        Ok(person) if person.role == Role::Approver => {
+            within_limits(app, sessions::of_token(person, &app.approvals.signer))
+        }
+        Ok(person) => {
+            let detail = format!("these pages are for approvers, and you are of role {}", person.role);
+            Err(trouble(&Problem::new(StatusCode::FORBIDDEN, "role", detail)))
+        }
+        Err(error) => {
+            let peer = parts.extensions.get().copied().unwrap_or(Peer::unknown());
+            if let Err(exceeded) = app.limits.admit_stranger(peer) {
+                app.metrics.refused("address");
+                return Err(limited(exceeded));
+            }
+            Err(trouble(&Problem::from(error)))
+        }
+    }
+}
+
+#[expect(clippy::result_large_err, reason = "the rejection of an extractor is an answer")]
+fn within_limits(app: &App, session: Session) -> Result<Session, Response> {
+    match app.limits.admit(&session.person) {
+        Ok(()) => Ok(session),
+        Err(exceeded) => {
+            app.metrics.refused("credential");
+            Err(limited(exceeded))
+        }
+    }
+}
+
 fn limited(exceeded: Exceeded) -> Response {
     let problem = Problem::limited("browser", exceeded);
     let retry_after = (RETRY_AFTER, problem.retry_after_s().to_string());
@@ -77,7 +108,9 @@ fn cookie(headers: &HeaderMap) -> Option<Secret> {
 
 /// The header that gives a browser its session, or with `None` takes it away.
 pub fn set_cookie(session: Option<&Session>, headers: &HeaderMap) -> (HeaderName, String) {
-    let (text, seconds) = session.map_or(("", 0), |session| (session.secret.text(), SESSION_MS_MAX / 1_000));
+    let (text, seconds) = session
+        .and_then(|session| session.secret.as_ref())
+        .map_or(("", 0), |secret| (secret.text(), SESSION_MS_MAX / 1_000));
     // Behind a proxy that speaks TLS the cookie never travels without it. Whoever forges the header only harms himself.
     let secure = headers.get(X_FORWARDED_PROTO).is_some_and(|proto| proto == "https");
     let secure = if secure { "; Secure" } else { "" };
@@ -86,7 +119,7 @@ pub fn set_cookie(session: Option<&Session>, headers: &HeaderMap) -> (HeaderName
 
 /// Whether a form carries the token of its session.
 pub fn is_own_form(session: &Session, form_token: &str) -> bool {
-    session.secret.form_token().as_bytes().ct_eq(form_token.as_bytes()).into()
+    session.form_token.as_bytes().ct_eq(form_token.as_bytes()).into()
 }
 
 /// Around every page: lets through only requests that a browser may have sent for one of our own pages, and tells the

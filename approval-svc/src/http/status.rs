@@ -40,7 +40,10 @@ pub async fn ready(State(app): State<App>) -> Response {
         troubles.push(error.to_string());
     }
     if troubles.is_empty() {
-        return Json(Readiness { ready: true, degraded: degraded.unwrap_or_default() }).into_response();
+        let mut degraded = degraded.unwrap_or_default();
+        // Without keys nobody signs in by their provider; who has a token of ours still decides.
+        degraded.extend(app.oidc.troubles());
+        return Json(Readiness { ready: true, degraded }).into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { ready: false, degraded: troubles })).into_response()
 }

@@ -17,10 +17,12 @@ use crate::serve::{Limits, wire};
 use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{NewToken, create};
 
+mod oidc;
 mod pages;
 
 struct Desk {
     bench: Bench,
+    app: App,
     router: Router,
     tasks: Tasks,
     stop: watch::Sender<bool>,
@@ -47,10 +49,17 @@ async fn desk_with(rates: crate::limits::Rates) -> Desk {
     let (stop, stopping) = watch::channel(false);
     let mut app = wire(Arc::clone(&bench.store), signer, LIMITS, stopping);
     app.limits = Arc::new(crate::limits::Limits::new(rates));
-    Desk { bench, tasks: app.tasks.clone(), router: router(app), stop }
+    Desk { bench, tasks: app.tasks.clone(), router: router(app.clone()), app, stop }
 }
 
 impl Desk {
+    /// The same with something changed in what the handlers call.
+    fn with_app(mut self, change: impl FnOnce(&mut App)) -> Self {
+        change(&mut self.app);
+        self.router = router(self.app.clone());
+        self
+    }
+
     async fn token(&self, role: Role, subject: &str, groups: &[&str]) -> String {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         let new = NewToken { role, issuer: "local".to_owned(), subject: subject.to_owned(), groups, tenant: None };

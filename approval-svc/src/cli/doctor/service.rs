@@ -5,6 +5,12 @@ use serde_json::Value;
 
 use super::{Finding, Findings, Wanted};
 use crate::cli::client::{Server, root_cause};
+use crate::oidc::keys::clock_ahead_s;
+
+/// Seconds between two clocks that are nobody's trouble.
+const SKEW_S_FINE: u64 = 5;
+/// Beyond, tokens are refused.
+const SKEW_S_MAX: u64 = 60;
 
 pub(super) async fn look(http: &Client, server: &Server, wanted: &mut Wanted) -> anyhow::Result<Vec<Finding>> {
     let token = server.token()?;
@@ -21,7 +27,10 @@ pub(super) async fn look(http: &Client, server: &Server, wanted: &mut Wanted) ->
             seen.failed("reachable", why, mend);
             return Ok(seen.all);
         }
-        Ok(answer) => ready(answer, &mut seen).await,
+        Ok(answer) => {
+            clock(&answer, &mut seen);
+            ready(answer, &mut seen).await
+        }
     }
     let Some(token) = token else {
         let mend = "give one with `--token-file`: then role and key are checked too";
@@ -42,6 +51,9 @@ pub(super) async fn look(http: &Client, server: &Server, wanted: &mut Wanted) ->
                     seen.ok("token", format!("role {role}, {subject}"));
                     seen.ok("key", key);
                     wanted.service_key = Some(key.to_owned());
+                    for issuer in about["issuers"].as_array().into_iter().flatten() {
+                        provider(issuer, &mut seen);
+                    }
                 }
                 _ => seen.failed(
                     "token",
@@ -64,6 +76,46 @@ pub(super) async fn look(http: &Client, server: &Server, wanted: &mut Wanted) ->
         }
     }
     Ok(seen.all)
+}
+
+/// Whether the clocks here and there agree: tokens of identity providers and all deadlines depend on it.
+fn clock(answer: &Response, seen: &mut Findings) {
+    let date = answer.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
+    match date.and_then(clock_ahead_s) {
+        Some(ahead) => skew("clock", ahead, "the service's clock", seen),
+        None => seen.warning("clock", "the answer has no date", "ask the service itself, not what stands in front"),
+    }
+}
+
+fn skew(check: &'static str, ahead_s: i64, whose: &str, seen: &mut Findings) {
+    let found = format!("{whose} is {ahead_s} s ahead");
+    match ahead_s.unsigned_abs() {
+        0..=SKEW_S_FINE => seen.ok(check, format!("{whose} agrees")),
+        off if off <= SKEW_S_MAX => seen.warning(check, found, "set both clocks by NTP before they are a minute apart"),
+        _ => seen.failed(check, found, "set both clocks by NTP: tokens are refused as expired, or as not valid yet"),
+    }
+}
+
+/// Whether an identity provider's keys are there and its clock is right, as the service sees it.
+fn provider(standing: &Value, seen: &mut Findings) {
+    let issuer = standing["issuer"].as_str().unwrap_or_default();
+    let keys = standing["keys"].as_u64().unwrap_or(0);
+    match (standing["problem"].as_str(), keys) {
+        (None, 0) => seen.warning("oidc", format!("{issuer}: its keys are being fetched"), "look again in a moment"),
+        (None, _) => seen.ok("oidc", format!("{issuer}: {keys} keys")),
+        (Some(why), 0) => {
+            let mend = "mend `jwks` in the file of `holdpoint serve --oidc`: nobody of this issuer can sign in";
+            seen.failed("oidc", format!("{issuer}: {why}"), mend);
+        }
+        (Some(why), _) => {
+            let age = standing["age_s"].as_u64().unwrap_or(0) / 60;
+            let found = format!("{issuer}: {why}; its {keys} keys are {age} min old");
+            seen.warning("oidc", found, "they are believed for a day: mend it before");
+        }
+    }
+    if let Some(ahead) = standing["clock_ahead_s"].as_i64() {
+        skew("oidc clock", ahead, &format!("the clock of {issuer}"), seen);
+    }
 }
 
 async fn ready(answer: Response, seen: &mut Findings) {

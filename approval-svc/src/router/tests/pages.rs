@@ -10,9 +10,9 @@ use crate::sessions::{self, CODE_MS_MAX, SESSION_MS_MAX};
 use crate::store::row::Visitor;
 
 /// A browser that is signed in.
-struct Browser<'a> {
+pub(super) struct Browser<'a> {
     desk: &'a Desk,
-    cookie: String,
+    pub(super) cookie: String,
 }
 
 /// Headers of a form that was sent from our own page.
@@ -48,7 +48,7 @@ impl Desk {
         Answer { status, headers, body: Value::Null, text: String::from_utf8(bytes.to_vec()).unwrap() }
     }
 
-    async fn browser(&self, subject: &str, groups: &[&str]) -> Browser<'_> {
+    pub(super) async fn browser(&self, subject: &str, groups: &[&str]) -> Browser<'_> {
         let code = self.link(subject, groups).await;
         let answer = self.browse("", Method::POST, "/login", OWN, &format!("code={code}")).await;
         assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/approvals"), "{}", answer.text);
@@ -58,7 +58,7 @@ impl Desk {
     }
 
     /// Opens an approval and tells its path among the pages.
-    async fn hold(&self, asked: OpenApproval) -> String {
+    pub(super) async fn hold(&self, asked: OpenApproval) -> String {
         let edge = self.token(Role::Enforcer, "edge", &[]).await;
         let opened = self.open(&edge, asked).await;
         format!("/approvals/{}", opened.body["id"].as_str().unwrap_or_else(|| panic!("{}", opened.text)))
@@ -85,7 +85,7 @@ impl Browser<'_> {
     }
 }
 
-fn field<'a>(page: &'a str, name: &str) -> &'a str {
+pub(super) fn field<'a>(page: &'a str, name: &str) -> &'a str {
     let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).unwrap_or_else(|| panic!("{name}: {page}"));
     rest.split_once('"').unwrap().0
 }
