@@ -70,6 +70,13 @@ impl ClientScript {
         Ok(answer.get("result").cloned().unwrap_or(answer))
     }
 
+    /// Every log message that its server has sent it so far.
+    pub(crate) async fn heard(&mut self) -> anyhow::Result<Vec<String>> {
+        let answer = self.answer_to(json!({"heard": true})).await?;
+        let heard = answer["heard"].as_array().with_context(|| format!("nothing heard: {answer}"))?;
+        Ok(heard.iter().map(|data| data.as_str().map_or_else(|| data.to_string(), str::to_owned)).collect())
+    }
+
     async fn answer_to(&mut self, wanted: Value) -> anyhow::Result<Value> {
         self.stdin.write_all(format!("{wanted}\n").as_bytes()).await?;
         self.stdin.flush().await?;

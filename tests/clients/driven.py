@@ -1,7 +1,8 @@
 """What every Python client here shares: one JSON line of standard input is one thing to do, one line of output its end.
 
-In:  {"list": true}  or  {"tool": name, "arguments": {...}}
-Out: {"connected": protocol version}, then per line {"tools": [...]}, {"result": {...}} or {"error": what was raised}
+In:  {"list": true},  {"tool": name, "arguments": {...}}  or  {"heard": true}
+Out: {"connected": protocol version}, then per line {"tools": [...]}, {"result": {...}}, {"heard": [log message, ...]} or
+     {"error": what was raised}
 """
 
 import asyncio
@@ -12,6 +13,16 @@ import sys
 URL = sys.argv[1]
 # A server that is asked directly wants no token.
 HEADERS = {"Authorization": f"Bearer {os.environ['HOLDPOINT_TOKEN']}"} if os.environ.get("HOLDPOINT_TOKEN") else {}
+
+
+# Whether it has a user who fills in forms.
+FILLS_IN = os.environ.get("HOLDPOINT_FILLS_IN") == "1"
+# What its server said without being asked.
+HEARD = []
+
+
+async def on_log(params):
+    HEARD.append(params.data)
 
 
 def say(**line):
@@ -29,7 +40,9 @@ async def drive(version, list_tools, call_tool):
     while line := await asyncio.to_thread(sys.stdin.readline):
         wanted = json.loads(line)
         try:
-            if "tool" in wanted:
+            if "heard" in wanted:
+                say(heard=HEARD)
+            elif "tool" in wanted:
                 say(result=await call_tool(wanted["tool"], wanted["arguments"]))
             else:
                 say(tools=await list_tools())

@@ -9,4 +9,5 @@ mod waits;
 
 mod server_calls;
 mod server_process;
+mod server_speaks;
 mod servers;

@@ -27,12 +27,21 @@ pub(crate) enum Script {
 impl Script {
     /// The client, connected to `url`; `None` where it cannot be installed and that may be skipped.
     pub(crate) async fn connect(self, url: &str, token: Option<&str>) -> anyhow::Result<Option<ClientScript>> {
+        self.start(url, token, false).await
+    }
+
+    /// The same, with a user who fills in the forms that the server shows.
+    pub(crate) async fn connect_with_user(self, url: &str, token: &str) -> anyhow::Result<Option<ClientScript>> {
+        self.start(url, Some(token), true).await
+    }
+
+    async fn start(self, url: &str, token: Option<&str>, fills_in: bool) -> anyhow::Result<Option<ClientScript>> {
         // Installing blocks for as long as a registry takes.
         let brought = tokio::task::spawn_blocking(move || self.bring()).await?;
         let Some(mut command) = installed::or_skip(&format!("the client {self:?}"), brought)? else {
             return Ok(None);
         };
-        command.arg(url);
+        command.arg(url).env("HOLDPOINT_FILLS_IN", if fills_in { "1" } else { "0" });
         if matches!(self, Self::TypeScriptV2Auto) {
             command.arg("auto");
         }
