@@ -70,6 +70,19 @@ impl EnvoyConfig {
         Ok(config)
     }
 
+    /// A whole configuration of another origin, such as `holdpoint policy render` writes; only the admin port is the system's.
+    pub fn rendered(text: &str) -> anyhow::Result<Self> {
+        let document = yaml::read(text, &yaml::Limits::default()).map_err(|problems| anyhow!("{problems:?}"))?;
+        Self::of_document(yaml::to_json(&document))
+    }
+
+    /// The same for a configuration that is not text.
+    pub fn of_document(document: Value) -> anyhow::Result<Self> {
+        let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
+        config.admin_on(0)?;
+        Ok(config)
+    }
+
     /// Sets the loopback port that clients call; 0 lets the system choose.
     pub fn listen_on(&mut self, port: u16) -> anyhow::Result<()> {
         let listener = self.at("/static_resources/listeners/0")?;
@@ -246,6 +259,7 @@ impl EnvoyConfig {
         let mut written = self.clone();
         let token = dir.join("approval-token.json");
         replace(&token, &secret(&self.approval_token))?;
+        // A configuration of another origin may have no approval service.
         for filter in written.upstream_filters().into_iter().flatten() {
             let source = "/typed_config/credential/typed_config/credential/sds_config/path_config_source/path";
             if let Some(path) = filter.pointer_mut(source) {

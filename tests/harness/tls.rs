@@ -51,6 +51,24 @@ impl Authority {
         })
     }
 
+    /// Writes the certificate of a workload of a mesh, which names nothing but `uri`, under a name of its own.
+    pub fn workload(&self, file_name: &str, uri: &str) -> anyhow::Result<TlsFiles> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.subject_alt_names.push(SanType::URI(uri.try_into()?));
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        let file = |ending: &str, text: String| {
+            let path = self.dir.path().join(format!("{file_name}.{ending}"));
+            fs::write(&path, text).map(|()| path)
+        };
+        Ok(TlsFiles {
+            certificate: file("pem", certificate.pem())?,
+            key: file("key", key.serialize_pem())?,
+            authority: file("authority.pem", self.issuer.pem())?,
+        })
+    }
+
     /// A client without a certificate, which trusts this authority.
     pub fn plain_client(&self) -> anyhow::Result<reqwest::Client> {
         Ok(self.client_builder()?.build()?)

@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 mod check;
 mod finding;
+mod mesh;
 mod plugin;
 mod source;
 mod untold;
@@ -19,6 +20,8 @@ mod record;
 mod simulate;
 
 mod schema;
+
+mod render;
 
 mod paint;
 
@@ -40,6 +43,8 @@ pub enum PolicyCommand {
     Simulate(simulate::SimulateArgs),
     /// Print the JSON Schema by which editors complete and check a policy
     Schema(schema::SchemaArgs),
+    /// Write the Envoy, Istio or Envoy Gateway configuration that a policy runs in
+    Render(Box<render::RenderArgs>),
 }
 
 /// Runs one command. Exit code 1 means that what was asked came out badly; 2 that it could not be asked.
@@ -51,6 +56,7 @@ pub async fn run(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::Diff(args) => diff::run(args).await,
         PolicyCommand::Simulate(args) => simulate::run(args).await,
         PolicyCommand::Schema(args) => schema::run(args),
+        PolicyCommand::Render(args) => render::run(args),
     };
     ran.unwrap_or_else(|error| {
         eprintln!("holdpoint: {error:#}");

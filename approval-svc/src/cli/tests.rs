@@ -29,7 +29,8 @@ fn every_command_has_examples_and_prints_json_when_asked() {
         assert!(help.contains("Example") && help.contains(&format!("  {words}")), "`{words} --help` has no example");
         assert!(command.get_about().is_some(), "`{words}` does not say what it does");
         // Whose output has one form by its nature.
-        let has_one_form = ["holdpoint completions", "holdpoint policy schema"].contains(&words);
+        let has_one_form =
+            ["holdpoint completions", "holdpoint policy schema", "holdpoint policy render"].contains(&words);
         // Where there are more forms than text and JSON, `--format` chooses.
         let says_form = |argument: &clap::Arg| match argument.get_id().as_str() {
             "output" => true,

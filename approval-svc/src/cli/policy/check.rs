@@ -90,7 +90,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// Checks every policy of a file, and with a notify file whether its approvers hear of what they are asked.
 pub fn check(file: SourceFile, notify: Option<&NotifySettings>) -> Checked {
-    let SourceFile { path, text, documents, mut findings } = file;
+    let SourceFile { path, text, documents, mut findings, is_discovered: _ } = file;
     let mut policies = Vec::new();
     for document in &documents {
         match read(document, notify) {
@@ -235,6 +235,15 @@ fn github(checked: &[Checked]) -> String {
         }
     }
     out
+}
+
+/// The snapshots of a text and its errors, for whoever renders what this command reads.
+#[cfg(test)]
+pub fn snapshots(path: &Path, text: String) -> (Vec<String>, Vec<String>) {
+    let checked = check(source::scan(path, text), None);
+    let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
+    let errors = errors.map(|finding| format!("{} {}", finding.code, finding.full_message())).collect();
+    (checked.policies.into_iter().map(|policy| policy.snapshot_id).collect(), errors)
 }
 
 #[cfg(test)]

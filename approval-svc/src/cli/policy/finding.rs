@@ -41,6 +41,10 @@ impl Finding {
         Self { severity: Severity::Error, code: code.to_owned(), at, inside: None, message: message.to_owned() }
     }
 
+    pub fn warning(code: &str, at: Place, message: &str) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, at, message) }
+    }
+
     /// A problem that makes the filter refuse the document.
     pub fn of_problem(problem: &Problem, lines: &LineMap) -> Self {
         let (at, inside) = lines.place(problem.at);

@@ -4,10 +4,8 @@ use holdpoint_core::policy;
 use holdpoint_core::yaml::{Kind, Node};
 
 use super::finding::Finding;
+use super::mesh;
 use super::source::Value;
-
-/// What client-side `kubectl apply` can keep in the annotation that it writes, in bytes.
-pub const APPLY_ANNOTATION_BYTES_MAX: usize = 262_144;
 
 /// Our name in `name` or `root_id` of a plugin.
 const NAME: &str = "holdpoint";
@@ -18,6 +16,8 @@ pub struct Found {
     /// The texts that reach the filter.
     pub values: Vec<Value>,
     pub findings: Vec<Finding>,
+    /// The filter is there, and Envoy reads its document from elsewhere.
+    pub is_discovered: bool,
 }
 
 /// Walks the whole document: bootstrap, discovery file, `EnvoyFilter` and `EnvoyPatchPolicy` hold the same messages at
@@ -25,25 +25,13 @@ pub struct Found {
 pub fn find(root: &Node) -> Found {
     let mut found = Found::default();
     walk(root, &mut found);
+    mesh::check(root, &found.values, &mut found.findings);
     if text_at(root, "kind") == Some("WasmPlugin") || text_at(root, "kind") == Some("TrafficExtension") {
         let message = "this resource cannot set `allow_on_headers_stop_iteration`, without which no body is read before \
                        the head is forwarded: use an `EnvoyFilter` (`holdpoint policy render --target istio`)";
         found.findings.push(Finding::error("flag-cannot-be-set", root.at, message));
     }
     found
-}
-
-/// Kubernetes keeps the whole of what was applied in an annotation of bounded size.
-pub fn check_size(root: &Node, text: &str, findings: &mut Vec<Finding>) {
-    let is_kubernetes = root.get("apiVersion").is_some() && root.get("kind").is_some();
-    if is_kubernetes && text.len() > APPLY_ANNOTATION_BYTES_MAX {
-        let message = format!(
-            "the resource has {} bytes; `kubectl apply` keeps it in an annotation of at most \
-             {APPLY_ANNOTATION_BYTES_MAX}: split the policy over several gateways, or deliver it by discovery",
-            text.len()
-        );
-        findings.push(Finding::error("too-large", root.at, &message));
-    }
 }
 
 fn walk(node: &Node, found: &mut Found) {
@@ -116,63 +104,111 @@ fn connection_manager(manager: &Node, filters: &Node, found: &mut Found) {
         walk(config, &mut inside);
         Some((index, inside.values))
     });
-    let Some((index, values)) = ours.next() else { return };
-    let behind: Vec<&Node> = chain.iter().skip(index.saturating_add(1)).collect();
-    let guard = behind.iter().find(|filter| type_of(filter).ends_with("http.rbac.v3.RBAC"));
+    let discovered = |filter: &Node| {
+        text_at(filter, "name") == Some(NAME) && either(filter, "config_discovery", "configDiscovery").is_some()
+    };
+    let elsewhere = chain.iter().position(discovered);
+    found.is_discovered |= elsewhere.is_some();
+    let Some((index, values)) = ours.next().or(elsewhere.map(|index| (index, Vec::new()))) else { return };
+    let guard =
+        chain.iter().skip(index.saturating_add(1)).find(|filter| type_of(filter).ends_with("http.rbac.v3.RBAC"));
+    let documents: Vec<_> = values.iter().filter_map(|value| policy::read_file(&value.text).ok()).collect();
+    guarded(guard, filters, documents.iter().flat_map(|document| document.servers.keys()), &mut found.findings);
+    retries_below(manager, &mut found.findings);
+    if let Some(hold_ms_max) = values.iter().find_map(|value| hold_ms_max(&value.text)) {
+        idle_timeouts_below(manager, hold_ms_max, &mut found.findings);
+    }
+}
+
+/// The filter behind ours that has the last word on the route: that it is there, and has a policy for each server.
+pub fn guarded<'s>(
+    guard: Option<&Node>,
+    around: &Node,
+    servers: impl Iterator<Item = &'s String>,
+    findings: &mut Vec<Finding>,
+) {
     match guard {
         None => {
             let message = "no RBAC filter stands behind the filter: after a header has changed, Envoy may choose a route \
                            that was not judged, and only RBAC can see it (see `envoy/README.md`)";
-            found.findings.push(Finding::error("route-guard-missing", filters.at, message));
+            findings.push(Finding::error("route-guard-missing", around.at, message));
         }
         Some(guard) => {
-            for document in values.iter().filter_map(|value| policy::read_file(&value.text).ok()) {
-                for server in document.servers.keys().filter(|server| !names(guard, server)) {
-                    let message = format!(
-                        "the RBAC filter has no policy for server `{server}`: its calls would be judged and then refused"
-                    );
-                    found.findings.push(Finding::error("route-guard-lacks-server", guard.at, &message));
-                }
+            for server in servers.filter(|server| !names(guard, server)) {
+                let message = format!(
+                    "the RBAC filter has no policy for server `{server}`: its calls would be judged and then refused"
+                );
+                findings.push(Finding::error("route-guard-lacks-server", guard.at, &message));
             }
         }
-    }
-    if let Some(hold_ms_max) = values.iter().find_map(|value| hold_ms_max(&value.text)) {
-        idle_timeouts(manager, hold_ms_max, found);
     }
 }
 
-/// Everything in `manager` that ends a quiet stream must outlast the longest hold.
-fn idle_timeouts(manager: &Node, hold_ms_max: u64, found: &mut Found) {
-    fn durations<'n>(node: &'n Node, name: &str, out: &mut Vec<&'n Node>) {
-        match &node.kind {
-            Kind::Map(entries) => {
-                for (key, value) in entries {
-                    match key.as_str() {
-                        Some(key) if key == name => out.push(value),
-                        _ => durations(value, name, out),
-                    }
+/// The server that a route says it leads to.
+pub fn route_server(route: &Node) -> Option<&str> {
+    let metadata = either(route.get("metadata")?, "filter_metadata", "filterMetadata")?;
+    text_at(metadata.get(NAME)?, "server")
+}
+
+/// Every governed route below: what its retries may repeat.
+pub fn retries_below(node: &Node, findings: &mut Vec<Finding>) {
+    match &node.kind {
+        Kind::Map(entries) => {
+            if route_server(node).is_some()
+                && let Some(policy) = node.get("route").and_then(|action| either(action, "retry_policy", "retryPolicy"))
+            {
+                retry_policy(policy, findings);
+            }
+            entries.iter().for_each(|(_, value)| retries_below(value, findings));
+        }
+        Kind::Seq(items) => items.iter().for_each(|item| retries_below(item, findings)),
+        Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) => {}
+    }
+}
+
+/// The causes of one retry policy.
+pub fn retry_policy(policy: &Node, findings: &mut Vec<Finding>) {
+    let retry_on = either(policy, "retry_on", "retryOn");
+    let causes = mesh::unsafe_causes(retry_on.and_then(Node::as_str).unwrap_or_default());
+    if !causes.is_empty() {
+        let message = format!(
+            "Envoy would repeat a call on {}, when the server may have seen it: write \
+             `retry_on: \"connect-failure,refused-stream\"`",
+            causes.join(", ")
+        );
+        findings.push(Finding::error("unsafe-retries", retry_on.map_or(policy.at, |node| node.at), &message));
+    }
+}
+
+/// Everything below that ends a quiet stream must outlast the longest hold.
+pub fn idle_timeouts_below(node: &Node, hold_ms_max: u64, findings: &mut Vec<Finding>) {
+    const NAMES: [&str; 4] = ["stream_idle_timeout", "streamIdleTimeout", "idle_timeout", "idleTimeout"];
+    match &node.kind {
+        Kind::Map(entries) => {
+            for (key, value) in entries {
+                match key.as_str() {
+                    // A connection that carries a stream is not idle.
+                    Some("common_http_protocol_options" | "commonHttpProtocolOptions") => {}
+                    Some(key) if NAMES.contains(&key) => idle_timeout(value, hold_ms_max, findings),
+                    _ => idle_timeouts_below(value, hold_ms_max, findings),
                 }
             }
-            Kind::Seq(items) => items.iter().for_each(|item| durations(item, name, out)),
-            Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) => {}
         }
+        Kind::Seq(items) => items.iter().for_each(|item| idle_timeouts_below(item, hold_ms_max, findings)),
+        Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) => {}
     }
-    let mut all = Vec::new();
-    all.extend(either(manager, "stream_idle_timeout", "streamIdleTimeout"));
-    if let Some(routes) = either(manager, "route_config", "routeConfig") {
-        durations(routes, "idle_timeout", &mut all);
-        durations(routes, "idleTimeout", &mut all);
-    }
-    for duration in all {
-        let Some(ms) = duration.as_str().and_then(duration_ms) else { continue };
-        if ms != 0 && ms <= hold_ms_max {
-            let message = format!(
-                "a stream may be quiet for {ms} ms, but calls are held for up to {hold_ms_max} ms (`hold_ms_max`): write \
-                 at least {}s",
-                hold_ms_max / 1_000 + 10
-            );
-            found.findings.push(Finding::error("idle-timeout-too-short", duration.at, &message));
-        }
+}
+
+/// One such clock.
+pub fn idle_timeout(duration: &Node, hold_ms_max: u64, findings: &mut Vec<Finding>) {
+    let Some(ms) = duration.as_str().and_then(duration_ms) else { return };
+    if ms != 0 && ms <= hold_ms_max {
+        let message = format!(
+            "a stream may be quiet for {ms} ms, but calls are held for up to {hold_ms_max} ms (`hold_ms_max`): write \
+             at least {}s",
+            hold_ms_max / 1_000 + 10
+        );
+        findings.push(Finding::error("idle-timeout-too-short", duration.at, &message));
     }
 }
 
@@ -189,7 +225,7 @@ fn duration_ms(text: &str) -> Option<u64> {
 }
 
 /// Whether any value below `node` is exactly `name`.
-fn names(node: &Node, name: &str) -> bool {
+pub fn names(node: &Node, name: &str) -> bool {
     match &node.kind {
         Kind::Str(text) => text == name,
         Kind::Map(entries) => entries.iter().any(|(_, value)| names(value, name)),
@@ -198,15 +234,15 @@ fn names(node: &Node, name: &str) -> bool {
     }
 }
 
-fn type_of(filter: &Node) -> &str {
+pub fn type_of(filter: &Node) -> &str {
     either(filter, "typed_config", "typedConfig").and_then(|config| text_at(config, "@type")).unwrap_or_default()
 }
 
 /// Protobuf's JSON form takes both spellings of a field.
-fn either<'n>(node: &'n Node, snake: &str, camel: &str) -> Option<&'n Node> {
+pub fn either<'n>(node: &'n Node, snake: &str, camel: &str) -> Option<&'n Node> {
     node.get(snake).or_else(|| node.get(camel))
 }
 
-fn text_at<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
+pub fn text_at<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
     node.get(name).and_then(Node::as_str)
 }

@@ -55,6 +55,8 @@ pub struct SourceFile {
     pub documents: Vec<PolicyText>,
     /// What is wrong with the file around the documents.
     pub findings: Vec<Finding>,
+    /// The filter is there, and its document is in a discovery file.
+    pub is_discovered: bool,
 }
 
 /// Reads a file; `-` is standard input. The error is for a file that cannot be read at all.
@@ -69,12 +71,16 @@ pub fn read(path: &Path) -> anyhow::Result<SourceFile> {
 
 /// The same for a text that is there already.
 pub fn scan(path: &Path, text: String) -> SourceFile {
-    let mut file = SourceFile { path: path.to_owned(), text, documents: Vec::new(), findings: Vec::new() };
+    let mut file =
+        SourceFile { path: path.to_owned(), text, documents: Vec::new(), findings: Vec::new(), is_discovered: false };
     let text = file.text.clone();
     for part in parts(&text) {
         file.scan_part(&part);
     }
-    if file.documents.is_empty() && !file.findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if file.documents.is_empty()
+        && !file.is_discovered
+        && !file.findings.iter().any(|finding| finding.severity == Severity::Error)
+    {
         let message = "no policy found: expected `version` and `rules`, a filter document with `policy`, or an Envoy or \
                        Kubernetes file with a wasm filter named `holdpoint`";
         file.findings.push(Finding::error("no-policy", Place::START, message));
@@ -141,8 +147,8 @@ impl SourceFile {
         match form_of(&root) {
             Some(form) => self.documents.push(PolicyText { form, text: part.text.to_owned(), lines }),
             None => {
-                let mut found = plugin::find(&root);
-                plugin::check_size(&root, part.text, &mut found.findings);
+                let found = plugin::find(&root);
+                self.is_discovered |= found.is_discovered;
                 for mut finding in found.findings {
                     finding.at = lines.place(finding.at).0;
                     self.findings.push(finding);

@@ -1,6 +1,7 @@
 //! Files in, findings out, with the places of the file they were found in.
 
 use super::*;
+use crate::cli::policy::mesh::APPLY_ANNOTATION_BYTES_MAX;
 
 const BASE: &str = include_str!("../../../../../envoy/envoy.yaml");
 
@@ -91,12 +92,8 @@ fn every_document_of_a_kubernetes_file_is_looked_at_and_too_large_ones_are_refus
     let text = format!("apiVersion: v1\nkind: Namespace\n---\n{resource}");
     let all = found(&text);
     assert!(!all.is_empty(), "{all:?}");
-    let large = format!("{resource}# {}\n", "x".repeat(plugin_limit()));
+    let large = format!("{resource}  note: {}\n", "x".repeat(APPLY_ANNOTATION_BYTES_MAX));
     assert!(found(&large).iter().any(|one| one.contains("too-large")), "too large");
-}
-
-fn plugin_limit() -> usize {
-    crate::cli::policy::plugin::APPLY_ANNOTATION_BYTES_MAX
 }
 
 #[test]
