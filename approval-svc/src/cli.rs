@@ -89,7 +89,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Login(args) => login::run(args).await,
         Command::Notify(command) => notify::run(command).await,
         Command::Token(command) => token::run(command).await,
-        Command::Keys(command) => keys::run(&command),
+        Command::Keys(command) => keys::run(&command).await,
         Command::Audit(command) => audit::run(command).await,
         Command::Policy(command) => Ok(policy::run(&command).await),
         Command::Completions(args) => Ok(completions::run(&args)),

@@ -7,7 +7,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::freeze::{FREEZE_SCHEMA, FREEZES_MAX, Freeze, FreezeList, FreezeScope, SignedFreezes};
 use serde::{Deserialize, Serialize};
 
-use crate::keys::ServiceSigner;
+use crate::keys::{ServiceSigner, Signatures};
 use crate::ledger::{Ledger, clip};
 use crate::notify::Notify;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
@@ -112,8 +112,8 @@ impl Freezes {
         let FreezeList { version, freezes, .. } = self.store.freezes().await?;
         let list = FreezeList { schema: FREEZE_SCHEMA.to_owned(), version, freezes };
         let text = serde_json::to_string(&list).map_err(FreezeError::Text)?;
-        let signature = self.signer.sign_freezes(&text);
-        Ok(FreezesView { signed: SignedFreezes { list: text, signature }, version, freezes: list.freezes })
+        let Signatures { signature, also } = self.signer.sign_freezes(&text);
+        Ok(FreezesView { signed: SignedFreezes { list: text, signature, also }, version, freezes: list.freezes })
     }
 
     /// The version alone: what a filter asks for every few seconds.

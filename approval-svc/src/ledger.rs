@@ -69,6 +69,8 @@ impl Event {
             | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
             | EntryKind::FreezeChanged
+            | EntryKind::KeyChanged
+            | EntryKind::SourceBegan
             | EntryKind::Gap => false,
         }
     }
@@ -175,6 +177,15 @@ impl Ledger {
         Err(AppendError::Busy)
     }
 
+    /// Takes up keys that `holdpoint keys` has changed.
+    pub fn refresh_keys(&self) {
+        match self.signer.refresh() {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(key = self.signer.public(), "the service signs with other keys from now on"),
+            Err(error) => tracing::error!(%error, "the keys could not be read again: those from before go on to sign"),
+        }
+    }
+
     /// Signs the log's head and keeps the note, if the log grew since the last time.
     pub async fn sign_checkpoint(&self) -> Result<(), CommitError> {
         let head = self.store.head().await?;
@@ -208,7 +219,12 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
     }
     for (at, entry) in batch.entries.iter().enumerate() {
         match entry.kind {
-            EntryKind::Decision | EntryKind::Refusal | EntryKind::HoldEnded | EntryKind::Outcome | EntryKind::Gap => {}
+            EntryKind::Decision
+            | EntryKind::Refusal
+            | EntryKind::HoldEnded
+            | EntryKind::Outcome
+            | EntryKind::SourceBegan
+            | EntryKind::Gap => {}
             EntryKind::ApprovalOpened
             | EntryKind::ApprovalJoined
             | EntryKind::Review
@@ -221,6 +237,7 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
+            | EntryKind::KeyChanged
             | EntryKind::FreezeChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
         }
         let bytes = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len());

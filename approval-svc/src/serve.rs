@@ -203,6 +203,7 @@ async fn sign_checkpoints(ledger: Ledger, mut stopping: watch::Receiver<bool>) {
             _ = tick.tick() => false,
             _ = stopping.changed() => true,
         };
+        ledger.refresh_keys();
         if let Err(error) = ledger.sign_checkpoint().await {
             tracing::error!(%error, "the log's head could not be signed; trying again");
         }

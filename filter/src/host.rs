@@ -20,6 +20,7 @@ use crate::refusal;
 use crate::session;
 use crate::usage;
 use crate::worker::Worker;
+use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::FilterConfig;
 
 mod abi;
@@ -119,7 +120,10 @@ impl RootContext for Root {
                         log::error!("holdpoint: no random numbers from the host: configuration refused");
                         return false;
                     }
-                    WORKER.with_borrow_mut(|slot| *slot = Some(Worker::new(seed, facts::gateway())));
+                    let mut worker = Worker::new(seed, facts::gateway());
+                    // Whatever an earlier VM in this one's place had not handed over is lost: the record shows where.
+                    worker.audit.push(AuditEntry::new(EntryKind::SourceBegan, abi::now_ms()));
+                    WORKER.with_borrow_mut(|slot| *slot = Some(worker));
                 }
                 let rules = config.policy.concurrency_rules();
                 usage::prepare(&mut shared::EnvoySharedData, rules, config.policy.counts_calls());

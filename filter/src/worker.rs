@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Range;
 use std::rc::Rc;
 
-use holdpoint_core::approval::ServiceKey;
+use holdpoint_core::approval::ServiceKeys;
 use holdpoint_core::digest::{self, Digest};
 use holdpoint_core::envelope::CallEnvelope;
 use holdpoint_core::freeze::{Freeze, FreezeError, FreezeList, SignedFreezes};
@@ -90,8 +90,8 @@ pub struct Freezes {
 impl Freezes {
     /// Takes a list that the service's key signed; `false` when it is not newer than the one that is known, such as one
     /// that somebody replays to lift a freeze.
-    pub fn take(&mut self, signed: &SignedFreezes, key: &ServiceKey) -> Result<bool, FreezeError> {
-        let list = signed.verify(key)?;
+    pub fn take(&mut self, signed: &SignedFreezes, keys: &ServiceKeys) -> Result<bool, FreezeError> {
+        let list = signed.verify(keys)?;
         if self.list.as_ref().is_some_and(|known| known.version >= list.version) {
             return Ok(false);
         }

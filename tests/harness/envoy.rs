@@ -76,6 +76,14 @@ impl Envoy {
         Ok(envoy)
     }
 
+    /// Ends it as a crash would, and starts another with the same configuration; its port is another one.
+    pub async fn restarted(self) -> anyhow::Result<Self> {
+        let Self { process, config, .. } = self;
+        process.kill();
+        drop(process);
+        Self::start(config).await
+    }
+
     /// Runs `envoy --mode validate`, which serves nothing: whether it was content, and what it said.
     pub fn validate(config: &EnvoyConfig) -> anyhow::Result<(bool, String)> {
         let dir = tempfile::Builder::new().prefix("holdpoint-envoy-").tempdir()?;

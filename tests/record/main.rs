@@ -1,3 +1,9 @@
 //! The record as evidence: what it demands, what survives, and what tampering with it shows. One file per story.
 
+mod attacks;
+mod desk;
+mod floods;
+mod independent;
+mod keys;
+mod killed;
 mod required;

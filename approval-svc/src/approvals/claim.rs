@@ -7,6 +7,7 @@ use holdpoint_core::digest::Digest;
 use super::open::is_number_128;
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, review, step};
 use crate::freezes;
+use crate::keys::Signatures;
 use crate::store::row::{Approval, ClaimRow};
 use crate::store::{Change, Conflict, StoreError, Write};
 
@@ -90,7 +91,7 @@ impl Approvals {
                 }
             }
             let row = self.signed(&approval, request, now_ms).await?;
-            let answer = SignedClaim { claim: row.claim.clone(), signature: row.signature.clone() };
+            let answer = answer(row.claim.clone(), &row.signature);
             match self.attempt(claim_change(&approval, request, row, now_ms)).await? {
                 Attempt::Done => return Ok(answer),
                 Attempt::Lost(Conflict::HoldEnded) => return Err(ClaimError::HoldWithdrawn),
@@ -121,7 +122,7 @@ impl Approvals {
         match self.store.claim(&request.hold_id).await? {
             None => Ok(None),
             Some(row) if row.nonce == request.nonce && row.approval_id == id => {
-                Ok(Some(SignedClaim { claim: row.claim, signature: row.signature }))
+                Ok(Some(answer(row.claim, &row.signature)))
             }
             Some(_) => Err(ClaimError::AlreadyClaimed),
         }
@@ -146,7 +147,8 @@ impl Approvals {
             expires_at_ms: now_ms.saturating_add(CLAIM_MS),
         };
         let claim = serde_json::to_string(&claim).map_err(ClaimError::Text)?;
-        let signature = self.signer.sign_claim(&claim);
+        let Signatures { signature, also } = self.signer.sign_claim(&claim);
+        let signature = std::iter::once(signature).chain(also).collect::<Vec<_>>().join(" ");
         Ok(ClaimRow {
             hold_id: request.hold_id.clone(),
             approval_id: approval.id.clone(),
@@ -157,6 +159,12 @@ impl Approvals {
             outcome: None,
         })
     }
+}
+
+/// `signatures` as the row keeps them, with spaces in between: the current key's first.
+fn answer(claim: String, signatures: &str) -> SignedClaim {
+    let mut signatures = signatures.split(' ').map(str::to_owned);
+    SignedClaim { claim, signature: signatures.next().unwrap_or_default(), also: signatures.collect() }
 }
 
 fn judge(approval: &Approval, request: &ClaimRequest) -> Result<(), ClaimError> {

@@ -144,7 +144,7 @@ async fn any_order_of_steps_is_a_path_through_the_state_machine() {
             take(&desk, &mut model, step).await;
         }
         let signer = ServiceSigner::load_or_create(&desk.bench.dir).unwrap();
-        let verified = verify(&*desk.bench.store, &signer.public_key(), Vec::new(), |_, _| {}).await.unwrap();
+        let verified = verify(&*desk.bench.store, &signer.public_keys(), Vec::new(), |_, _| {}).await.unwrap();
         assert_eq!(verified.findings, [""; 0], "after {steps:?}");
         for (_, status) in model.seen {
             *ends.entry(status).or_insert(0) += 1;

@@ -110,6 +110,8 @@ impl Findings {
 struct Wanted {
     /// The key that the service signs with, if it could be asked.
     service_key: Option<String>,
+    /// The key before that one, while it still signs as well.
+    previous_key: Option<String>,
     /// The policy that should be in force, if one was named.
     snapshot_id: Option<Digest>,
 }
@@ -117,7 +119,7 @@ struct Wanted {
 pub async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     let snapshot_id = args.policy.as_ref().map(snapshot_of).transpose()?;
     let http = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build()?;
-    let mut wanted = Wanted { service_key: None, snapshot_id };
+    let mut wanted = Wanted { service_key: None, previous_key: None, snapshot_id };
     let mut all = service::look(&http, &args.server, &mut wanted).await?;
     if args.envoys.is_empty() {
         let mut none = Findings::new("gateways");

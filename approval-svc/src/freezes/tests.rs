@@ -1,6 +1,6 @@
 //! A freeze is signed, versioned, recorded, stops what waits already, and is lifted the same way.
 
-use holdpoint_core::approval::ServiceKey;
+use holdpoint_core::approval::ServiceKeys;
 use holdpoint_core::audit::EntryKind;
 
 use super::*;
@@ -28,7 +28,7 @@ async fn frozen_call_is_neither_opened_nor_claimed_until_it_is_lifted() {
     );
     assert!(matches!(desk.open(2, "y").await, Err(OpenError::Frozen(_))));
     let view = freezes.view().await.unwrap();
-    let key: ServiceKey = desk.approvals.signer.public().parse().unwrap();
+    let key: ServiceKeys = desk.approvals.signer.public_key().into();
     let list = view.signed.verify(&key).unwrap();
     assert_eq!((list.freezes, list.version), (vec![freeze.clone()], view.version));
     assert!(view.version > before.version);

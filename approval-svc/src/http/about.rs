@@ -14,6 +14,9 @@ pub struct About {
     version: &'static str,
     /// What gateways must trust: `approval.service_key`.
     service_key: String,
+    /// Signs beside it until every gateway trusts the new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_key: Option<String>,
     caller: Caller,
     /// Identity providers whose tokens are taken.
     issuers: Vec<IssuerStanding>,
@@ -34,7 +37,8 @@ pub async fn show(State(app): State<App>, Extension(caller): Extension<Credentia
     let Credential { role, issuer, subject, groups, tenant, .. } = caller;
     Json(About {
         version: env!("CARGO_PKG_VERSION"),
-        service_key: app.approvals.signer.public().to_string(),
+        service_key: app.approvals.signer.public(),
+        previous_key: app.approvals.signer.previous_key().map(|key| key.to_string()),
         caller: Caller { role, issuer, subject, groups: groups.into_iter().collect(), tenant },
         issuers: app.oidc.standings(),
     })

@@ -29,7 +29,7 @@ fn batch(first_counter: u64, entries: usize) -> EntryBatch {
 
 impl Desk {
     async fn findings(&self) -> Vec<String> {
-        verify(&*self.bench.store, &self.signer.public_key(), Vec::new(), |_, _| {}).await.unwrap().findings
+        verify(&*self.bench.store, &self.signer.public_keys(), Vec::new(), |_, _| {}).await.unwrap().findings
     }
 
     async fn sql(&self, statement: &'static str) {

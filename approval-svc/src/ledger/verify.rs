@@ -13,7 +13,7 @@ const PAGE_MAX: u32 = 4_096;
 /// somebody `kept` elsewhere. `progress` hears how many of how many entries are done.
 pub async fn verify(
     store: &dyn Store,
-    key: &ServiceKey,
+    keys: &[ServiceKey],
     kept: Vec<GivenCheckpoint>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Verified, StoreError> {
@@ -26,7 +26,7 @@ pub async fn verify(
     });
     let head = store.head().await?;
     let size = head.frontier.size();
-    let mut verifier = Verifier::new(key, own.chain(kept));
+    let mut verifier = Verifier::new(keys, own.chain(kept));
     let mut next = 0;
     while next < size {
         let page = store.entries(next, PAGE_MAX).await?;

@@ -228,6 +228,9 @@ pub struct SignedClaim {
     pub claim: String,
     /// 64 bytes in lower-case hex, over [`signed_bytes`].
     pub signature: String,
+    /// The same by further keys, while one key takes the place of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 /// The single use of a grant by one live call.
@@ -281,6 +284,44 @@ pub enum WithdrawCause {
 /// The service's public key as configured: `ed25519:` and 64 hex digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceKey(VerifyingKey);
+
+/// The keys that are trusted to sign for one service: one, or several while one takes the place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceKeys(Vec<ServiceKey>);
+
+impl ServiceKeys {
+    /// Most keys at once, and most signatures that are looked at.
+    pub const MAX: usize = 4;
+
+    /// `None` for no key, or too many.
+    pub fn new(keys: Vec<ServiceKey>) -> Option<Self> {
+        (1..=Self::MAX).contains(&keys.len()).then_some(Self(keys))
+    }
+
+    /// Every key, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &ServiceKey> {
+        self.0.iter()
+    }
+
+    /// Whether any of the signatures is one of these keys' over `bytes`.
+    pub(crate) fn signed(&self, bytes: &[u8], signature: &str, also: &[String]) -> bool {
+        let signatures = || std::iter::once(signature).chain(also.iter().map(String::as_str)).take(Self::MAX);
+        self.0.iter().any(|key| signatures().any(|signature| key.signed(bytes, signature)))
+    }
+}
+
+impl From<ServiceKey> for ServiceKeys {
+    fn from(key: ServiceKey) -> Self {
+        Self(vec![key])
+    }
+}
+
+impl fmt::Display for ServiceKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&keys.join(", "))
+    }
+}
 
 /// Why a text is not a [`ServiceKey`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -417,14 +458,14 @@ pub fn rejudge(
 /// constraints the approvers were shown united with those that hold now.
 pub fn verify(
     signed: &SignedClaim,
-    key: &ServiceKey,
+    keys: &ServiceKeys,
     hold: LiveHold<'_>,
     envelope: &CallEnvelope,
     snapshot: &PolicySnapshot,
     usage: &dyn UsageView,
     now_ms: u64,
 ) -> Result<Permit, ClaimError> {
-    if !key.signed(&signed_bytes(&signed.claim), &signed.signature) {
+    if !keys.signed(&signed_bytes(&signed.claim), &signed.signature, &signed.also) {
         return Err(ClaimError::Signature);
     }
     let claim: Claim = serde_json::from_str(&signed.claim).map_err(|_| ClaimError::Shape)?;

@@ -58,6 +58,10 @@ pub enum EntryKind {
     ArgumentsErased,
     /// A server, tool or principal was stopped, or may go on; `status` says which.
     FreezeChanged,
+    /// The service came to sign with another key, or an old one is trusted no longer; `status` says which, `keys` whose.
+    KeyChanged,
+    /// A filter VM began to report: whatever an earlier one of the same worker had not handed over is lost.
+    SourceBegan,
     /// Entries of a source are missing; `detail` says how many.
     Gap,
 }
@@ -83,6 +87,8 @@ impl EntryKind {
             Self::GrantChanged => "grant_changed",
             Self::ArgumentsErased => "arguments_erased",
             Self::FreezeChanged => "freeze_changed",
+            Self::KeyChanged => "key_changed",
+            Self::SourceBegan => "source_began",
             Self::Gap => "gap",
         }
     }
@@ -166,6 +172,9 @@ pub struct AuditEntry {
     /// `issuer subject` of whoever acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Public keys of the service: of a rotation the new one first, then the one that it follows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
     /// Words of a person, or of the refusal. Bounded by [`DETAIL_CHARS_MAX`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -194,6 +203,11 @@ pub struct AuditEntry {
     pub parent_span_id: Option<String>,
 }
 
+/// `status` of the entry that says that the service signs with another key.
+pub const KEY_ROTATED: &str = "rotated";
+/// `status` of the entry that says that a key signs no longer.
+pub const KEY_RETIRED: &str = "retired";
+
 /// Longest `detail`, in characters.
 pub const DETAIL_CHARS_MAX: usize = 1_000;
 
@@ -221,6 +235,7 @@ impl AuditEntry {
             hold_id: None,
             status: None,
             by: None,
+            keys: Vec::new(),
             detail: None,
             outcome: None,
             http_status: None,

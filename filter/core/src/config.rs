@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::approval::ServiceKey;
+use crate::approval::{ServiceKey, ServiceKeyError, ServiceKeys};
 use crate::in_force::PolicyStanding;
 use crate::policy::{self, PolicySnapshot};
 use crate::yaml::{self, Cursor, Fields, Place, Problem, Problems};
@@ -38,8 +38,8 @@ pub struct ApprovalSettings {
     pub cluster: String,
     /// `:authority` of the callouts; the cluster's name unless given.
     pub authority: String,
-    /// What a claim must be signed with.
-    pub service_key: ServiceKey,
+    /// What a claim must be signed with: any of them.
+    pub service_keys: ServiceKeys,
     /// Longest time a request waits inside Envoy.
     pub hold_ms_max: u64,
     /// Longest single wait for the service's answer.
@@ -189,10 +189,7 @@ fn approval(section: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalSet
         Some(field) => field.string(problems).map(str::to_owned),
         None => cluster.clone(),
     };
-    let service_key = fields.require("service_key", problems).and_then(|field| {
-        let text = field.string(problems)?;
-        text.parse::<ServiceKey>().map_err(|error| field.problem(error.to_string(), problems)).ok()
-    });
+    let service_keys = fields.require("service_key", problems).and_then(|field| service_keys(&field, problems));
     const DAY_MS: u64 = 86_400_000;
     let mut ms = |name, default, bounds| number(&fields, name, default, bounds, problems);
     let hold_ms_max = ms("hold_ms_max", 45_000, 100..=DAY_MS);
@@ -203,13 +200,30 @@ fn approval(section: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalSet
     Some(ApprovalSettings {
         cluster: cluster?,
         authority: authority?,
-        service_key: service_key?,
+        service_keys: service_keys?,
         hold_ms_max: hold_ms_max?,
         leg_ms_max: leg_ms_max?,
         client_patience_ms: client_patience_ms?,
         outage_ms_max: outage_ms_max?,
         rejoin_ms: rejoin_ms?,
     })
+}
+
+/// One key, or a list of those that may sign while one takes the place of another.
+fn service_keys(field: &Cursor<'_>, problems: &mut Problems) -> Option<ServiceKeys> {
+    let items = field.one_or_more(problems)?;
+    let keys: Option<Vec<ServiceKey>> = items
+        .iter()
+        .map(|item| {
+            let text = item.string(problems)?;
+            text.parse().map_err(|error: ServiceKeyError| item.problem(error.to_string(), problems)).ok()
+        })
+        .collect();
+    let read = ServiceKeys::new(keys?);
+    if read.is_none() {
+        field.problem(format!("at most {} keys are trusted at once", ServiceKeys::MAX), problems);
+    }
+    read
 }
 
 fn limits(section: &Cursor<'_>, problems: &mut Problems) -> Option<Limits> {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::approval::ServiceKey;
+use crate::approval::ServiceKeys;
 use crate::envelope::CallEnvelope;
 use crate::identity::Principal;
 use crate::mcp::Target;
@@ -97,6 +97,9 @@ pub struct SignedFreezes {
     pub list: String,
     /// 64 bytes in lower-case hex, over [`signed_bytes`].
     pub signature: String,
+    /// The same by further keys, while one key takes the place of another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 /// Why a list changes nothing.
@@ -127,8 +130,8 @@ pub fn signed_bytes(list: &str) -> Vec<u8> {
 
 impl SignedFreezes {
     /// The list, if the service's key signed it.
-    pub fn verify(&self, key: &ServiceKey) -> Result<FreezeList, FreezeError> {
-        if !key.signed(&signed_bytes(&self.list), &self.signature) {
+    pub fn verify(&self, keys: &ServiceKeys) -> Result<FreezeList, FreezeError> {
+        if !keys.signed(&signed_bytes(&self.list), &self.signature, &self.also) {
             return Err(FreezeError::Signature);
         }
         let list: FreezeList = serde_json::from_str(&self.list).map_err(|_| FreezeError::Shape)?;

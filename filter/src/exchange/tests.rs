@@ -296,5 +296,5 @@ fn claim(open: &OpenApproval, request: &ClaimRequest) -> Claim {
 fn signed_with(key: &SigningKey, claim: &Claim) -> SignedClaim {
     let text = serde_json::to_string(claim).expect("JSON");
     let signature = hex_encode(&key.sign(&signed_bytes(&text)).to_bytes());
-    SignedClaim { claim: text, signature }
+    SignedClaim { claim: text, signature, also: Vec::new() }
 }

@@ -69,8 +69,8 @@ fn take(bytes: &[u8]) -> bool {
         return false;
     };
     let taken = with_worker(|worker| {
-        let key = worker.newest().map(|config| config.approval.service_key.clone())?;
-        Some(worker.freezes.take(&signed, &key))
+        let keys = worker.newest().map(|config| config.approval.service_keys.clone())?;
+        Some(worker.freezes.take(&signed, &keys))
     });
     match taken {
         Some(Some(Ok(is_news))) => is_news,

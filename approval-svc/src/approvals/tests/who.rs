@@ -220,6 +220,6 @@ async fn arguments_are_erased_after_their_time_and_the_record_still_verifies() {
     assert_eq!(view.arguments_withheld.as_deref(), Some("the arguments were erased after their time"));
     let signer = ServiceSigner::load_or_create(&desk.bench.dir).unwrap();
     let verified =
-        crate::ledger::verify::verify(&*desk.bench.store, &signer.public_key(), Vec::new(), |_, _| {}).await.unwrap();
+        crate::ledger::verify::verify(&*desk.bench.store, &signer.public_keys(), Vec::new(), |_, _| {}).await.unwrap();
     assert_eq!(verified.findings, [""; 0]);
 }

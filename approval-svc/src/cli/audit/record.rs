@@ -88,14 +88,12 @@ pub async fn open_database(dir: &Path) -> anyhow::Result<SqliteStore> {
 }
 
 impl Record {
-    /// The key that signs this record: `given`, or the public half of the one in the data directory.
-    pub fn key(&self, given: Option<&ServiceKey>) -> anyhow::Result<ServiceKey> {
-        match (given, self) {
-            (Some(key), _) => Ok(key.clone()),
-            (None, Self::Database { data_dir, .. }) => Ok(ServiceSigner::load(data_dir)?.public_key()),
-            (None, Self::File(_)) => {
-                bail!("name the key that signs this record with `--key`; `holdpoint keys show` prints it")
-            }
+    /// The keys that sign this record: those `given`, or the public halves of those in the data directory.
+    pub fn keys(&self, given: &[ServiceKey]) -> anyhow::Result<Vec<ServiceKey>> {
+        match self {
+            _ if !given.is_empty() => Ok(given.to_vec()),
+            Self::Database { data_dir, .. } => Ok(ServiceSigner::load(data_dir)?.public_keys()),
+            Self::File(_) => bail!("name the key that signs this record with `--key`; `holdpoint keys show` prints it"),
         }
     }
 

@@ -141,6 +141,8 @@ impl Report {
             EntryKind::Claim => *self.closed.entry("claimed by a live call".to_owned()).or_default() += 1,
             EntryKind::Gap => self.gaps.push(Noted::of(seq, entry)),
             EntryKind::TokenChanged
+            | EntryKind::KeyChanged
+            | EntryKind::SourceBegan
             | EntryKind::FreezeChanged
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
@@ -152,6 +154,8 @@ impl Report {
                 self.changes_left_out += 1;
             }
             EntryKind::TokenChanged
+            | EntryKind::KeyChanged
+            | EntryKind::SourceBegan
             | EntryKind::FreezeChanged
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged

@@ -26,9 +26,10 @@ can rewrite both: keep checkpoints (GET /v1/log/checkpoint) elsewhere, and name 
 pub struct VerifyArgs {
     #[command(flatten)]
     record: RecordArgs,
-    /// The service's public key; taken from the data directory unless given
+    /// A public key of the service, old or new; taken from the data directory unless given. What the record says of
+    /// rotations leads from one key to the next
     #[arg(long, value_name = "KEY")]
-    key: Option<ServiceKey>,
+    key: Vec<ServiceKey>,
     /// A checkpoint that you kept: the record must still hold what it was signed for
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
@@ -38,7 +39,7 @@ pub struct VerifyArgs {
 
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let record = args.record.open().await?;
-    let key = record.key(args.key.as_ref())?;
+    let keys = record.keys(&args.key)?;
     let mut kept = Vec::new();
     for file in &args.checkpoint {
         let note = std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
@@ -47,22 +48,26 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let verified = match &record {
         Record::Database { store, .. } => {
             let mut progress = None;
-            verify(store, &key, kept, |done, of| progress.get_or_insert_with(|| Progress::new(Some(of))).at(done))
+            verify(store, &keys, kept, |done, of| progress.get_or_insert_with(|| Progress::new(Some(of))).at(done))
                 .await?
         }
-        Record::File(_) => verify_export(&record, &key, kept).await?,
+        Record::File(_) => verify_export(&record, &keys, kept).await?,
     };
     print(&verified, args.output.output);
     Ok(if verified.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// An export without a checkpoint at its end may have been cut off anywhere.
-async fn verify_export(record: &Record, key: &ServiceKey, mut kept: Vec<GivenCheckpoint>) -> anyhow::Result<Verified> {
+async fn verify_export(
+    record: &Record,
+    keys: &[ServiceKey],
+    mut kept: Vec<GivenCheckpoint>,
+) -> anyhow::Result<Verified> {
     let last = record.exported_checkpoint()?;
     let has_end = last.is_some();
     let last = last.map(|note| GivenCheckpoint { name: "the checkpoint at its end".to_owned(), note, size: None });
     kept.extend(last);
-    let mut verifier = Verifier::new(key, kept);
+    let mut verifier = Verifier::new(keys, kept);
     record
         .each(0, |line| {
             verifier.entry(line.seq, &line.body, None);

@@ -142,14 +142,22 @@ fn settings(plugin: &Value, refused: u64, wanted: &Wanted, seen: &mut Findings) 
         }
     };
     seen.ok("configuration", "the filter reads it");
-    let trusted = config.approval.service_key.to_string();
+    let trusted = config.approval.service_keys.to_string();
+    let trusts = |key: &Option<String>| {
+        key.as_ref().is_some_and(|key| config.approval.service_keys.iter().any(|one| one.to_string() == *key))
+    };
     match &wanted.service_key {
         None => seen.skipped(
             "service key",
             format!("it trusts {trusted}"),
             "give a token, so that the service can be asked for its key",
         ),
-        Some(key) if *key == trusted => seen.ok("service key", "it trusts the key of this service"),
+        Some(_) if trusts(&wanted.service_key) => seen.ok("service key", "it trusts the key of this service"),
+        Some(key) if trusts(&wanted.previous_key) => seen.warning(
+            "service key",
+            "it trusts only the key that is being retired".to_owned(),
+            format!("add {key} to `approval.service_key` before `holdpoint keys retire`"),
+        ),
         Some(key) => seen.failed(
             "service key",
             format!("it trusts {trusted}, and this service signs with {key}"),

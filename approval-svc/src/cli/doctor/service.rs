@@ -51,6 +51,7 @@ pub(super) async fn look(http: &Client, server: &Server, wanted: &mut Wanted) ->
                     seen.ok("token", format!("role {role}, {subject}"));
                     seen.ok("key", key);
                     wanted.service_key = Some(key.to_owned());
+                    wanted.previous_key = about["previous_key"].as_str().map(str::to_owned);
                     for issuer in about["issuers"].as_array().into_iter().flatten() {
                         provider(issuer, &mut seen);
                     }

@@ -53,30 +53,62 @@ pub fn write(name: &str, key: &ServiceKey, text: &str, signature: &[u8; 64]) -> 
     format!("{text}\n— {name} {}\n", STANDARD.encode(signed))
 }
 
-/// Reads a note and checks that this key signed it for the log of that key.
+/// The same note with the signature of a further key behind those that it has.
+pub fn add_signature(note: &str, name: &str, key: &ServiceKey, signature: &[u8; 64]) -> String {
+    let signed = [&key_hash(name, key)[..], signature].concat();
+    format!("{note}— {name} {}\n", STANDARD.encode(signed))
+}
+
+/// Reads a note and checks that this key signed it.
 pub fn read_checkpoint(note: &str, key: &ServiceKey) -> Result<Checkpoint, NoteError> {
-    if note.len() > NOTE_BYTES_MAX {
-        return Err(NoteError::Shape);
+    let signed = SignedCheckpoint::read(note)?;
+    signed.check(key)?;
+    Ok(signed.checkpoint)
+}
+
+/// A note as it was read: who signed it is still to be checked.
+#[derive(Clone, Debug)]
+pub struct SignedCheckpoint {
+    pub checkpoint: Checkpoint,
+    /// What was signed.
+    text: String,
+    /// Of the lines under the log's own name: hash of the key, and signature.
+    signatures: Vec<([u8; 4], Signature)>,
+}
+
+impl SignedCheckpoint {
+    /// Reads a note. Lines of other names, such as a witness's, are passed over.
+    pub fn read(note: &str) -> Result<Self, NoteError> {
+        if note.len() > NOTE_BYTES_MAX {
+            return Err(NoteError::Shape);
+        }
+        let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::Shape)?;
+        let text = format!("{text}\n");
+        let checkpoint = parse(&text).ok_or(NoteError::Shape)?;
+        let own = lines
+            .lines()
+            .filter_map(|line| line.strip_prefix("— ")?.strip_prefix(&checkpoint.origin)?.strip_prefix(' '));
+        let signatures: Option<Vec<_>> = own
+            .map(|line| {
+                let signed = STANDARD.decode(line).ok()?;
+                let (hash, signature) = signed.split_first_chunk::<4>()?;
+                Some((*hash, Signature::from_slice(signature).ok()?))
+            })
+            .collect();
+        Ok(Self { signatures: signatures.ok_or(NoteError::Shape)?, checkpoint, text })
     }
-    let (text, signatures) = note.rsplit_once("\n\n").ok_or(NoteError::Shape)?;
-    let text = format!("{text}\n");
-    let checkpoint = parse(&text).ok_or(NoteError::Shape)?;
-    let name = origin(key);
-    let line = signatures
-        .lines()
-        .find_map(|line| line.strip_prefix("— ")?.strip_prefix(name.as_str())?.strip_prefix(' '))
-        .ok_or_else(|| NoteError::Signer { expected: name.clone(), found: checkpoint.origin.clone() })?;
-    let signed = STANDARD.decode(line).map_err(|_| NoteError::Shape)?;
-    let (hash, signature) = signed.split_at_checked(4).ok_or(NoteError::Shape)?;
-    let signature = Signature::from_slice(signature).map_err(|_| NoteError::Shape)?;
-    let verifying = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| NoteError::Signature)?;
-    if hash != key_hash(&name, key) || verifying.verify_strict(text.as_bytes(), &signature).is_err() {
-        return Err(NoteError::Signature);
+
+    /// Whether this key signed it.
+    pub fn check(&self, key: &ServiceKey) -> Result<(), NoteError> {
+        let hash = key_hash(&self.checkpoint.origin, key);
+        let mut own = self.signatures.iter().filter(|(of, _)| *of == hash).peekable();
+        if own.peek().is_none() {
+            return Err(NoteError::Signer { expected: origin(key), found: self.checkpoint.origin.clone() });
+        }
+        let verifying = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| NoteError::Signature)?;
+        let is_signed = own.any(|(_, signature)| verifying.verify_strict(self.text.as_bytes(), signature).is_ok());
+        if is_signed { Ok(()) } else { Err(NoteError::Signature) }
     }
-    if checkpoint.origin != name {
-        return Err(NoteError::Signer { expected: name, found: checkpoint.origin });
-    }
-    Ok(checkpoint)
 }
 
 fn parse(text: &str) -> Option<Checkpoint> {
@@ -109,6 +141,8 @@ pub enum NoteError {
     Signer { expected: String, found: String },
     /// The signature is not this key's over this text.
     Signature,
+    /// This key had been retired when the checkpoint was signed.
+    Retired,
 }
 
 impl fmt::Display for NoteError {
@@ -116,8 +150,12 @@ impl fmt::Display for NoteError {
         match self {
             Self::Shape => f.write_str("this is no checkpoint: origin, size, root, an empty line, a signature line"),
             Self::Signer { expected, found } => {
-                write!(f, "this key signs the log `{expected}`, the checkpoint is of the log `{found}`")
+                write!(
+                    f,
+                    "this key (of the log `{expected}`, unless it took another's place) has not signed it; it is of the log `{found}`"
+                )
             }
+            Self::Retired => f.write_str("it is signed by a key that had been retired by then"),
             Self::Signature => f.write_str("the signature is not this key's over this checkpoint"),
         }
     }

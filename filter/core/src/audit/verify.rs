@@ -1,8 +1,8 @@
 //! Step 12: recomputes a log from its entries and says exactly what is wrong where. Knows nothing of where they are kept.
 
-use super::AuditEntry;
 use super::merkle::{Frontier, leaf_hash};
-use super::note::{self, Checkpoint};
+use super::note::{NoteError, SignedCheckpoint};
+use super::{AuditEntry, EntryKind, KEY_RETIRED};
 use crate::approval::ServiceKey;
 use crate::digest::Digest;
 
@@ -40,34 +40,53 @@ pub struct Verifier {
     frontier: Frontier,
     /// The number that the next entry must have.
     next: u64,
+    trusted: Vec<ServiceKey>,
     /// Not reached yet, the smallest last.
-    ahead: Vec<(String, Checkpoint)>,
-    checkpoints: u64,
+    ahead: Vec<Met>,
+    met: Vec<Met>,
+    rotations: Vec<Rotation>,
     findings: Vec<String>,
     more_findings: usize,
 }
 
+/// A checkpoint that was given, and whether the entries lead to its root.
+struct Met {
+    name: String,
+    signed: SignedCheckpoint,
+    holds: bool,
+}
+
+/// What an entry says of the service's keys.
+struct Rotation {
+    seq: u64,
+    keys: Vec<ServiceKey>,
+    /// The keys sign no longer, where otherwise the first of them follows the second.
+    is_end: bool,
+}
+
 impl Verifier {
-    /// Starts at the first entry. Checkpoints that `key` did not sign are findings at once.
-    pub fn new(key: &ServiceKey, given: impl IntoIterator<Item = GivenCheckpoint>) -> Self {
+    /// Starts at the first entry. `trusted` keys vouch for checkpoints, and so for the entries that name other keys.
+    pub fn new(trusted: &[ServiceKey], given: impl IntoIterator<Item = GivenCheckpoint>) -> Self {
         let mut verifier = Self {
             frontier: Frontier::default(),
             next: 0,
+            trusted: trusted.to_vec(),
             ahead: Vec::new(),
-            checkpoints: 0,
+            met: Vec::new(),
+            rotations: Vec::new(),
             findings: Vec::new(),
             more_findings: 0,
         };
         for GivenCheckpoint { name, note, size } in given {
-            match note::read_checkpoint(&note, key) {
-                Ok(checkpoint) if size.is_none_or(|size| size == checkpoint.size) => {
-                    verifier.ahead.push((name, checkpoint));
+            match SignedCheckpoint::read(&note) {
+                Ok(signed) if size.is_none_or(|size| size == signed.checkpoint.size) => {
+                    verifier.ahead.push(Met { name, signed, holds: false });
                 }
                 Ok(_) => verifier.find(format!("{name} was signed for other entries than it is kept for")),
                 Err(error) => verifier.find(format!("{name} is not to be believed: {error}")),
             }
         }
-        verifier.ahead.sort_by_key(|(_, checkpoint)| std::cmp::Reverse(checkpoint.size));
+        verifier.ahead.sort_by_key(|met| std::cmp::Reverse(met.signed.checkpoint.size));
         verifier
     }
 
@@ -84,15 +103,19 @@ impl Verifier {
             let (found, stored) = (leaf.short(), stored.short());
             self.find(format!("entry {seq} was changed: its text hashes to {found}, stored is {stored}"));
         }
-        if let Err(error) = serde_json::from_str::<AuditEntry>(body) {
-            self.find(format!("entry {seq} is no entry that this version reads: {error}"));
+        match serde_json::from_str::<AuditEntry>(body) {
+            Ok(entry) if entry.kind == EntryKind::KeyChanged => self.rotations.push(Rotation::of(seq, &entry)),
+            Ok(_) => {}
+            Err(error) => self.find(format!("entry {seq} is no entry that this version reads: {error}")),
         }
         self.frontier.append(leaf);
-        while let Some((name, checkpoint)) = self.ahead.pop_if(|(_, ahead)| ahead.size <= self.frontier.size()) {
-            self.checkpoints = self.checkpoints.saturating_add(1);
-            if checkpoint.size != self.frontier.size() || checkpoint.root != self.frontier.root() {
-                self.find(format!("{name} was signed for other entries: some up to there changed since"));
+        while let Some(mut met) = self.ahead.pop_if(|ahead| ahead.signed.checkpoint.size <= self.frontier.size()) {
+            let checkpoint = &met.signed.checkpoint;
+            met.holds = checkpoint.size == self.frontier.size() && checkpoint.root == self.frontier.root();
+            if !met.holds {
+                self.find(format!("{} was signed for other entries: some up to there changed since", met.name));
             }
+            self.met.push(met);
         }
     }
 
@@ -122,14 +145,71 @@ impl Verifier {
                 self.find(format!("the entries have the root {found}, the log's head says {said}"));
             }
         }
-        while let Some((name, _)) = self.ahead.pop() {
-            self.find(format!(
-                "{name} was signed, and the log has only {entries} entries: the end was cut off, or an old copy put back"
-            ));
+        let (believed, unbelieved) = self.believe();
+        for finding in unbelieved {
+            self.find(finding);
+        }
+        while let Some(met) = self.ahead.pop() {
+            self.find(match self.vouches(&met.signed) {
+                Ok(()) => format!(
+                    "{} was signed, and the log has only {entries} entries: the end was cut off, or an old copy put back",
+                    met.name
+                ),
+                Err(error) => format!("{} is not to be believed: {error}", met.name),
+            });
         }
         if self.more_findings > 0 {
             self.findings.push(format!("… and {} more", self.more_findings));
         }
-        Verified { entries, checkpoints: self.checkpoints, root, findings: self.findings }
+        Verified { entries, checkpoints: believed, root, findings: self.findings }
+    }
+
+    /// Learns keys from the entries that believed checkpoints cover, until nothing new is learnt; how many checkpoints
+    /// are believed then, and why the others are not.
+    fn believe(&mut self) -> (u64, Vec<String>) {
+        loop {
+            let signed = self.met.iter().filter(|met| met.holds && self.vouches(&met.signed).is_ok());
+            let covered = signed.map(|met| met.signed.checkpoint.size).max().unwrap_or(0);
+            let named = self.rotations.iter().filter(|rotation| rotation.seq < covered && !rotation.is_end);
+            // One of the two keys is known already: it vouches for the other.
+            let linked = named.filter(|rotation| rotation.keys.iter().any(|key| self.trusted.contains(key)));
+            let learnt: Vec<ServiceKey> =
+                linked.flat_map(|rotation| &rotation.keys).filter(|key| !self.trusted.contains(key)).cloned().collect();
+            if learnt.is_empty() {
+                break;
+            }
+            self.trusted.extend(learnt);
+        }
+        let mut believed = 0_u64;
+        let mut unbelieved = Vec::new();
+        for met in &self.met {
+            match self.vouches(&met.signed) {
+                Ok(()) => believed = believed.saturating_add(1),
+                Err(error) => unbelieved.push(format!("{} is not to be believed: {error}", met.name)),
+            }
+        }
+        (believed, unbelieved)
+    }
+
+    /// Whether a trusted key signed it that had not been retired by then.
+    fn vouches(&self, signed: &SignedCheckpoint) -> Result<(), NoteError> {
+        let mut why = NoteError::Signature;
+        for key in &self.trusted {
+            let size = signed.checkpoint.size;
+            let ended = |one: &Rotation| one.is_end && one.keys.contains(key) && one.seq < size;
+            match signed.check(key) {
+                Ok(()) if self.rotations.iter().any(ended) => why = NoteError::Retired,
+                Ok(()) => return Ok(()),
+                Err(error) => why = error,
+            }
+        }
+        Err(why)
+    }
+}
+
+impl Rotation {
+    fn of(seq: u64, entry: &AuditEntry) -> Self {
+        let keys = entry.keys.iter().filter_map(|key| key.parse().ok()).collect();
+        Self { seq, keys, is_end: entry.status.as_deref() == Some(KEY_RETIRED) }
     }
 }

@@ -70,6 +70,17 @@ fn a_wrong_key_says_how_to_get_the_right_one() {
     assert!(found.iter().any(|line| line.contains("holdpoint keys show")), "{found:?}");
 }
 
+#[test]
+fn several_keys_are_trusted_while_one_takes_the_place_of_another() {
+    let key = "\"ed25519:d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"";
+    let other = "\"ed25519:3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c\"";
+    let config = FilterConfig::read(GOOD.replace(key, &format!("[{key}, {other}]")).as_bytes()).expect("good");
+    assert_eq!(config.approval.service_keys.iter().count(), 2);
+    let many = vec![key; 5].join(", ");
+    assert!(problems(&GOOD.replace(key, &format!("[{many}]"))).iter().any(|line| line.contains("at most 4 keys")));
+    assert!(problems(&GOOD.replace(key, "[]")).iter().any(|line| line.contains("empty list")));
+}
+
 /// The problems of a configuration with these identity sources.
 fn source_problems(sources: &str) -> Vec<String> {
     problems(&GOOD.replace("[{jwt: {metadata_key: jwt}}]", sources))

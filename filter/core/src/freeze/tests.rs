@@ -10,12 +10,19 @@ fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
 }
 
-fn service_key() -> ServiceKey {
-    format!("ed25519:{}", hex_encode(key().verifying_key().as_bytes())).parse().unwrap()
+fn service_key() -> ServiceKeys {
+    format!("ed25519:{}", hex_encode(key().verifying_key().as_bytes()))
+        .parse::<crate::approval::ServiceKey>()
+        .unwrap()
+        .into()
 }
 
 fn signed(list: &str, by: &SigningKey) -> SignedFreezes {
-    SignedFreezes { list: list.to_owned(), signature: hex_encode(&by.sign(&signed_bytes(list)).to_bytes()) }
+    SignedFreezes {
+        list: list.to_owned(),
+        signature: hex_encode(&by.sign(&signed_bytes(list)).to_bytes()),
+        also: Vec::new(),
+    }
 }
 
 fn scope(server: &str, tool: &str, principal: &str) -> FreezeScope {
@@ -32,7 +39,11 @@ fn only_the_service_key_signs_a_list() {
     let altered = SignedFreezes { list: list.replace('3', "4"), ..signed(list, &key()) };
     assert_eq!(altered.verify(&service_key()), Err(FreezeError::Signature));
     let claim = crate::approval::signed_bytes(list);
-    let borrowed = SignedFreezes { list: list.to_owned(), signature: hex_encode(&key().sign(&claim).to_bytes()) };
+    let borrowed = SignedFreezes {
+        list: list.to_owned(),
+        signature: hex_encode(&key().sign(&claim).to_bytes()),
+        also: Vec::new(),
+    };
     assert_eq!(borrowed.verify(&service_key()), Err(FreezeError::Signature), "a claim is no list");
     let other = r#"{"schema":"other","version":3,"freezes":[]}"#;
     assert_eq!(signed(other, &key()).verify(&service_key()), Err(FreezeError::Shape));

@@ -188,7 +188,7 @@ impl Exchange {
         let now_ms = around.now_ms;
         let verified = approval::verify(
             signed,
-            &config.approval.service_key,
+            &config.approval.service_keys,
             live,
             &hold.judged.envelope,
             &config.policy,

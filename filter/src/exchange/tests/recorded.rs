@@ -177,9 +177,9 @@ fn what_an_administrator_stops_while_its_entry_is_under_way_does_not_run() {
     ]})
     .to_string();
     let signature = hex_encode(&service_key().sign(&holdpoint_core::freeze::signed_bytes(&list)).to_bytes());
-    let signed = holdpoint_core::freeze::SignedFreezes { list, signature };
+    let signed = holdpoint_core::freeze::SignedFreezes { list, signature, also: Vec::new() };
     let config = Rc::clone(&bench.config);
-    bench.worker.freezes.take(&signed, &config.approval.service_key).expect("signed");
+    bench.worker.freezes.take(&signed, &config.approval.service_keys).expect("signed");
     let did = bench.give(&mut exchange, settled(counter, true));
     assert!(!did.forwards() && did.tool_error().contains("an incident"));
 }

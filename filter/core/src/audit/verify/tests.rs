@@ -5,6 +5,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use super::*;
 use crate::audit::EntryKind;
 use crate::audit::merkle::root_of;
+use crate::audit::note::Checkpoint;
 use crate::audit::note::{checkpoint_text, origin, write};
 use crate::digest::hex_encode;
 
@@ -31,7 +32,7 @@ fn checkpoint(seed: u8, bodies: &[String], size: usize) -> GivenCheckpoint {
 
 /// Reads `bodies` in order against `given`.
 fn verify(bodies: &[String], given: Vec<GivenCheckpoint>) -> Verified {
-    let mut verifier = Verifier::new(&key(7).1, given);
+    let mut verifier = Verifier::new(&[key(7).1], given);
     for (seq, body) in (0..).zip(bodies) {
         verifier.entry(seq, body, None);
     }
@@ -71,7 +72,7 @@ fn every_attack_on_a_log_is_found_by_a_checkpoint_that_was_kept() {
 fn checkpoint_of_another_key_and_a_forged_one_are_not_believed() {
     let bodies = bodies();
     let findings = verify(&bodies, vec![checkpoint(8, &bodies, 10)]).findings;
-    assert!(findings[0].contains("this key signs the log"), "{findings:?}");
+    assert!(findings[0].contains("has not signed it"), "{findings:?}");
     let mut forged = checkpoint(7, &bodies, 10);
     forged.note = forged.note.replace("\n10\n", "\n9\n");
     let findings = verify(&bodies, vec![forged]).findings;
@@ -81,7 +82,7 @@ fn checkpoint_of_another_key_and_a_forged_one_are_not_believed() {
 #[test]
 fn numbers_and_stored_hashes_that_do_not_fit_are_named() {
     let bodies = bodies();
-    let mut verifier = Verifier::new(&key(7).1, []);
+    let mut verifier = Verifier::new(&[key(7).1], []);
     verifier.entry(0, &bodies[0], Some(leaf_hash(b"other")));
     verifier.entry(4, &bodies[1], None);
     verifier.entry(2, &bodies[2], None);
@@ -101,10 +102,74 @@ fn numbers_and_stored_hashes_that_do_not_fit_are_named() {
 
 #[test]
 fn a_ruined_log_does_not_print_for_ever() {
-    let mut verifier = Verifier::new(&key(7).1, []);
+    let mut verifier = Verifier::new(&[key(7).1], []);
     for seq in 0..500 {
         verifier.entry(seq, "rubbish", None);
     }
     let findings = verifier.finish(None).findings;
     assert_eq!((findings.len(), findings.last().map(String::as_str)), (101, Some("… and 400 more")));
+}
+
+/// `note` with the signature of `seed`'s key beside that of the log's first key.
+fn signed_also(given: &GivenCheckpoint, first: u8, seed: u8) -> GivenCheckpoint {
+    let (signing, public) = key(seed);
+    let (text, _) = given.note.rsplit_once("\n\n").unwrap();
+    let signature = signing.sign(format!("{text}\n").as_bytes()).to_bytes();
+    let note = crate::audit::note::add_signature(&given.note, &origin(&key(first).1), &public, &signature);
+    GivenCheckpoint { note, ..given.clone() }
+}
+
+/// The same checkpoint, signed by `seed`'s key alone.
+fn signed_instead(given: &GivenCheckpoint, first: u8, seed: u8) -> GivenCheckpoint {
+    let both = signed_also(given, first, seed);
+    let last = both.note.lines().last().unwrap();
+    let (text, _) = given.note.rsplit_once("\n\n").unwrap();
+    GivenCheckpoint { note: format!("{text}\n\n{last}\n"), ..given.clone() }
+}
+
+fn key_changed(status: &str, seeds: &[u8]) -> String {
+    let mut entry = AuditEntry::new(EntryKind::KeyChanged, 1);
+    entry.status = Some(status.to_owned());
+    entry.keys = seeds.iter().map(|seed| key(*seed).1.to_string()).collect();
+    serde_json::to_string(&entry).unwrap()
+}
+
+/// A log of twelve: rotated from key 7 to key 8 at entry 4, key 7 retired at entry 8.
+fn rotated() -> (Vec<String>, Vec<GivenCheckpoint>) {
+    let mut bodies = bodies();
+    bodies.insert(4, key_changed(crate::audit::KEY_ROTATED, &[8, 7]));
+    bodies.insert(8, key_changed(KEY_RETIRED, &[7]));
+    let of = |size| checkpoint(7, &bodies, size);
+    let given = vec![of(3), signed_also(&of(6), 7, 8), signed_instead(&of(12), 7, 8)];
+    (bodies, given)
+}
+
+fn verify_with(seed: u8, bodies: &[String], given: Vec<GivenCheckpoint>) -> Verified {
+    let mut verifier = Verifier::new(&[key(seed).1], given);
+    for (seq, body) in (0..).zip(bodies) {
+        verifier.entry(seq, body, None);
+    }
+    verifier.finish(None)
+}
+
+#[test]
+fn a_rotated_log_is_believed_by_whoever_knows_either_key() {
+    let (bodies, given) = rotated();
+    for seed in [7, 8] {
+        let verified = verify_with(seed, &bodies, given.clone());
+        assert_eq!((verified.findings, verified.checkpoints), (Vec::new(), 3), "key {seed}");
+    }
+}
+
+#[test]
+fn a_key_that_no_believed_checkpoint_introduces_and_a_retired_one_vouch_for_nothing() {
+    let (bodies, given) = rotated();
+    // Somebody swaps the key and names it in an entry, but has not the old key to sign a checkpoint over that with.
+    let swapped = vec![given[0].clone(), signed_instead(&checkpoint(7, &bodies, 6), 7, 8)];
+    let findings = verify_with(7, &bodies, swapped).findings;
+    assert!(findings.len() == 1 && findings[0].contains("checkpoint 6 is not to be believed"), "{findings:?}");
+    let late = vec![given[1].clone(), checkpoint(7, &bodies, 12)];
+    let findings = verify_with(7, &bodies, late).findings;
+    assert!(findings.len() == 1 && findings[0].contains("had been retired"), "{findings:?}");
+    assert_eq!(verify_with(9, &bodies, given).findings.len(), 3, "a stranger's key");
 }
