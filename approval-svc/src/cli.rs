@@ -58,7 +58,7 @@ enum Command {
     Freeze(freeze::FreezeCommand),
     /// Check the whole installation, and say what to mend
     Doctor(doctor::DoctorArgs),
-    /// Make a link that signs an approver's browser in, once
+    /// Make a link that signs somebody's browser in, once
     Login(login::LoginArgs),
     /// Who is told of what waits, and whether it arrived
     #[command(subcommand)]

@@ -12,8 +12,8 @@ use crate::approvals::Approvals;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
-    about, approvals, audit, auth, delegations, events, freezes, grants, history, holds, notices, pages, policies,
-    problem, requester, session, slack, status,
+    about, approvals, audit, auth, batch_page, delegations, delegations_page, events, freezes, freezes_page, grants,
+    grants_page, history, holds, notices, pages, policies, problem, requester, session, slack, status,
 };
 use crate::ledger::Ledger;
 use crate::limits::Limits;
@@ -93,10 +93,17 @@ fn pages_router() -> Router<App> {
     Router::new()
         .route("/", get(pages::home))
         .route("/approvals", get(pages::inbox))
+        .route("/approvals/batch", get(batch_page::show).post(batch_page::decide))
         .route("/approvals/{id}", get(pages::show))
         .route("/approvals/{id}/row", get(pages::row))
         .route("/approvals/{id}/review", post(pages::decide))
         .route("/history", get(history::search))
+        .route("/grants", get(grants_page::list))
+        .route("/grants/{id}/revoke", post(grants_page::revoke))
+        .route("/delegations", get(delegations_page::list).post(delegations_page::add))
+        .route("/delegations/{id}/end", post(delegations_page::end))
+        .route("/freezes", get(freezes_page::list).post(freezes_page::add))
+        .route("/freezes/{id}/lift", post(freezes_page::lift))
         .route("/live", get(pages::live))
         .route("/logout", post(pages::sign_out))
         .route("/web/page.css", get(pages::css))

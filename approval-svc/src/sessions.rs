@@ -128,7 +128,9 @@ pub async fn find(store: &dyn Store, secret: Secret) -> Result<Option<Session>, 
         return Ok(None);
     }
     let mut person = credential(row.visitor, Proof::Session(row.hash));
-    person.lent = delegations::lent_to(store, &person.person()).await?;
+    if person.role == Role::Approver {
+        person.lent = delegations::lent_to(store, &person.person()).await?;
+    }
     Ok(Some(Session { form_token: secret.form_token(), secret: Some(secret), person }))
 }
 
@@ -152,8 +154,8 @@ pub async fn sign_out(store: &dyn Store, session: &Session) -> Result<(), StoreE
 }
 
 fn credential(visitor: Visitor, proof: Proof) -> Credential {
-    let Visitor { issuer, subject, groups, tenant } = visitor;
-    Credential { role: Role::Approver, issuer, subject, groups, tenant, client_id: None, proof, lent: Vec::new() }
+    let Visitor { role, issuer, subject, groups, tenant } = visitor;
+    Credential { role, issuer, subject, groups, tenant, client_id: None, proof, lent: Vec::new() }
 }
 
 fn name(visitor: &Visitor) -> String {

@@ -6,11 +6,17 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 
 use crate::text::{JsonPart, Piece, laid_out, pieces, span, time};
-use crate::tokens::Credential;
+use crate::tokens::{Credential, Role};
 
 pub mod approval;
+pub mod batch;
+pub mod confirm;
+pub mod delegations;
+pub mod freezes;
+pub mod grants;
 pub mod history;
 pub mod inbox;
+pub mod reach;
 pub mod requester;
 pub mod sign_in;
 
@@ -102,6 +108,8 @@ pub struct Frame {
     pub subject: Shown,
     /// The groups in words.
     pub groups: Shown,
+    /// What the reader is, where that is no approver.
+    pub role: Option<&'static str>,
     pub form_token: String,
     pub now_ms: u64,
     /// The page that is open, for the links at the top.
@@ -111,7 +119,13 @@ pub struct Frame {
 impl Frame {
     pub fn new(person: &Credential, form_token: String, now_ms: u64, here: &'static str) -> Self {
         let groups: Vec<&str> = person.groups.iter().map(String::as_str).collect();
-        Self { subject: shown(&person.subject), groups: shown(&groups.join(", ")), form_token, now_ms, here }
+        let role = match person.role {
+            Role::Approver | Role::Enforcer => None,
+            Role::BreakGlass => Some("breaks glass"),
+            Role::Auditor => Some("auditor"),
+            Role::Admin => Some("administrator"),
+        };
+        Self { subject: shown(&person.subject), groups: shown(&groups.join(", ")), role, form_token, now_ms, here }
     }
 }
 

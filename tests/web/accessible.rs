@@ -40,6 +40,59 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// The pages on which people do more than decide one call.
+    async fn examine_authority(&mut self, axe: &str) -> anyhow::Result<()> {
+        let token = self.service.data_dir().join("axe.token");
+        std::fs::write(&token, self.service.token("admin", "root", &[])?)?;
+        let (url, token) = (self.service.url(""), token.to_string_lossy().into_owned());
+        let freeze = ["freeze", "add", "--for-tool", "drop_all", "--reason", "incident 7", "--server"];
+        self.service.cli(&[&freeze[..], &[url.trim_end_matches('/'), "--token-file", &token]].concat())?;
+        let grants =
+            |asked: &mut Value| asked["requirement"]["grants"] = json!({"uses_max": 5, "within_ms_max": 600_000});
+        let id = self.asker.hold_as("create_issue", json!({"project": "site", "n": 1}), grants).await?;
+        let other = self.hold("create_issue", json!({"n": 7})).await?;
+        self.sign_in("bob").await?;
+        for (dark, width) in [(false, 1_080), (true, 390)] {
+            self.browser.look(width, 900, dark).await?;
+            for path in [
+                "/delegations".to_owned(),
+                "/freezes".to_owned(),
+                "/grants".to_owned(),
+                format!("/approvals/batch?id={id}&id={other}"),
+            ] {
+                self.visit(&path).await?;
+                self.examine(axe, &format!("{path} ({width} px)")).await?;
+            }
+            self.visit(&format!("/approvals/{id}")).await?;
+            self.browser.click("#reach summary").await?;
+            self.examine(axe, "further calls").await?;
+            self.fill(&[("#uses", "3"), ("#why", "the same for a while")]).await?;
+            self.browser.click("#approve").await?;
+            self.browser.until("document.querySelector('#confirm').open").await?;
+            self.examine(axe, "the question before it").await?;
+        }
+        self.browser.click("#confirm-yes").await?;
+        self.browser.until("document.body.dataset.page === 'inbox' && document.readyState === 'complete'").await?;
+        self.visit("/grants").await?;
+        self.examine(axe, "a grant").await?;
+        self.visit("/delegations").await?;
+        self.fill(&[("#subject", "dave"), ("#why", "away")]).await?;
+        self.browser.click(".card button").await?;
+        self.browser.until("document.querySelector('#delegations') !== null").await?;
+        self.examine(axe, "a delegation").await?;
+        for role in ["admin", "break-glass"] {
+            let link = self.link_as("root", &["--role", role])?;
+            self.sign_in_by(&link).await?;
+            for path in ["/freezes".to_owned(), format!("/approvals/{other}")] {
+                self.visit(&path).await?;
+                self.examine(axe, &format!("{path} as {role}")).await?;
+            }
+        }
+        self.browser.look(1_080, 900, false).await
+    }
+}
+
 #[tokio::test]
 async fn axe_finds_nothing_on_any_page() -> anyhow::Result<()> {
     let Some(axe) = installed::or_skip("axe-core", axe())? else { return Ok(()) };
@@ -97,6 +150,9 @@ async fn axe_finds_nothing_on_any_page() -> anyhow::Result<()> {
     desk.browser.open(&desk.service.url(&format!("/approvals/{pending}"))).await?;
     desk.browser.value("for (const one of document.querySelectorAll('details')) one.open = true").await?;
     desk.examine(&axe, "an approval with everything opened").await?;
+    desk.examine_authority(&axe).await?;
+    desk.sign_in("bob").await?;
+    desk.browser.open(&desk.service.url(&format!("/approvals/{pending}"))).await?;
     // Axe that finds nothing anywhere would prove nothing.
     desk.browser.value("document.querySelector('textarea').previousElementSibling.remove()").await?;
     assert!(desk.examine(&axe, "a page that was broken").await.is_err());

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use browser::Browser;
 
 mod accessible;
+mod authority;
 mod browser;
 mod decide;
 mod pictures;
+mod together;
 
 /// A service, a gateway's way in, and bob's browser.
 struct Desk {
@@ -24,28 +26,44 @@ struct Desk {
 impl Desk {
     /// `None` when this machine has no browser, which is said; where nothing may be skipped it fails.
     async fn open() -> anyhow::Result<Option<Self>> {
+        Self::open_with(&[]).await
+    }
+
+    /// The same with further arguments for `holdpoint serve`.
+    async fn open_with(arguments: &[&str]) -> anyhow::Result<Option<Self>> {
         let Some(program) = browser::program() else {
             assert!(std::env::var_os("HOLDPOINT_CI").is_none(), "no Chromium on PATH, and nothing may be skipped");
             eprintln!("skipped: a test of the approver's pages, because there is no Chromium on PATH");
             return Ok(None);
         };
         let port = holdpoint_tests::ports::free()?;
-        let service = Service::start_with(port, &["--public-url", &format!("http://127.0.0.1:{port}")]).await?;
+        let url = format!("http://127.0.0.1:{port}");
+        let service = Service::start_with(port, &[&["--public-url", &url], arguments].concat()).await?;
         let asker = Asker::new(&service).await?;
         let browser = Browser::start(&program).await?;
         Ok(Some(Self { service, asker, browser }))
     }
 
-    /// A sign-in link, as an operator prints it.
+    /// A sign-in link for an approver of group `sre`, as an operator prints it.
     fn link(&self, subject: &str) -> anyhow::Result<String> {
+        self.link_as(subject, &["--group", "sre"])
+    }
+
+    /// The same with these words of `holdpoint login`.
+    fn link_as(&self, subject: &str, words: &[&str]) -> anyhow::Result<String> {
         let dir = self.service.data_dir();
-        let words = ["login", "--subject", subject, "--group", "sre", "--data-dir"].map(std::ffi::OsStr::new);
+        let words = [&["login", "--subject", subject], words, &["--data-dir"]].concat();
+        let words: Vec<&std::ffi::OsStr> = words.into_iter().map(std::ffi::OsStr::new).collect();
         Ok(self.service.cli(&[&words[..], &[dir.as_os_str()]].concat())?.trim().to_owned())
     }
 
     async fn sign_in(&mut self, subject: &str) -> anyhow::Result<()> {
         let link = self.link(subject)?;
-        self.browser.open(&link).await?;
+        self.sign_in_by(&link).await
+    }
+
+    async fn sign_in_by(&mut self, link: &str) -> anyhow::Result<()> {
+        self.browser.open(link).await?;
         self.browser.click("main form button").await?;
         self.browser.until("document.body.dataset.page === 'inbox' && document.readyState === 'complete'").await
     }
@@ -53,6 +71,28 @@ impl Desk {
     /// Holds a call of `tool` and tells the id of its approval.
     async fn hold(&self, tool: &str, arguments: Value) -> anyhow::Result<String> {
         self.asker.hold(tool, arguments).await
+    }
+
+    /// Opens a page of the service.
+    async fn visit(&mut self, path: &str) -> anyhow::Result<()> {
+        let url = self.service.url(path);
+        self.browser.open(&url).await
+    }
+
+    /// Sets fields of the page by their selector.
+    async fn fill(&mut self, fields: &[(&str, &str)]) -> anyhow::Result<()> {
+        for (selector, value) in fields {
+            self.browser
+                .value(&format!("document.querySelector({}).value = {}; 0", json!(selector), json!(value)))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Answers the question that the page asks once more.
+    async fn confirm(&mut self) -> anyhow::Result<()> {
+        self.browser.until("document.querySelector('#confirm').open").await?;
+        self.browser.click("#confirm-yes").await
     }
 
     /// Fails when the browser found anything wrong with the pages so far.

@@ -21,7 +21,7 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
     let ran = desk.hold("create_issue", json!({"project": "site", "title": "Checkout fails for large carts"})).await?;
     alice.approve(&alice.show(&ran).await?).await?;
     desk.asker.run(&ran, 3, "committed").await?;
-    desk.hold("close_issue", json!({"issue": 41})).await?;
+    let closing = desk.hold("close_issue", json!({"issue": 41})).await?;
     let body =
         "The checkout page answers 500 for carts with more than 40 lines.\nSeen since the deploy of 14:02. ".repeat(12);
     let call = json!({
@@ -29,10 +29,22 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
         "priority": 1, "body": body, "notify": {"channel": "#incidents", "quiet": false},
     });
     let shown = desk.hold("create_issue", call).await?;
+    let grants = |asked: &mut serde_json::Value| {
+        asked["requirement"]["grants"] = json!({"uses_max": 20, "within_ms_max": 28_800_000});
+        asked["requirement"]["all_of"][0]["min"] = json!(2);
+    };
+    let call = json!({"issue": 57, "project": "site", "text": "Same as in #41: cleared the cache."});
+    let wide = desk.asker.hold_as("comment_issue", call, grants).await?;
+    alice.approve(&alice.show(&wide).await?).await?;
     desk.sign_in("bob").await?;
+    desk.visit("/delegations").await?;
+    desk.fill(&[("#subject", "dave"), ("#why", "away until monday")]).await?;
+    desk.browser.click(".card button").await?;
+    desk.browser.until("document.querySelector('#delegations') !== null").await?;
     let detail = desk.service.url(&format!("/approvals/{shown}"));
     let inbox = desk.service.url("/approvals");
     let history = desk.service.url("/history");
+    let batch = desk.service.url(&format!("/approvals/batch?id={wide}&id={closing}"));
     for (name, url, width, height, dark) in [
         ("inbox", &inbox, 1_080, 760, false),
         ("detail", &detail, 1_080, 1_760, false),
@@ -42,9 +54,19 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
         ("inbox-dark", &inbox, 1_080, 760, true),
         ("history", &history, 1_080, 900, false),
         ("history-phone", &history, 390, 844, true),
+        ("delegations", &desk.service.url("/delegations"), 1_080, 900, false),
+        ("delegations-phone", &desk.service.url("/delegations"), 390, 900, true),
+        ("batch", &batch, 1_080, 1_100, false),
+        ("batch-phone", &batch, 390, 844, false),
+        ("reach", &desk.service.url(&format!("/approvals/{wide}")), 1_080, 1_250, false),
+        ("reach-phone", &desk.service.url(&format!("/approvals/{wide}")), 390, 1_900, true),
+        ("freezes", &desk.service.url("/freezes"), 1_080, 600, false),
     ] {
         desk.browser.look(width, height, dark).await?;
         desk.browser.open(url).await?;
+        if name.starts_with("reach") {
+            desk.browser.value("document.querySelector('#reach').open = true; 0").await?;
+        }
         let wide = desk.browser.value("document.documentElement.scrollWidth - innerWidth").await?;
         assert!(wide.as_f64().is_some_and(|wide| wide <= 0.0), "{name} is {wide} px too wide");
         if let Some(dir) = std::env::var_os("HOLDPOINT_SCREENSHOTS") {

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use reqwest::Url;
 use serde_json::json;
 
@@ -14,21 +14,25 @@ use crate::sessions;
 use crate::store::row::Visitor;
 use crate::store::sqlite::{SqliteStore, machine_clock};
 use crate::text::visible;
-use crate::tokens::ISSUER_LOCAL;
+use crate::tokens::{ISSUER_LOCAL, Role};
 
 /// Where a service listens that was not told otherwise.
 const PORT_DEFAULT: u16 = 7437;
 
-/// Print a link that signs an approver's browser in; it works once, within 10 minutes
+/// Print a link that signs somebody's browser in; it works once, within 10 minutes
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   holdpoint login --data-dir data --subject bob --group sre
   holdpoint login --data-dir data --subject bob --group sre --url https://approvals.example.com
+  holdpoint login --data-dir data --subject root --role admin
 
 Whoever opens the link is that person for 12 hours: give it to nobody else.")]
 pub struct LoginArgs {
     #[command(flatten)]
     data_dir: DataDir,
+    /// What the browser may do
+    #[arg(long, value_enum, default_value_t = LoginRole::Approver, value_name = "ROLE")]
+    role: LoginRole,
     /// Who signs in: nobody approves a call of the same subject
     #[arg(long, value_name = "NAME")]
     subject: String,
@@ -46,6 +50,30 @@ pub struct LoginArgs {
     url: Option<Url>,
     #[command(flatten)]
     output: Output,
+}
+
+/// Roles of people; a gateway has no browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LoginRole {
+    /// Looks at approvals and decides them
+    Approver,
+    /// Approves alone in an emergency, on the record
+    BreakGlass,
+    /// Looks only
+    Auditor,
+    /// Stops things, lets them go on, takes grants back
+    Admin,
+}
+
+impl From<LoginRole> for Role {
+    fn from(role: LoginRole) -> Self {
+        match role {
+            LoginRole::Approver => Self::Approver,
+            LoginRole::BreakGlass => Self::BreakGlass,
+            LoginRole::Auditor => Self::Auditor,
+            LoginRole::Admin => Self::Admin,
+        }
+    }
 }
 
 pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
@@ -73,6 +101,7 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
         }
     };
     let visitor = Visitor {
+        role: args.role.into(),
         issuer: args.issuer,
         subject: args.subject,
         groups: args.groups.into_iter().collect(),

@@ -1,5 +1,7 @@
 //! Step 8 in a browser: inbox, one approval, the decision, signing in and out. Plain forms; live with the script.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::Form;
 use axum::extract::rejection::FormRejection;
@@ -10,19 +12,26 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::events;
+use super::form::{Fields, OwnForm};
 use super::problem::Problem;
-use super::session::{is_own_form, not_own_form, set_cookie};
+use super::session::set_cookie;
+use super::status::TELL_MS_MAX;
 use crate::approvals::review::{self, ReviewBody};
-use crate::approvals::{ReviewVerdict, view};
+use crate::approvals::view::may_read_arguments;
+use crate::approvals::{ReviewVerdict, grant, view};
 use crate::freezes;
+use crate::notify::notice::NoticeFilter;
 use crate::router::App;
 use crate::sessions::{self, Secret, Session, SignInError};
 use crate::store::row::{Approval, ApprovalFilter, Dossier, HistoryFilter};
 use crate::store::{StoreError, read_word};
+use crate::text::span;
+use crate::tokens::Role;
 use crate::web::approval::{ApprovalPage, Around, Reader};
+use crate::web::confirm::ConfirmPage;
 use crate::web::inbox::{Inbox, Row, RowPage, Stop};
 use crate::web::sign_in::{LoginPage, TroublePage};
-use crate::web::{self, Frame, shown};
+use crate::web::{self, Frame, reach, shown};
 use holdpoint_core::approval::ApprovalStatus;
 
 /// Pending approvals on one page.
@@ -33,6 +42,8 @@ const RECENT_MAX: usize = 30;
 const RECENT_ROWS_MAX: u32 = 230;
 /// Calls like the one that is shown.
 const SIMILAR_MAX: u32 = 5;
+/// Notices that one page shows.
+const NOTICES_MAX: u32 = 50;
 /// After this long, a page that may be kept is asked for again.
 const ASSET_AGE: HeaderValue = HeaderValue::from_static("no-cache");
 
@@ -95,10 +106,12 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
             .filter(|row| session.person.sees_tenant(row.asked.principal.tenant.as_deref())),
         None => None,
     };
+    let untold = untold(&app, now_ms).await?;
     let page = Inbox {
         frame: frame(&session, now_ms, "waiting"),
         stopped: app.store.freezes().await?.freezes.iter().map(|freeze| Stop::new(freeze, now_ms)).collect(),
-        waiting: waiting.iter().map(|row| Row::new(row, now_ms)).collect(),
+        may_choose: session.person.role == Role::Approver,
+        waiting: waiting.iter().map(|row| waiting_row(row, &session, &untold, now_ms)).collect(),
         more_wait,
         recent: recent.map(|row| Row::new(row, now_ms)).collect(),
         notice: notice.map(|row| Row::new(&row, now_ms)),
@@ -112,7 +125,30 @@ pub async fn row(State(app): State<App>, session: Session, Path(id): Path<String
     let approval = app.store.approval(&id).await?;
     let is_ours = |row: &Approval| session.person.sees_tenant(row.asked.principal.tenant.as_deref());
     let approval = approval.filter(is_ours).ok_or_else(|| missing(&id))?;
-    Ok(html(StatusCode::OK, &RowPage { row: Row::new(&approval, now_ms) }))
+    let untold = untold(&app, now_ms).await?;
+    Ok(html(StatusCode::OK, &RowPage { row: waiting_row(&approval, &session, &untold, now_ms) }))
+}
+
+/// Pending approvals of which nobody was notified.
+async fn untold(app: &App, now_ms: u64) -> Result<BTreeSet<String>, StoreError> {
+    // Where nobody is ever notified, saying so at each of them tells nothing.
+    if !app.approvals.notify.is_configured() {
+        return Ok(BTreeSet::new());
+    }
+    Ok(app.store.untold(now_ms.saturating_sub(TELL_MS_MAX), WAITING_MAX).await?.into_iter().collect())
+}
+
+fn waiting_row(approval: &Approval, session: &Session, untold: &BTreeSet<String>, now_ms: u64) -> Row {
+    let choosable = is_choosable(approval, session);
+    Row { choosable, untold: untold.contains(&approval.id), ..Row::new(approval, now_ms) }
+}
+
+/// Whether it may be looked at together with others: what its kind allows, and the reader may see.
+fn is_choosable(approval: &Approval, session: &Session) -> bool {
+    approval.status == ApprovalStatus::Pending
+        && session.person.role == Role::Approver
+        && !grant::is_destructive(approval)
+        && may_read_arguments(approval, &session.person)
 }
 
 /// `GET /approvals/{id}`
@@ -120,61 +156,91 @@ pub async fn show(State(app): State<App>, session: Session, Path(id): Path<Strin
     detail(&app, &session, &id, StatusCode::OK, Reader::default()).await
 }
 
-/// What the forms of one approval send.
-#[derive(Debug, Deserialize)]
-pub struct ReviewForm {
-    #[serde(default)]
-    form_token: String,
-    verdict: String,
-    /// Digest of the call that was shown.
-    call_digest: String,
-    #[serde(default)]
-    reason: String,
-    /// Every long value was opened: said by the reader, or by the script that saw it.
-    #[serde(default)]
-    opened: String,
-}
-
 /// `POST /approvals/{id}/review`
-pub async fn decide(
-    State(app): State<App>,
-    session: Session,
-    Path(id): Path<String>,
-    form: Result<Form<ReviewForm>, FormRejection>,
-) -> Page {
-    let Form(form) = form.map_err(malformed)?;
-    if !is_own_form(&session, &form.form_token) {
-        return Ok(not_own_form());
+pub async fn decide(State(app): State<App>, Path(id): Path<String>, form: OwnForm) -> Page {
+    let OwnForm { session, fields } = form;
+    let role = session.person.role;
+    if !matches!(role, Role::Approver | Role::BreakGlass) {
+        let detail = format!("a session of role {role} decides nothing");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "role", detail).into());
     }
-    let verdict: ReviewVerdict = read_word(&form.verdict).ok_or_else(|| malformed("`verdict` is no verdict"))?;
-    let seen = form.call_digest.parse().map_err(|_| malformed("`call_digest` is no digest"))?;
-    if verdict == ReviewVerdict::Approve && form.opened != "yes" {
-        let folds = app.store.approval(&id).await?.map_or(0, |approval| web::folds(&approval.asked.call_text));
-        if folds > 0 {
+    let verdict: ReviewVerdict =
+        read_word(fields.text("verdict")).ok_or_else(|| malformed("`verdict` is no verdict"))?;
+    // The digest of the call that was shown.
+    let seen = fields.text("call_digest").parse().map_err(|_| malformed("`call_digest` is no digest"))?;
+    let reason = fields.text("reason").to_owned();
+    let asked_reach = !matches!(fields.text("uses"), "" | "1");
+    let refused = async |sentence: String, status| {
+        let reader = Reader { error: Some(sentence), draft: reason.clone(), asked_reach, ..Reader::default() };
+        detail(&app, &session, &id, status, reader).await
+    };
+    let mut scope = None;
+    if verdict == ReviewVerdict::Approve {
+        let approval = app.store.approval(&id).await?.ok_or_else(|| missing(&id))?;
+        let is_read = may_read_arguments(&approval, &session.person);
+        let call_text = if is_read { approval.asked.call_text.as_str() } else { "" };
+        if fields.text("opened") != "yes" && web::folds(&approval.asked.call_text) > 0 {
             let sentence = "open every long value of the call first, and say that you have read it".to_owned();
-            let reader = Reader { error: Some(sentence), draft: form.reason, ..Reader::default() };
-            return detail(&app, &session, &id, StatusCode::UNPROCESSABLE_ENTITY, reader).await;
+            return refused(sentence, StatusCode::UNPROCESSABLE_ENTITY).await;
+        }
+        let limits = approval.asked.requirement.grants;
+        scope = match reach::asked(call_text, limits, |name| fields.text(name).to_owned()) {
+            Ok(scope) => scope,
+            Err(sentence) => return refused(sentence, StatusCode::UNPROCESSABLE_ENTITY).await,
+        };
+        let question = match (role == Role::BreakGlass, grant::is_destructive(&approval), &scope) {
+            (true, _, _) => Some("Approve alone? Everybody sees that you broke the glass, and why.".to_owned()),
+            (false, true, _) => Some(
+                "Approve this call? It is of a kind that may change or destroy what cannot be brought back.".to_owned(),
+            ),
+            (false, false, Some(scope)) => Some(format!(
+                "Approve {} calls within {}? Further ones run without being asked for again.",
+                scope.uses,
+                span(scope.within_ms)
+            )),
+            (false, false, None) => None,
+        };
+        if let Some(question) = question.filter(|_| !fields.is_confirmed()) {
+            let (action, back) = (format!("/approvals/{id}/review"), format!("/approvals/{id}"));
+            return confirm(&app, &session, &fields, &question, &action, "Approve", &back).await;
         }
     }
-    let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some(form.reason.clone()), scope: None };
+    let body = ReviewBody { verdict, call_digest: Some(seen), reason: Some(reason.clone()), scope };
     match app.approvals.review(&id, &session.person, &body, None).await {
         Ok(_) => Ok(Redirect::to(&format!("/approvals?decided={id}")).into_response()),
         Err(error) => {
             let sentence = error.to_string();
-            let problem = Problem::from(error);
-            let reader = Reader { error: Some(sentence), draft: form.reason, ..Reader::default() };
-            detail(&app, &session, &id, problem.status(), reader).await
+            refused(sentence, Problem::from(error).status()).await
         }
     }
+}
+
+/// Asks once more, on a page of its own: the browser's script has not.
+pub(super) async fn confirm(
+    app: &App,
+    session: &Session,
+    fields: &Fields,
+    question: &str,
+    action: &str,
+    go: &str,
+    back: &str,
+) -> Page {
+    let frame = frame(session, app.store.now_ms().await?, "");
+    Ok(html(StatusCode::OK, &ConfirmPage::new(frame, question, action, &fields.0, go, back)))
 }
 
 async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, reader: Reader) -> Page {
     let dossier: Dossier = app.store.dossier(id).await?.ok_or_else(|| missing(id))?;
     let now_ms = app.store.now_ms().await?;
-    let barrier = |verdict| review::barrier(&dossier, &session.person, verdict, now_ms).map(|error| error.to_string());
+    let decides = matches!(session.person.role, Role::Approver | Role::BreakGlass);
+    let barrier = |verdict| match review::barrier(&dossier, &session.person, verdict, now_ms) {
+        Some(error) => Some(error.to_string()),
+        None => (!decides).then(|| format!("a session of role {} only looks", session.person.role)),
+    };
     let reader = Reader {
         approve_barrier: barrier(ReviewVerdict::Approve),
         deny_barrier: barrier(ReviewVerdict::Deny),
+        glass: session.person.role == Role::BreakGlass,
         ..reader
     };
     let asked = &dossier.approval.asked;
@@ -191,8 +257,14 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
     similar.retain(|past| past.approval.id != id);
     similar.truncate(SIMILAR_MAX as usize);
     let stopped = freezes::stops(&*app.store, asked).await?.into_iter().collect();
+    let filter = NoticeFilter { approval_id: Some(id.to_owned()), rows_max: NOTICES_MAX, ..NoticeFilter::default() };
+    let mut notices = app.store.notices(filter).await?;
+    notices.reverse();
+    let destructive = grant::is_destructive(&dossier.approval);
+    let tells = app.approvals.notify.is_configured();
+    let around = Around { similar, stopped, notices, tells, destructive };
     let view = view::view_of(dossier, &session.person, now_ms).ok_or_else(|| missing(id))?;
-    let page = ApprovalPage::new(frame(session, now_ms, ""), &view, reader, &Around { similar, stopped });
+    let page = ApprovalPage::new(frame(session, now_ms, ""), &view, reader, &around);
     Ok(html(status, &page))
 }
 
@@ -224,25 +296,9 @@ pub async fn sign_in(State(app): State<App>, headers: HeaderMap, form: Result<Fo
     Ok(([set_cookie(Some(&session), &headers)], Redirect::to("/approvals")).into_response())
 }
 
-/// What a form without further fields sends.
-#[derive(Debug, Deserialize)]
-pub struct TokenForm {
-    #[serde(default)]
-    form_token: String,
-}
-
 /// `POST /logout`
-pub async fn sign_out(
-    State(app): State<App>,
-    session: Session,
-    headers: HeaderMap,
-    form: Result<Form<TokenForm>, FormRejection>,
-) -> Page {
-    let Form(form) = form.map_err(malformed)?;
-    if !is_own_form(&session, &form.form_token) {
-        return Ok(not_own_form());
-    }
-    sessions::sign_out(&*app.store, &session).await?;
+pub async fn sign_out(State(app): State<App>, headers: HeaderMap, form: OwnForm) -> Page {
+    sessions::sign_out(&*app.store, &form.session).await?;
     Ok(([set_cookie(None, &headers)], Redirect::to("/approvals")).into_response())
 }
 

@@ -7,6 +7,7 @@ use crate::store::contract;
 
 fn bob() -> Visitor {
     Visitor {
+        role: Role::Approver,
         issuer: "local".to_owned(),
         subject: "bob".to_owned(),
         groups: BTreeSet::from(["sre".to_owned()]),

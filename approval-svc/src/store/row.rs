@@ -208,9 +208,11 @@ pub struct Token {
     pub revoked_at_ms: Option<u64>,
 }
 
-/// Somebody a browser acts for: an approver. What a sign-in link grants, and what a session stands for.
+/// Somebody a browser acts for. What a sign-in link grants, and what a session stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visitor {
+    /// Never an enforcer: gateways have no browser.
+    pub role: Role,
     pub issuer: String,
     pub subject: String,
     pub groups: BTreeSet<String>,

@@ -7,9 +7,11 @@ use holdpoint_core::freeze::Freeze;
 
 use super::history::{PastRow, outcome_words};
 use super::inbox::{Ask, Stop, pill};
+use super::reach::Reach;
 use super::{CallText, Frame, Shown, When, shown};
 use crate::approvals::quorum::ANY_GROUP;
 use crate::approvals::view::ApprovalView;
+use crate::notify::notice::{EventKind, Notice, NoticeState};
 use crate::store::row::Past;
 use crate::text::span;
 
@@ -68,6 +70,53 @@ pub struct ApprovalPage {
     pub similar: Vec<PastRow>,
     /// What an administrator stopped and this call falls under.
     pub stopped: Vec<Stop>,
+    /// Whom it was told, and whether that arrived.
+    pub told: Vec<Told>,
+    /// It waits, and nobody was notified.
+    pub nobody_told: bool,
+    /// The reader would approve alone.
+    pub glass: bool,
+    /// How far the reader may let an approval reach.
+    pub reach: Option<Reach>,
+    /// The reader had asked for more when something went wrong, and this was their reason. The template escapes it.
+    pub draft_reach: bool,
+    pub draft_reach_reason: String,
+    /// What the reader is asked once more before an approval, always or if it reaches further.
+    pub confirm: Option<&'static str>,
+    pub confirm_reach: Option<&'static str>,
+}
+
+/// One channel that was told, or will be.
+#[derive(Debug)]
+pub struct Told {
+    pub state: &'static str,
+    /// How far its notice came.
+    pub words: &'static str,
+    pub channel: Shown,
+    pub at: When,
+    pub trouble: Option<Shown>,
+}
+
+impl Told {
+    fn new(notice: &Notice, now_ms: u64) -> Self {
+        let words = match (notice.event, notice.state) {
+            (EventKind::Opened, NoticeState::Delivered) => "Notified:",
+            (EventKind::Escalated, NoticeState::Delivered) => "Notified, as nobody decided:",
+            (EventKind::BrokenGlass, NoticeState::Delivered) => "Told of the broken glass:",
+            (EventKind::Decided | EventKind::Expired, NoticeState::Delivered) => "Told how it ended:",
+            (EventKind::Freeze | EventKind::Test, NoticeState::Delivered) => "Told:",
+            (_, NoticeState::Waiting) if notice.tries == 0 => "On its way:",
+            (_, NoticeState::Waiting) => "Not yet, and tried again:",
+            (_, NoticeState::Dead) => "Given up:",
+        };
+        Self {
+            state: notice.state.as_str(),
+            words,
+            channel: shown(&notice.channel),
+            at: When::new(notice.ended_at_ms.unwrap_or(notice.created_at_ms), now_ms),
+            trouble: notice.trouble.as_deref().filter(|_| notice.state != NoticeState::Delivered).map(shown),
+        }
+    }
 }
 
 /// An identical call that ran.
@@ -99,6 +148,8 @@ pub struct Need {
     pub group: Shown,
     pub min: u32,
     pub there: u32,
+    /// One for each who has to approve, and whether somebody has.
+    pub seats: Vec<bool>,
 }
 
 /// One review.
@@ -121,6 +172,10 @@ pub struct Reader {
     pub deny_barrier: Option<String>,
     pub error: Option<String>,
     pub draft: String,
+    /// What the reader had asked for beyond one call.
+    pub asked_reach: bool,
+    /// The reader would approve alone.
+    pub glass: bool,
 }
 
 /// What else is known around an approval.
@@ -128,6 +183,12 @@ pub struct Reader {
 pub struct Around {
     pub similar: Vec<Past>,
     pub stopped: Vec<Freeze>,
+    /// The oldest first.
+    pub notices: Vec<Notice>,
+    /// The service notifies people at all.
+    pub tells: bool,
+    /// Calls of this kind are looked at one by one.
+    pub destructive: bool,
 }
 
 impl ApprovalPage {
@@ -160,7 +221,31 @@ impl ApprovalPage {
             when: When::new(ran.at_ms, now_ms),
             how: outcome_words(Some(ran.outcome)),
         });
+        let pending = state.status == ApprovalStatus::Pending;
+        let told: Vec<Told> = around.notices.iter().map(|notice| Told::new(notice, now_ms)).collect();
+        let may_reach = !around.destructive && !reader.glass && !view.call_text.is_empty();
+        let limits = view.requirement.grants.filter(|_| may_reach);
+        let confirm = match (reader.glass, around.destructive) {
+            (true, _) => Some("Approve alone? Everybody sees that you broke the glass, and why."),
+            (false, true) => {
+                Some("Approve this call? It is of a kind that may change or destroy what cannot be brought back.")
+            }
+            (false, false) => None,
+        };
+        let (draft, draft_reach_reason) =
+            if reader.asked_reach { (String::new(), reader.draft) } else { (reader.draft, String::new()) };
         Self {
+            nobody_told: around.tells
+                && pending
+                && !around.notices.iter().any(|notice| notice.state == NoticeState::Delivered)
+                && !around.notices.iter().any(|notice| notice.tries == 0 && notice.state == NoticeState::Waiting),
+            told,
+            glass: reader.glass,
+            reach: limits.map(|limits| Reach::new(limits, &view.call_text)),
+            draft_reach: reader.asked_reach,
+            draft_reach_reason,
+            confirm,
+            confirm_reach: limits.map(|_| "Approve further calls too? They run without being asked for again."),
             folds: call_text.folds,
             still_needed: words(&view.still_needed),
             or_needed: view.or_needed.as_deref().map(words),
@@ -171,7 +256,7 @@ impl ApprovalPage {
             id: state.id.clone(),
             status: state.status.as_str(),
             pill: pill(state.status),
-            pending: state.status == ApprovalStatus::Pending,
+            pending,
             meaning: meaning(state.status),
             decided_by: state.decided_by.as_deref().map(shown),
             because: state.reason.as_deref().map(shown),
@@ -193,7 +278,7 @@ impl ApprovalPage {
             error: reader.error.as_deref().map(shown),
             approve_barrier: reader.approve_barrier.as_deref().map(shown),
             deny_barrier: reader.deny_barrier.as_deref().map(shown),
-            draft: reader.draft,
+            draft,
             frame,
         }
     }
@@ -201,7 +286,9 @@ impl ApprovalPage {
 
 pub(super) fn need(group: &ApproverGroup, still_needed: &[ApproverGroup]) -> Need {
     let missing = still_needed.iter().find(|missing| missing.group == group.group).map_or(0, |missing| missing.min);
-    Need { group: shown(group_name(group)), min: group.min, there: group.min.saturating_sub(missing) }
+    let there = group.min.saturating_sub(missing);
+    let seats = (0..group.min).map(|seat| seat < there).collect();
+    Need { group: shown(group_name(group)), min: group.min, there, seats }
 }
 
 fn group_name(group: &ApproverGroup) -> &str {

@@ -20,6 +20,8 @@ pub struct Inbox {
     pub notice: Option<Row>,
     /// What administrators stopped.
     pub stopped: Vec<Stop>,
+    /// Several of those that wait may be decided together.
+    pub may_choose: bool,
 }
 
 /// Something that an administrator stopped everywhere.
@@ -62,6 +64,10 @@ pub struct Row {
     pub opened: When,
     pub until: When,
     pub decided_by: Option<Shown>,
+    /// Whether the reader may choose it, to decide it together with others.
+    pub choosable: bool,
+    /// Nobody was notified of it.
+    pub untold: bool,
 }
 
 impl Row {
@@ -77,6 +83,8 @@ impl Row {
             opened: When::new(approval.opened_at_ms, now_ms),
             until: When::new(approval.expires_at_ms, now_ms),
             decided_by: approval.decided_by.as_deref().map(shown),
+            choosable: false,
+            untold: false,
         }
     }
 }
@@ -92,7 +100,7 @@ pub struct Ask {
 }
 
 impl Ask {
-    fn new(asked: &OpenApproval) -> Self {
+    pub(super) fn new(asked: &OpenApproval) -> Self {
         Self::of(&asked.principal, &asked.method, asked.target.as_deref(), &asked.server)
     }
 

@@ -80,7 +80,7 @@
     for (const id of ["standing", "progress", "forms"]) {
       const [old, now] = [byId(id), fresh.getElementById(id)];
       // What somebody is typing is left alone while it can still be sent.
-      const typing = old.contains(document.activeElement) || [...old.querySelectorAll("textarea")].some((it) => it.value);
+      const typing = old.contains(document.activeElement) || [...old.querySelectorAll("textarea")].some((it) => it.value) || old.querySelector("details[open]");
       if (old.outerHTML === now.outerHTML || (id === "forms" && typing && now.querySelector("textarea"))) continue;
       const focused = old.contains(document.activeElement);
       old.replaceWith(document.adoptNode(now));
@@ -146,9 +146,34 @@
     byId("keys-on").addEventListener("change", (event) => localStorage.setItem("holdpoint-keys", event.target.checked ? "on" : "off"));
   }
 
+  // What cannot be taken back is asked once more. Without this script the service asks on a page of its own.
+  const question = (form) => {
+    const uses = form.querySelector("[name=uses]");
+    return (uses && Number(uses.value) > 1 && form.dataset.confirmReach) || form.dataset.confirm;
+  };
+  const ask = (form, words, button) => {
+    const dialog = byId("confirm");
+    byId("confirm-question").textContent = words;
+    byId("confirm-yes").textContent = button ? button.textContent : "Yes";
+    dialog.returnValue = "no";
+    dialog.onclose = () => {
+      if (dialog.returnValue !== "yes") return;
+      const yes = Object.assign(document.createElement("input"), { type: "hidden", name: "confirmed", value: "yes" });
+      form.append(yes);
+      form.requestSubmit();
+    };
+    dialog.showModal();
+  };
   // A decision is sent once, however often the button is pressed.
   document.addEventListener("submit", (event) => {
     const form = event.target;
+    if (form.method === "dialog" || form.method === "get") return;
+    const words = question(form);
+    if (words && !form.querySelector("[name=confirmed]")) {
+      event.preventDefault();
+      ask(form, words, event.submitter);
+      return;
+    }
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "yes";
   });
@@ -168,7 +193,7 @@
     }), 5000);
     return;
   }
-  if (page.page === "history") return;
+  if (page.page !== "inbox" && page.page !== "approval") return;
   const events = new EventSource("/live");
   events.addEventListener("approval", (event) => changed(JSON.parse(event.data).approval_id));
   events.addEventListener("reload", () => location.reload());

@@ -21,7 +21,13 @@ const OWN: &[&str] = &["host: desk", "origin: http://desk", "sec-fetch-site: sam
 impl Desk {
     async fn link(&self, subject: &str, groups: &[&str]) -> String {
         let groups: BTreeSet<String> = groups.iter().map(|group| (*group).to_owned()).collect();
-        let visitor = Visitor { issuer: "local".to_owned(), subject: subject.to_owned(), groups, tenant: None };
+        let visitor = Visitor {
+            role: Role::Approver,
+            issuer: "local".to_owned(),
+            subject: subject.to_owned(),
+            groups,
+            tenant: None,
+        };
         sessions::invite(&*self.bench.store, visitor).await.unwrap().text().to_owned()
     }
 
@@ -236,7 +242,10 @@ async fn deny_needs_a_reason_and_a_decision_the_digest_that_was_shown() {
     let answer = alice.post(&review, &format!("{}&reason=%3Cb%3E", deny.replace(&digest, &other))).await;
     assert_eq!(answer.status, StatusCode::CONFLICT);
     assert!(answer.text.contains("required>&#60;b&#62;</textarea>"), "what was typed is kept: {}", answer.text);
-    assert_eq!(alice.post(&review, "form_token=1").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(alice.post(&review, "form_token=1").await.status, StatusCode::FORBIDDEN);
+    let token = field(&alice.get(&path).await.text, "form_token").to_owned();
+    let no_digest = format!("form_token={token}&verdict=deny");
+    assert_eq!(alice.post(&review, &no_digest).await.status, StatusCode::BAD_REQUEST);
     assert_eq!(alice.post(&review, &format!("{deny}&reason=too%20late")).await.status, StatusCode::SEE_OTHER);
     let page = alice.get(&path).await.text;
     assert!(page.contains("<blockquote>too late</blockquote>") && page.contains("Nothing has run"), "{page}");
@@ -356,4 +365,55 @@ async fn browser_session_its_links_and_its_live_page_end_when_a_token_of_the_per
     assert_eq!(again.status, StatusCode::GONE, "{}", again.text);
     assert!(super::ended(live).await);
     assert_eq!(bob.get("/approvals").await.status, StatusCode::OK, "nobody else's session ends");
+}
+
+#[tokio::test]
+async fn every_form_needs_its_token_and_a_role_that_may() {
+    let desk = desk().await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let token = field(&alice.get(&path).await.text, "form_token").to_owned();
+    for to in [
+        "/approvals/batch",
+        "/grants/0/revoke",
+        "/delegations",
+        "/delegations/0/end",
+        "/freezes",
+        "/freezes/0/lift",
+        "/logout",
+    ] {
+        let form = "verdict=approve&confirmed=yes&subject=zoe&hours=1&reason=x&server=github";
+        assert_eq!(alice.post(to, form).await.status, StatusCode::FORBIDDEN, "{to} without a token");
+        let own = format!("{form}&form_token={token}");
+        let foreign = ["host: desk", "origin: http://other", "sec-fetch-site: cross-site"];
+        let answer = desk.browse(&alice.cookie, Method::POST, to, &foreign, &own).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{to} from elsewhere");
+    }
+    let form = format!("form_token={token}&server=github&reason=x&confirmed=yes");
+    let answer = alice.post("/freezes", &form).await;
+    assert!(answer.status == StatusCode::FORBIDDEN && answer.text.contains("only an administrator"), "{}", answer.text);
+    assert_eq!(desk.bench.store.freezes().await.unwrap().freezes, []);
+    // An auditor and an administrator look, and decide nothing, whatever they send.
+    for role in [Role::Auditor, Role::Admin] {
+        let groups = ["sre".to_owned()].into();
+        let visitor = Visitor { role, issuer: "local".to_owned(), subject: "eve".to_owned(), groups, tenant: None };
+        let code = sessions::invite(&*desk.bench.store, visitor).await.unwrap().text().to_owned();
+        let signed_in = desk.browse("", Method::POST, "/login", OWN, &format!("code={code}")).await;
+        let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+        let eve = Browser { desk: &desk, cookie };
+        let page = eve.get(&path).await.text;
+        assert!(page.contains("only looks"), "{page}");
+        let token = field(&page, "form_token");
+        let digest = asked(1, "x", "basis").call_digest.to_string().replace(':', "%3A");
+        let id = path.rsplit('/').next().unwrap();
+        for (to, form) in [
+            (format!("{path}/review"), format!("form_token={token}&call_digest={digest}&verdict=approve")),
+            ("/approvals/batch".to_owned(), format!("form_token={token}&item={id}+{digest}&verdict=approve")),
+            ("/delegations".to_owned(), format!("form_token={token}&subject=zoe&hours=1&reason=x&group=sre")),
+        ] {
+            assert_eq!(eve.post(&to, &form).await.status, StatusCode::FORBIDDEN, "{role} at {to}");
+        }
+    }
+    let state = desk.bench.store.state(path.rsplit('/').next().unwrap()).await.unwrap().unwrap();
+    assert_eq!(state.status, holdpoint_core::approval::ApprovalStatus::Pending);
 }

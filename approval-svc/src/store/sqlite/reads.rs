@@ -349,6 +349,7 @@ fn sign_in_of(row: &SqliteRow) -> Answer<SignIn> {
     Ok(SignIn {
         hash: digest_from_blob(row.try_get("hash")?, "the hash of a sign-in")?,
         visitor: Visitor {
+            role: word(row.try_get("role")?, "a role")?,
             issuer: row.try_get("issuer")?,
             subject: row.try_get("subject")?,
             groups: from_json(row.try_get("groups")?, "groups")?,

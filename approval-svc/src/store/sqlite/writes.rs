@@ -103,8 +103,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .execute(&mut *connection)
                 .await?;
             let add = sqlx::query(
-                "INSERT INTO sign_in_codes (hash, issuer, subject, groups, expires_at_ms, tenant) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                "INSERT INTO sign_in_codes (hash, issuer, subject, groups, expires_at_ms, tenant, role) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             );
             touch(connection, bind_sign_in(add, code)?, Conflict::Exists).await
         }
@@ -118,8 +118,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .execute(&mut *connection)
                 .await?;
             let add = sqlx::query(
-                "INSERT INTO sessions (hash, issuer, subject, groups, expires_at_ms, tenant) \
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                "INSERT INTO sessions (hash, issuer, subject, groups, expires_at_ms, tenant, role) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             );
             touch(connection, bind_sign_in(add, session)?, Conflict::Exists).await
         }
@@ -246,7 +246,11 @@ type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
 fn bind_sign_in<'a>(statement: Statement<'a>, row: &'a SignIn) -> Result<Statement<'a>, CommitError> {
     let visitor = &row.visitor;
     let statement = statement.bind(&row.hash.as_bytes()[..]).bind(&visitor.issuer).bind(&visitor.subject);
-    Ok(statement.bind(to_json(&visitor.groups, "groups")?).bind(int(row.expires_at_ms)).bind(&visitor.tenant))
+    Ok(statement
+        .bind(to_json(&visitor.groups, "groups")?)
+        .bind(int(row.expires_at_ms))
+        .bind(&visitor.tenant)
+        .bind(visitor.role.as_str()))
 }
 
 /// Runs a statement that must touch a row, or else `conflict` it is.
