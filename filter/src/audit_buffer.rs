@@ -57,6 +57,8 @@ pub struct AuditBuffer {
     /// How many entries of the front are in a batch that has not been answered.
     in_flight: usize,
     refusals: RefusalMinute,
+    /// How far the wall clock is ahead of the clock whose times entries come with; they leave with the wall clock's.
+    pub wall_ahead_ms: i64,
 }
 
 #[derive(Default)]
@@ -71,7 +73,14 @@ impl AuditBuffer {
     /// An empty buffer that reports as `source`.
     pub fn new(source: &str) -> Self {
         let source = serde_json::Value::from(source).to_string();
-        Self { source, waiting: VecDeque::new(), next_counter: 0, in_flight: 0, refusals: RefusalMinute::default() }
+        Self {
+            source,
+            waiting: VecDeque::new(),
+            next_counter: 0,
+            in_flight: 0,
+            refusals: RefusalMinute::default(),
+            wall_ahead_ms: 0,
+        }
     }
 
     /// Adds an entry; answers `false` when it was lost because the buffer is full. Calls of nobody in particular go
@@ -93,6 +102,7 @@ impl AuditBuffer {
         if let Some((end, _)) = entry.detail.as_ref().and_then(|detail| detail.char_indices().nth(DETAIL_CHARS_MAX)) {
             entry.detail = entry.detail.take().and_then(|detail| detail.get(..end).map(str::to_owned));
         }
+        entry.at_ms = entry.at_ms.saturating_add_signed(self.wall_ahead_ms);
         let counter = self.next_counter;
         self.next_counter = counter.saturating_add(1);
         if self.waiting.len() >= ENTRIES_MAX {
@@ -165,8 +175,8 @@ impl AuditBuffer {
             BatchAnswer::Rejected => false,
         };
         let first = self.waiting.front()?.0;
-        let settled = self.waiting.drain(..in_flight);
-        let end = settled.last().map_or(first, |(last, _)| last.saturating_add(1));
+        let mut settled = self.waiting.drain(..in_flight);
+        let end = settled.next_back().map_or(first, |(last, _)| last.saturating_add(1));
         Some(Settled { counters: first..end, is_durable })
     }
 

@@ -22,9 +22,10 @@ use crate::line::DecisionLine;
 use crate::metrics::Metric;
 use crate::refusal::LocalReply;
 use crate::session::{self, SessionOwner};
-use crate::usage::SharedData;
+use crate::usage::{self, SharedData};
 use crate::worker::Worker;
 use holdpoint_core::config::FilterConfig;
+use overheard::TaskTurn;
 
 mod batch;
 mod call_trace;
@@ -245,8 +246,18 @@ impl Exchange {
         if let (Phase::Running(_), HostEvent::ResponseHead(head)) = (&phase, &event) {
             self.note_session(head, around);
         }
-        if let (Phase::Running(_), Some(overheard)) = (&phase, &mut self.overheard) {
+        let mut phase = phase;
+        if let (Phase::Running(running), Some(overheard)) = (&mut phase, &mut self.overheard) {
             overheard.listen(&event, around);
+            for turn in overheard.take_turns() {
+                match turn {
+                    TaskTurn::Began { task, ttl_ms } => running.goes_on_as(task, ttl_ms, around),
+                    TaskTurn::Ended { task } => {
+                        let rules = self.config.policy.concurrency_rules();
+                        usage::end_task(around.shared, &self.plugin, rules, task, around.now_ms);
+                    }
+                }
+            }
         }
         let (phase, commands) = match (phase, event) {
             (Phase::AwaitingHead, HostEvent::RequestHead(head)) => self.on_head(head, around),

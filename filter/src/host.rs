@@ -24,6 +24,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::FilterConfig;
 
 mod abi;
+mod clock;
 mod facts;
 mod freezes;
 mod gauges;
@@ -108,7 +109,7 @@ impl RootContext for Root {
         let text = abi::body(abi::Body::PluginConfiguration).unwrap_or_default();
         match FilterConfig::read(&text) {
             Ok(mut config) => {
-                self.plugin = facts::plugin_name().into();
+                self.plugin = facts::plugin().into();
                 let tick_ms = if config.audit.required { TICK_RECORDED_MS } else { TICK_MS };
                 if let Err(error) = abi::set_tick_period_ms(tick_ms) {
                     log::error!("holdpoint: no ticks from the host (status {}): configuration refused", error.0);
@@ -125,10 +126,14 @@ impl RootContext for Root {
                     worker.audit.push(AuditEntry::new(EntryKind::SourceBegan, abi::now_ms()));
                     WORKER.with_borrow_mut(|slot| *slot = Some(worker));
                 }
+                if !clock::begin() {
+                    log::warn!("holdpoint: the host has no steady clock: deadlines follow the wall clock");
+                }
                 let rules = config.policy.concurrency_rules();
-                usage::prepare(&mut shared::EnvoySharedData, rules, config.policy.counts_calls());
+                usage::prepare(&mut shared::EnvoySharedData, &self.plugin, rules, config.policy.counts_calls());
+                with_worker(|worker| worker.set_wall_ahead_ms(clock::wall_ahead_ms()));
                 session::prepare(&mut shared::EnvoySharedData);
-                past::prepare(&mut shared::EnvoySharedData, &self.plugin, &config.policy, abi::now_ms());
+                past::prepare(&mut shared::EnvoySharedData, &self.plugin, &config.policy, clock::now_ms());
                 config.standing = in_force::enter(&self.plugin, config.policy.id());
                 let config = Rc::new(config);
                 with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config)));
@@ -149,10 +154,11 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        let now_ms = abi::now_ms();
+        let now_ms = clock::now_ms();
         if NEXT_LOOK_AT_MS.get() <= now_ms {
             NEXT_LOOK_AT_MS.set(now_ms.saturating_add(LOG_LEVEL_EVERY_MS));
             follow_log_level();
+            with_worker(|worker| worker.set_wall_ahead_ms(clock::wall_ahead_ms()));
         }
         // Bounded per tick, so that a crowd of deadlines cannot starve the worker's other work.
         const WAKES_MAX: usize = 1_000;
@@ -320,7 +326,7 @@ fn with_worker<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
 }
 
 fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent) -> Vec<HostCommand> {
-    let now_us = abi::now_us();
+    let now_us = clock::now_us();
     BEGAN_AT_US.set(now_us);
     let now_ms = now_us / 1_000;
     let commands = with_worker(|worker| {
@@ -423,7 +429,7 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
             HostCommand::RecordRefusal(entry) => count_lost(with_worker(|worker| worker.audit.push_refusal(*entry))),
             HostCommand::Count(metric, by) => gauges::add(metric, by),
             HostCommand::Decided(line) => {
-                let took_us = abi::now_us().saturating_sub(BEGAN_AT_US.get());
+                let took_us = clock::now_us().saturating_sub(BEGAN_AT_US.get());
                 log::log!(line.level(), "holdpoint: {}", line.text(took_us));
             }
             HostCommand::Log(LogLevel::Info, line) => log::info!("holdpoint: {line}"),

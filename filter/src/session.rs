@@ -164,16 +164,47 @@ pub fn event(
     }
 }
 
-/// Remembers whose task it is that a server has begun. The first one keeps it.
-pub fn bind_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, now_ms: u64) {
-    TASKS.put(shared, owner.task_key(task_id), Fact::of(owner.principal(), 0), now_ms);
+/// What is known of the call that began a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskOrigin {
+    /// No rule asked anything of its answer.
+    Unlimited,
+    /// Some rule did.
+    Limited,
+}
+
+const LIMITED_TAG: u8 = 1;
+
+/// Remembers whose task it is that a server has begun, and whether its call's answer was limited. The first one keeps it.
+pub fn bind_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, origin: TaskOrigin, now_ms: u64) {
+    let tag = match origin {
+        TaskOrigin::Unlimited => 0,
+        TaskOrigin::Limited => LIMITED_TAG,
+    };
+    TASKS.put(shared, owner.task_key(task_id), Fact::of(owner.principal(), tag), now_ms);
+}
+
+/// The number by which a task holds what its call had taken.
+pub fn task_holder(owner: &SessionOwner, task_id: &str) -> u64 {
+    owner.task_key(task_id).as_bytes().first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
 /// Whether a task is known to be somebody else's. One that nobody saw begin, before a restart or through another gateway,
 /// is left to the policy.
 pub fn is_anothers_task(shared: &mut dyn SharedData, owner: &SessionOwner, task_id: &str, now_ms: u64) -> bool {
     let found = TASKS.get(shared, owner.task_key(task_id), now_ms);
-    found.is_some_and(|fact| fact != Fact::of(owner.principal(), 0))
+    found.is_some_and(|fact| !fact.is_owned_by(owner.principal()))
+}
+
+/// Where a task comes from; `None` when nobody saw it begin.
+pub fn task_origin(
+    shared: &mut dyn SharedData,
+    owner: &SessionOwner,
+    task_id: &str,
+    now_ms: u64,
+) -> Option<TaskOrigin> {
+    let fact = TASKS.get(shared, owner.task_key(task_id), now_ms)?;
+    Some(if fact.tag == LIMITED_TAG { TaskOrigin::Limited } else { TaskOrigin::Unlimited })
 }
 
 /// Remembers what a server asked of its client under `id`, so that the answer can be told from one that nobody asked for.

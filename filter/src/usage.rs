@@ -13,6 +13,11 @@ mod tests;
 mod windows;
 
 pub use leases::LEASE_MS;
+
+/// How long a task has its slots whose server does not say how long it keeps it.
+pub const TASK_MS: u64 = 3_600_000;
+/// No task has its slots longer, whatever its server says.
+pub const TASK_MS_MAX: u64 = 86_400_000;
 pub use windows::RETRY_WINDOW_MS;
 
 /// The host's shared data, as far as limits need it. The filter's one synchronous port.
@@ -51,6 +56,16 @@ pub enum Leased {
     Full { rule_id: String },
 }
 
+/// Who asks for places: rule ids are names within one plugin, and nobody may fill the windows by himself.
+#[derive(Clone, Copy, Debug)]
+pub struct Taker<'a> {
+    pub plugin: &'a str,
+    /// The principal.
+    pub who: Digest,
+    /// Unique in this Envoy process.
+    pub holder: u64,
+}
+
 /// How often a lost race is run again before the limit counts as reached.
 const RACES_MAX: usize = 64;
 
@@ -60,9 +75,14 @@ pub(crate) const NEW: u32 = 0;
 /// Creates the keys that these rules will need where they are missing. To be called while a configuration is taken in,
 /// on the main thread first, as Envoy does: shared data writes a *new* key unconditionally, so that two workers that
 /// created it at once could both think they had its only slot. Nothing else ever creates one.
-pub fn prepare<'a>(shared: &mut dyn SharedData, concurrency_rules: impl Iterator<Item = &'a str>, counts_calls: bool) {
+pub fn prepare<'a>(
+    shared: &mut dyn SharedData,
+    plugin: &str,
+    concurrency_rules: impl Iterator<Item = &'a str>,
+    counts_calls: bool,
+) {
     for rule_id in concurrency_rules {
-        create(shared, &leases::key(rule_id));
+        create(shared, &leases::key(plugin, rule_id));
     }
     if counts_calls {
         windows::keys().for_each(|key| create(shared, &key));
@@ -76,20 +96,20 @@ pub(crate) fn create(shared: &mut dyn SharedData, key: &str) {
     }
 }
 
-/// Takes one place under every limit, or none at all. `holder` is unique in this Envoy process.
+/// Takes one place under every limit, or none at all.
 ///
 /// `now_ms` is Unix time; slots end at `now_ms + LEASE_MS` unless renewed. Shared data that cannot be read or written
 /// counts as full.
-pub fn take(shared: &mut dyn SharedData, constraints: &Constraints, holder: u64, now_ms: u64) -> Leased {
+pub fn take(shared: &mut dyn SharedData, taker: &Taker<'_>, constraints: &Constraints, now_ms: u64) -> Leased {
     let mut taken = Vec::new();
     for limit in &constraints.concurrency {
-        match leases::take(shared, limit, holder, now_ms) {
+        match leases::take(shared, taker, limit, now_ms) {
             Some(slot) => taken.push(Lease(Taken::Slot(slot))),
             None => return full(shared, taken, &limit.rule_id, now_ms),
         }
     }
     for limit in &constraints.rates {
-        match windows::count(shared, limit, now_ms) {
+        match windows::count(shared, taker, limit, now_ms) {
             Some(counted) => taken.push(Lease(Taken::Counted(counted))),
             None => return full(shared, taken, &limit.rule_id, now_ms),
         }
@@ -103,13 +123,13 @@ fn full(shared: &mut dyn SharedData, taken: Vec<Lease>, rule_id: &str, now_ms: u
 }
 
 /// Whether there is a place under every limit.
-pub fn covers(taken: &[Lease], constraints: &Constraints) -> bool {
+pub fn covers(plugin: &str, taken: &[Lease], constraints: &Constraints) -> bool {
     let has = |wanted: &dyn Fn(&Taken) -> bool| taken.iter().any(|Lease(one)| wanted(one));
     constraints.concurrency.iter().all(|limit| {
-        let key = leases::key(&limit.rule_id);
+        let key = leases::key(plugin, &limit.rule_id);
         has(&|one| matches!(one, Taken::Slot(slot) if slot.is_of(&key)))
     }) && constraints.rates.iter().all(|limit| {
-        let entry = windows::entry_of(limit);
+        let entry = windows::entry_of(plugin, limit);
         has(&|one| matches!(one, Taken::Counted(counted) if counted.is_of(&entry)))
     })
 }
@@ -134,6 +154,31 @@ pub fn end(shared: &mut dyn SharedData, taken: Vec<Lease>, now_ms: u64) {
     }
 }
 
+/// Hands the slots of a call to the task that it began: they are free when that has ended ([`end_task`]), or after the time
+/// that its server keeps it.
+pub fn hand_to_task(shared: &mut dyn SharedData, taken: Vec<Lease>, task: u64, ttl_ms: Option<u64>, now_ms: u64) {
+    let expires_at_ms = now_ms.saturating_add(ttl_ms.unwrap_or(TASK_MS).clamp(LEASE_MS, TASK_MS_MAX));
+    for Lease(one) in taken {
+        match one {
+            Taken::Slot(slot) => leases::hand_over(shared, &slot, task, expires_at_ms, now_ms),
+            Taken::Counted(_) => {}
+        }
+    }
+}
+
+/// Frees the slots of a task that has ended.
+pub fn end_task<'a>(
+    shared: &mut dyn SharedData,
+    plugin: &str,
+    concurrency_rules: impl Iterator<Item = &'a str>,
+    task: u64,
+    now_ms: u64,
+) {
+    for rule_id in concurrency_rules {
+        leases::end(shared, &leases::key(plugin, rule_id), task, now_ms);
+    }
+}
+
 /// Moves the expiry of slots to `now_ms + LEASE_MS`.
 pub fn renew(shared: &mut dyn SharedData, taken: &[Lease], now_ms: u64) {
     for Lease(one) in taken {
@@ -149,10 +194,10 @@ pub fn needs_renewal(taken: &[Lease]) -> bool {
     taken.iter().any(|Lease(one)| matches!(one, Taken::Slot(_)))
 }
 
-/// Counts one more try of the call with this digest; `false` when it has been tried `1 + retries_max` times within
+/// Counts one more try of the call with this digest by `who`; `false` when it has been tried `1 + retries_max` times within
 /// [`RETRY_WINDOW_MS`] and none of them succeeded.
-pub fn try_once(shared: &mut dyn SharedData, call: Digest, retries_max: u32, now_ms: u64) -> bool {
-    windows::try_once(shared, call, retries_max, now_ms)
+pub fn try_once(shared: &mut dyn SharedData, who: Digest, call: Digest, retries_max: u32, now_ms: u64) -> bool {
+    windows::try_once(shared, who, call, retries_max, now_ms)
 }
 
 /// Forgets the tries of a call that succeeded.

@@ -155,8 +155,20 @@ impl Worker {
 
     /// Puts a configuration in force for the plugin of that name; calls already held are judged by it at release.
     pub fn put_in_force(&mut self, plugin: &str, config: Rc<FilterConfig>) {
+        // Whether Envoy hands bodies over stands in the configuration that may just have been replaced.
+        self.bodies_arrive.remove(plugin);
         self.newest = Some(Rc::clone(&config));
         self.in_force.insert(plugin.to_owned(), config);
+    }
+
+    /// Notes how far the wall clock is ahead of the clock that deadlines run on.
+    pub fn set_wall_ahead_ms(&mut self, wall_ahead_ms: i64) {
+        self.audit.wall_ahead_ms = wall_ahead_ms;
+    }
+
+    /// What the wall clock shows at `now_ms` of the clock that deadlines run on: for what others wrote times into.
+    pub fn wall_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_add_signed(self.audit.wall_ahead_ms)
     }
 
     /// The configuration in force for a plugin.

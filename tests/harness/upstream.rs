@@ -64,6 +64,8 @@ pub enum Answer {
     Sse { events: Vec<(Duration, String)> },
     /// The same with further headers.
     With { headers: Vec<(&'static str, String)>, answer: Box<Answer> },
+    /// The same with another status.
+    Status { status: u16, answer: Box<Answer> },
     /// A stream of events, each but the first written only when the gate is opened once more.
     Gated { events: Vec<String>, gate: Arc<Notify> },
     /// Status 200 with exactly these headers and this body.
@@ -205,6 +207,11 @@ fn written(answer: Answer) -> Result<Response<BoxBody<Bytes, Infallible>>, std::
                 let value = hyper::header::HeaderValue::from_str(&value).map_err(std::io::Error::other)?;
                 answered.headers_mut().append(name, value);
             }
+            Ok(answered)
+        }
+        Answer::Status { status, answer } => {
+            let mut answered = written(*answer)?;
+            *answered.status_mut() = StatusCode::from_u16(status).map_err(std::io::Error::other)?;
             Ok(answered)
         }
         Answer::Json { status, body } => Ok(answered(status, "application/json", Full::from(body).boxed())),

@@ -4,8 +4,10 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use holdpoint_core::edits::Edits;
 use holdpoint_core::envelope::Offered;
+use holdpoint_core::mcp::answer::Answer;
 use holdpoint_core::policy::{NoUsage, compile, read_file};
 use holdpoint_core::secrets;
 
@@ -47,5 +49,29 @@ fn around(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, evaluate, around);
+/// A list on its way: read strictly, each entry asked about, what is hidden cut out, the rest byte for byte.
+fn lists(criterion: &mut Criterion) {
+    let policy = subjects::policy(100);
+    let [(_, read), ..] = subjects::CALLS;
+    let envelope = subjects::seal(&policy, read);
+    let principal = envelope.principal();
+    let text = subjects::list_of_tools(1_000);
+    let mut group = criterion.benchmark_group("list");
+    group.throughput(Throughput::Bytes(u64::try_from(text.len()).unwrap_or(u64::MAX)));
+    group.bench_function("filter 1,000 tools at 100 rules", |bencher| {
+        let filter = |text: Vec<u8>| {
+            let answer = Answer::read(text).ok()?;
+            let mut edits = Edits::default();
+            let hidden = answer.hide(&mut |offered| policy.may_ever(principal, "s2", offered), &mut edits);
+            Some((hidden, edits.apply(answer.bytes())))
+        };
+        bencher.iter_batched(|| text.clone().into_bytes(), |text| filter(black_box(text)), BatchSize::SmallInput);
+    });
+    group.bench_function("read 1,000 tools", |bencher| {
+        bencher.iter_batched(|| text.clone().into_bytes(), |text| Answer::read(black_box(text)), BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, evaluate, around, lists);
 criterion_main!(benches);

@@ -99,3 +99,16 @@ pub fn seal(policy: &PolicySnapshot, params: &str) -> CallEnvelope {
         Err((_, error)) => panic!("{error}"),
     }
 }
+
+/// The answer to a `tools/list`: every tenth tool is nothing that this policy would ever let run. As long as servers write.
+#[allow(dead_code, reason = "two programs share this file, and one of them measures no lists")]
+pub fn list_of_tools(tools: usize) -> String {
+    let tool = |number: usize| {
+        let kind = if number.is_multiple_of(10) { "delete_" } else { "list_" };
+        format!(
+            r#"{{"name":"{kind}{number}","title":"Tool {number}","description":"Does what tool {number} does with the repository that it is given, and says \"done\" when it has. Not for production.","inputSchema":{{"type":"object","properties":{{"owner":{{"type":"string","description":"The owner of the repository"}},"repo":{{"type":"string","description":"Its name, without the owner"}},"state":{{"type":"string","enum":["open","closed","all"],"default":"open"}},"limit":{{"type":"integer","minimum":1,"maximum":100}}}},"required":["owner","repo"],"additionalProperties":false}},"annotations":{{"readOnlyHint":true,"openWorldHint":false}}}}"#
+        )
+    };
+    let tools: Vec<String> = (0..tools).map(tool).collect();
+    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{}],"nextCursor":"2"}}}}"#, tools.join(","))
+}

@@ -2,9 +2,11 @@
 
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::decision::{Decision, PermitSet, Verdict};
+use holdpoint_core::digest::Digest;
 use holdpoint_core::mcp::{McpMessage, MethodClass};
 
 use super::judged::Judged;
+use super::overheard::Overheard;
 use super::request::{Delivery, bounded, refuse};
 use super::response::{Governing, Running};
 use super::{Exchange, Forward, HostCommand, Phase, Surroundings};
@@ -12,7 +14,7 @@ use crate::enforce::Plan;
 use crate::metrics::Metric;
 use crate::past::Trail;
 use crate::refusal::{self, Asked, Refusal};
-use crate::usage::{self, Lease, Leased};
+use crate::usage::{self, Lease, Leased, Taker};
 
 /// What the messages are told that would have run.
 const NOT_ALONE: &str = "another message of the same batch was refused, so none of it ran; send this one by itself";
@@ -80,7 +82,7 @@ impl Exchange {
             commands.extend(refused_whole(&elements, around.now_ms));
             return (Phase::Ended, commands);
         };
-        let leases = match take_all(&permit, around) {
+        let leases = match take_all(&self.plugin, delivery.principal.name(), &permit, around) {
             Ok(leases) => leases,
             Err(rule_id) => {
                 for element in &mut elements {
@@ -119,10 +121,14 @@ impl Exchange {
         else {
             return (Phase::Ended, commands);
         };
-        let running = Running::new(&asked, governing, permit.constraints(), leases, first_entry, around.now_ms)
+        let constraints = elements
+            .iter()
+            .fold(permit.constraints().clone(), |sum, element| self.of_answer(&element.judged.envelope, &sum, around));
+        let running = Running::new(&asked, governing, &constraints, leases, first_entry, around.now_ms)
             .beside(entries)
             .leaving_all(trail);
-        let envelopes = elements.into_iter().map(|element| element.judged.envelope).collect();
+        let envelopes: Vec<_> = elements.into_iter().map(|element| element.judged.envelope).collect();
+        self.overheard = Overheard::answer_to_all(&envelopes, &constraints).map(Box::new);
         let (phase, run) =
             self.run_recorded(running, Forward { permit, edits, body: None }, envelopes, delivery.body_bytes, around);
         commands.extend(run);
@@ -139,11 +145,16 @@ impl Element {
 }
 
 /// A slot for each message under each of its limits, or the rule that has none left; then none is taken.
-fn take_all(permit: &PermitSet, around: &mut Surroundings<'_>) -> Result<Vec<Lease>, String> {
+fn take_all(
+    plugin: &str,
+    who: Digest,
+    permit: &PermitSet,
+    around: &mut Surroundings<'_>,
+) -> Result<Vec<Lease>, String> {
     let mut leases = Vec::new();
     for one in permit.permits() {
         let holder = around.worker.ids.next_number();
-        match usage::take(around.shared, one.constraints(), holder, around.now_ms) {
+        match usage::take(around.shared, &Taker { plugin, who, holder }, one.constraints(), around.now_ms) {
             Leased::All(taken) => leases.extend(taken),
             Leased::Full { rule_id } => {
                 usage::give_back(around.shared, leases, around.now_ms);

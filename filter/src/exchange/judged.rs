@@ -22,8 +22,8 @@ use crate::line::DecisionLine;
 use crate::metrics::Metric;
 use crate::past::{PastView, Trail};
 use crate::refusal::{Asked, Refusal};
-use crate::session::{self, SessionOwner};
-use crate::usage::{self, Leased};
+use crate::session::{self, SessionOwner, TaskOrigin};
+use crate::usage::{self, Leased, Taker};
 
 /// Most rules that one entry names; the digest of the basis stands for all of them.
 const RULES_NAMED_MAX: usize = 32;
@@ -170,6 +170,25 @@ impl Exchange {
         PastView::new(&mut *around.shared, &self.plugin, around.now_ms)
     }
 
+    /// What binds the answer to a call. A task's result is the answer to an earlier call, of which is known whether any rule
+    /// limited it; if one did, or if that is not known, all that any rule asks of answers applies.
+    pub(super) fn of_answer(
+        &self,
+        envelope: &CallEnvelope,
+        constraints: &Constraints,
+        around: &mut Surroundings<'_>,
+    ) -> Constraints {
+        let Target::Task(id) = envelope.message().target() else { return constraints.clone() };
+        let owner = SessionOwner::new(envelope.server(), envelope.principal());
+        match session::task_origin(around.shared, &owner, id, around.now_ms) {
+            Some(TaskOrigin::Unlimited) => constraints.clone(),
+            Some(TaskOrigin::Limited) | None => {
+                let all = self.config.policy.strictest_answer(envelope.principal(), envelope.server());
+                constraints.united(&Constraints { output: all.output, ..Constraints::default() })
+            }
+        }
+    }
+
     pub(super) fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
         let (decision, plan) = match self.judge(&mut judged, around) {
             (decision, Ok(plan)) => (decision, plan),
@@ -188,7 +207,8 @@ impl Exchange {
             Plan::Forward(permit) => {
                 let holder = around.worker.ids.next_number();
                 let mut trail = Trail::of(&self.config.policy, &judged.envelope);
-                match usage::take(around.shared, permit.constraints(), holder, around.now_ms) {
+                let taker = Taker { plugin: &self.plugin, who: judged.envelope.principal().name(), holder };
+                match usage::take(around.shared, &taker, permit.constraints(), around.now_ms) {
                     Leased::Full { rule_id } => {
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         entry.detail = Some(format!("rule `{rule_id}` lets no more calls run now"));
@@ -222,14 +242,15 @@ impl Exchange {
                             self.opens_session = Some(OpenedSession { owner, opens_urls });
                         }
                         commands.extend(judged.cancellation(&self.config));
-                        self.overheard = Some(Box::new(Overheard::answer_to(&judged.envelope)));
+                        self.overheard = Some(Box::new(Overheard::answer_to(&judged.envelope, permit.constraints())));
                         let tried = permit.constraints().max_retries.map(|_| judged.envelope.call_digest());
                         let governing = Governing::new(&self.plugin, &self.config, &judged.envelope);
-                        let constraints = permit.constraints();
-                        let running = Running::new(&judged.asked, governing, constraints, leases, entry, around.now_ms)
-                            .trying(tried)
-                            .leaving(trail)
-                            .replaying(Replay::of_stream(&judged.envelope, &self.config.policy, around));
+                        let constraints = self.of_answer(&judged.envelope, permit.constraints(), around);
+                        let running =
+                            Running::new(&judged.asked, governing, &constraints, leases, entry, around.now_ms)
+                                .trying(tried)
+                                .leaving(trail)
+                                .replaying(Replay::of_stream(&judged.envelope, &self.config.policy, around));
                         let body_bytes = judged.body_bytes;
                         let forward = judged.forward(&self.config, permit, false);
                         let envelopes = vec![judged.envelope];
@@ -425,7 +446,8 @@ fn records_digest(decision: &Decision) -> bool {
 /// its own every time.
 fn may_try(judged: &Judged, constraints: &Constraints, around: &mut Surroundings<'_>) -> bool {
     constraints.max_retries.is_none_or(|retries_max| {
-        usage::try_once(around.shared, judged.envelope.call_digest(), retries_max, around.now_ms)
+        let who = judged.envelope.principal().name();
+        usage::try_once(around.shared, who, judged.envelope.call_digest(), retries_max, around.now_ms)
     })
 }
 

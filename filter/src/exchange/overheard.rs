@@ -1,23 +1,44 @@
 //! Step 11, listening only: what an answer says that a later request of its client will lean on. What a server asks of its
 //! client is remembered, so that the client may answer it; a task that it begins, so that it is its owner's alone.
 
-use holdpoint_core::envelope::CallEnvelope;
+use holdpoint_core::decision::Constraints;
+use holdpoint_core::envelope::{CallEnvelope, Topic};
 use holdpoint_core::json::{Document, Kind, Limits, Value};
-use holdpoint_core::mcp::{Method, sse};
+use holdpoint_core::mcp::{Method, Target, sse};
 
 use super::{AnswerFormat, HostEvent, ResponseHead, Surroundings};
-use crate::session::{self, SessionOwner};
+use crate::session::{self, SessionOwner, TaskOrigin};
 
 /// Longest event, or answer without events, that is listened to. What is missed is refused later, not let through.
 const HEARD_BYTES_MAX: usize = 256 * 1024;
 
+/// How a task stands that will not go on (MCP 2025-11-25, "Task Status").
+const ENDED: [&str; 3] = ["completed", "failed", "cancelled"];
+
 /// One answer on its way.
 pub(super) struct Overheard {
     owner: SessionOwner,
+    /// Of a task that this answer begins.
+    origin: TaskOrigin,
     mcp_session_id: Option<String>,
     /// Whether an answer that is no stream can begin a task.
     may_begin_task: bool,
+    /// The task whose result this answer is.
+    answers_task: Option<String>,
     heard: Heard,
+    turns: Vec<TaskTurn>,
+}
+
+/// What an answer says of a task.
+pub(super) enum TaskTurn {
+    /// The call goes on as a task, which its server keeps for so long.
+    Began {
+        task: u64,
+        ttl_ms: Option<u64>,
+    },
+    Ended {
+        task: u64,
+    },
 }
 
 enum Heard {
@@ -28,15 +49,33 @@ enum Heard {
 
 impl Overheard {
     /// Listens to the answer to this message.
-    pub(super) fn answer_to(envelope: &CallEnvelope) -> Self {
+    pub(super) fn answer_to(envelope: &CallEnvelope, constraints: &Constraints) -> Self {
         let message = envelope.message();
         let asks_for_task = message.params().is_some_and(|params| params.get("task").is_some());
         Self {
             owner: SessionOwner::new(envelope.server(), envelope.principal()),
+            origin: if constraints.output.is_empty() { TaskOrigin::Unlimited } else { TaskOrigin::Limited },
             mcp_session_id: message.mcp_session_id().map(str::to_owned),
-            may_begin_task: asks_for_task || message.declares_tasks(),
+            may_begin_task: asks_for_task || message.declares_tasks() || envelope.topic() == Topic::Task,
+            answers_task: match (message.method(), message.target()) {
+                (Method::TasksResult, Target::Task(id)) => Some(id.clone()),
+                _ => None,
+            },
             heard: Heard::Nothing,
+            turns: Vec::new(),
         }
+    }
+
+    /// Listens to the answer to a batch, whose messages have one sender and one server.
+    pub(super) fn answer_to_all(envelopes: &[CallEnvelope], constraints: &Constraints) -> Option<Self> {
+        let mut all = envelopes.iter().map(|envelope| Self::answer_to(envelope, constraints));
+        let first = all.next()?;
+        Some(all.fold(first, |sum, one| Self { may_begin_task: sum.may_begin_task || one.may_begin_task, ..sum }))
+    }
+
+    /// What was heard of tasks since this was last asked.
+    pub(super) fn take_turns(&mut self) -> Vec<TaskTurn> {
+        std::mem::take(&mut self.turns)
     }
 
     /// Takes one event of a running exchange; changes nothing of it.
@@ -94,9 +133,10 @@ impl Overheard {
         }
     }
 
-    fn note(&self, data: Vec<u8>, around: &mut Surroundings<'_>) {
+    fn note(&mut self, data: Vec<u8>, around: &mut Surroundings<'_>) {
         // Most messages are neither, and need not be read.
-        if !says(&data, b"\"method\"") && !says(&data, b"\"taskId\"") {
+        let says_something = says(&data, b"\"method\"") || says(&data, b"\"taskId\"") || self.answers_task.is_some();
+        if !says_something {
             return;
         }
         let Ok(document) = Document::read(data, &Limits::default()) else { return };
@@ -108,11 +148,22 @@ impl Overheard {
         }
     }
 
-    fn note_message(&self, message: Value<'_>, around: &mut Surroundings<'_>) {
+    fn note_message(&mut self, message: Value<'_>, around: &mut Surroundings<'_>) {
         let method = message.get("method").and_then(|method| method.as_str());
-        if let (Some(method), Some(id)) = (method, message.get("id")) {
-            let asked = Method::asked_by_server(&method);
+        if let (Some(method), Some(id)) = (&method, message.get("id")) {
+            let asked = Method::asked_by_server(method);
             session::note_ask(around.shared, &self.owner, self.mcp_session_id.as_deref(), id, &asked, around.now_ms);
+        }
+        if let Some(id) = self.answers_task.as_deref().filter(|_| method.is_none() && message.get("id").is_some()) {
+            self.turns.push(TaskTurn::Ended { task: session::task_holder(&self.owner, id) });
+        }
+        let told =
+            [message.get("result"), message.get("params"), message.get("result").and_then(|all| all.get("task"))];
+        for task in told.into_iter().flatten() {
+            let is_over = task.get("status").is_some_and(|status| ENDED.iter().any(|word| status.is_str(word)));
+            if let Some(id) = task.get("taskId").and_then(|id| id.as_str()).filter(|_| is_over) {
+                self.turns.push(TaskTurn::Ended { task: session::task_holder(&self.owner, &id) });
+            }
         }
         let Some(result) = message.get("result") else { return };
         let begun = match result.get("task") {
@@ -120,7 +171,13 @@ impl Overheard {
             None => result.get("resultType").filter(|kind| kind.is_str("task")).and(result.get("taskId")),
         };
         if let Some(task_id) = begun.and_then(|id| id.as_str()) {
-            session::bind_task(around.shared, &self.owner, &task_id, around.now_ms);
+            session::bind_task(around.shared, &self.owner, &task_id, self.origin, around.now_ms);
+            let described = result.get("task").unwrap_or(result);
+            let is_over = described.get("status").is_some_and(|status| ENDED.iter().any(|word| status.is_str(word)));
+            let ttl_ms = described.get("ttl").and_then(|ttl| ttl.raw().parse().ok());
+            if !is_over {
+                self.turns.push(TaskTurn::Began { task: session::task_holder(&self.owner, &task_id), ttl_ms });
+            }
         }
     }
 }

@@ -34,6 +34,10 @@ use observed::Observed;
 /// After its last event a stream stays open so long, for that event to leave Envoy, before it is closed.
 const LAST_EVENT_MS: u64 = 150;
 
+/// Stands in the place of an error page that cannot be judged.
+const WITHHELD: &str =
+    "The server answered with an error. Its text was not delivered: it is no JSON and cannot be looked through.\n";
+
 /// A call that was forwarded.
 pub(super) struct Running {
     asked: Asked,
@@ -67,6 +71,8 @@ enum Step {
     Streaming { splitter: Splitter, head_is_out: bool },
     /// The body goes on as it comes; `scanner` sees that it asks nothing of the client.
     Passing { scanner: Option<Scanner> },
+    /// Head and status went on, but the body is no text that can be judged: a sentence stands in its place.
+    Withholding { said: bool },
     /// Answered in the server's place; what Envoy still shows is that answer.
     Replied,
     /// What else comes is dropped, and at that time the stream is closed.
@@ -147,6 +153,11 @@ impl Running {
         Self { trail, ..self }
     }
 
+    /// The call goes on as a task after its answer: what it has taken is the task's from now on.
+    pub(super) fn goes_on_as(&mut self, task: u64, ttl_ms: Option<u64>, around: &mut Surroundings<'_>) {
+        usage::hand_to_task(around.shared, std::mem::take(&mut self.leases), task, ttl_ms, around.now_ms);
+    }
+
     /// Writes the marks of the call as of now. What is answered instead of letting the answer go on, if that fails.
     fn remember(&mut self, around: &mut Surroundings<'_>) -> Option<Vec<HostCommand>> {
         if self.trail.as_mut().is_none_or(|trail| trail.write(around.shared, around.now_ms)) {
@@ -157,7 +168,7 @@ impl Running {
             Step::Awaiting | Step::Holding { .. } | Step::Streaming { head_is_out: false, .. } => {
                 Some(vec![warn(why), self.refuse(&Refusal::AnswerUnreadable(why.to_owned()))])
             }
-            Step::Streaming { head_is_out: true, .. } | Step::Passing { .. } => {
+            Step::Streaming { head_is_out: true, .. } | Step::Passing { .. } | Step::Withholding { .. } => {
                 self.cut(why.to_owned(), around.now_ms);
                 Some(vec![warn(why), HostCommand::ReplaceBody(Vec::new()), HostCommand::CloseAnswer])
             }
@@ -176,7 +187,7 @@ impl Running {
     pub(super) fn reads_body(&self) -> bool {
         match &self.step {
             Step::Passing { scanner } => scanner.is_some() || self.governing.reads_outcome,
-            Step::Holding { .. } | Step::Streaming { .. } | Step::Cut { .. } => true,
+            Step::Holding { .. } | Step::Streaming { .. } | Step::Withholding { .. } | Step::Cut { .. } => true,
             Step::Awaiting | Step::Replied => false,
         }
     }
@@ -190,7 +201,11 @@ impl Running {
         match self.step {
             Step::Cut { close_at_ms } if around.now_ms >= close_at_ms => return vec![HostCommand::CloseAnswer],
             Step::Cut { .. } | Step::Replied => return commands,
-            Step::Awaiting | Step::Holding { .. } | Step::Streaming { .. } | Step::Passing { .. } => {}
+            Step::Awaiting
+            | Step::Holding { .. }
+            | Step::Streaming { .. }
+            | Step::Passing { .. }
+            | Step::Withholding { .. } => {}
         }
         if usage::needs_renewal(&self.leases) && around.now_ms >= self.renew_at_ms {
             usage::renew(around.shared, &self.leases, around.now_ms);
@@ -213,9 +228,11 @@ impl Running {
         let mut commands: Vec<HostCommand> = self.governing.cancel_at_server(&self.asked).into_iter().collect();
         let is_silent = match &self.step {
             Step::Awaiting | Step::Holding { .. } | Step::Streaming { head_is_out: false, .. } => true,
-            Step::Streaming { head_is_out: true, .. } | Step::Passing { .. } | Step::Replied | Step::Cut { .. } => {
-                false
-            }
+            Step::Streaming { head_is_out: true, .. }
+            | Step::Passing { .. }
+            | Step::Withholding { .. }
+            | Step::Replied
+            | Step::Cut { .. } => false,
         };
         if is_silent {
             commands.push(self.refuse(&Refusal::OutOfTime { max_runtime_ms }));
@@ -257,19 +274,20 @@ impl Running {
             return vec![self.refuse(&Refusal::AnswerTooLong { bytes_max })];
         }
         let must_read = self.governing.must_read();
+        let unknown_length = self.output.max_bytes.is_some() && head.content_length.is_none();
+        let judges_other = must_read || unknown_length;
         let unreadable = match head.format {
             AnswerFormat::EventStream => head.is_encoded,
             // Nobody was invited to encode it, and unread it could ask anything of the client.
             AnswerFormat::Json => head.is_encoded && head.has_body,
             AnswerFormat::Unclear => head.has_body,
             // No client of MCP reads anything else; but what cannot be filtered must not look like a list either.
-            AnswerFormat::Other => must_read && head.has_body && head.status < 300,
+            AnswerFormat::Other => judges_other && head.has_body && head.status < 300,
         };
         if unreadable {
             let why = "its format or encoding cannot be read".to_owned();
             return vec![self.refuse(&Refusal::AnswerUnreadable(why))];
         }
-        let unknown_length = self.output.max_bytes.is_some() && head.content_length.is_none();
         // Where a clock runs or the answer may ask for input, there must be a way to say no until it is whole.
         let waits = self.max_runtime_ms.is_some() || self.governing.is_modern;
         match head.format {
@@ -295,6 +313,17 @@ impl Running {
                 self.step = Step::Passing { scanner: Some(Scanner::new()) };
                 vec![HostCommand::Continue]
             }
+            // An error page says what went wrong, and may say it with what must not be read. The status is enough to act on.
+            AnswerFormat::Other if judges_other => {
+                self.entry.detail = Some("the body of an error was withheld: it is no JSON".to_owned());
+                self.step = Step::Withholding { said: false };
+                vec![
+                    HostCommand::EditAnswer(HeaderEdit::Remove("content-length".to_owned())),
+                    HostCommand::EditAnswer(HeaderEdit::Remove("content-encoding".to_owned())),
+                    HostCommand::EditAnswer(HeaderEdit::Set("content-type", "text/plain; charset=utf-8".to_owned())),
+                    HostCommand::Continue,
+                ]
+            }
             AnswerFormat::Other | AnswerFormat::Unclear => {
                 self.step = Step::Passing { scanner: None };
                 vec![HostCommand::Continue]
@@ -307,6 +336,10 @@ impl Running {
         match &mut self.step {
             Step::Awaiting | Step::Replied => vec![HostCommand::Continue],
             Step::Cut { .. } => vec![HostCommand::ReplaceBody(Vec::new()), HostCommand::Continue],
+            Step::Withholding { said } => {
+                let sentence = if std::mem::replace(said, true) { "" } else { WITHHELD };
+                vec![HostCommand::ReplaceBody(sentence.as_bytes().to_vec()), HostCommand::Continue]
+            }
             Step::Holding { .. } => self.hold_part(bytes),
             Step::Streaming { .. } => self.stream_part(bytes, around),
             Step::Passing { scanner } => {
@@ -327,7 +360,7 @@ impl Running {
         match &mut self.step {
             Step::Holding { .. } => self.judge_held(around),
             Step::Streaming { .. } => self.finish_stream(around),
-            Step::Awaiting | Step::Passing { .. } => {
+            Step::Awaiting | Step::Passing { .. } | Step::Withholding { .. } => {
                 self.observed.is_complete = true;
                 vec![HostCommand::Continue]
             }

@@ -118,7 +118,7 @@ impl Bench {
     }
 
     fn put_in_force(&mut self, config: Rc<FilterConfig>) {
-        usage::prepare(&mut self.shared, config.policy.concurrency_rules(), config.policy.counts_calls());
+        usage::prepare(&mut self.shared, PLUGIN, config.policy.concurrency_rules(), config.policy.counts_calls());
         crate::session::prepare(&mut self.shared);
         crate::past::prepare(&mut self.shared, PLUGIN, &config.policy, self.now_ms);
         self.worker.put_in_force(PLUGIN, Rc::clone(&config));

@@ -123,13 +123,27 @@ fn owned(data: *mut u8, size: usize) -> Vec<u8> {
     unsafe { Vec::from_raw_parts(data, size, size) }
 }
 
-/// Unix time in milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    now_us() / 1_000
+#[allow(unsafe_code)]
+mod wasi {
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    unsafe extern "C" {
+        pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    }
 }
 
-/// Unix time in microseconds.
-pub(crate) fn now_us() -> u64 {
+/// WASI's number of the clock that is never set.
+const CLOCK_MONOTONIC: u32 = 1;
+
+/// The host's steady clock in microseconds since any time; `None` where it has none.
+pub(crate) fn steady_us() -> Option<u64> {
+    let mut nanoseconds = 0;
+    // SAFETY: the pointer is to a live local.
+    let errno = unsafe { wasi::clock_time_get(CLOCK_MONOTONIC, 1, &raw mut nanoseconds) };
+    (errno == 0 && nanoseconds > 0).then_some(nanoseconds / 1_000)
+}
+
+/// Unix time in microseconds, as the wall clock shows it.
+pub(crate) fn wall_us() -> u64 {
     let mut nanoseconds = 0;
     // SAFETY: the pointer is to a live local.
     let status = unsafe { sys::proxy_get_current_time_nanoseconds(&raw mut nanoseconds) };

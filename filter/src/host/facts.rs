@@ -10,9 +10,11 @@ use crate::identity::{PeerCertificate, metadata};
 /// Namespace of the route's metadata that Holdpoint reads.
 const ROUTE_NAMESPACE: &str = "holdpoint";
 
-/// The plugin's name; configurations of the same name replace each other.
-pub(super) fn plugin_name() -> String {
-    text(&["plugin_name"]).unwrap_or_default()
+/// Which plugin of this VM it is, by root id and name; configurations of the same plugin replace each other. One word where
+/// both are the same.
+pub(super) fn plugin() -> String {
+    let (root_id, name) = (text(&["plugin_root_id"]).unwrap_or_default(), text(&["plugin_name"]).unwrap_or_default());
+    if root_id == name { name } else { format!("{root_id}/{name}") }
 }
 
 /// Envoy's node id, or a fixed word where none is configured.

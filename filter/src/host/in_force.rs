@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::in_force::PolicyStanding;
 
-use super::{CALLOUTS, Waiting, abi, call_out, shared, with_worker};
+use super::{CALLOUTS, Waiting, call_out, clock, shared, with_worker};
 use crate::exchange::{Callout, CalloutAnswer};
 use crate::standing;
 
@@ -32,7 +32,7 @@ const ANSWER_MS_MAX: u64 = 8_000;
 /// A policy was taken in; answers where it stands.
 pub(super) fn enter(plugin: &str, snapshot_id: Digest) -> Option<PolicyStanding> {
     let fresh = with_worker(|worker| worker.ids.next_id())?;
-    standing::enter(&mut shared::EnvoySharedData, plugin, snapshot_id, &fresh, abi::now_ms())
+    standing::enter(&mut shared::EnvoySharedData, plugin, snapshot_id, &fresh, clock::now_ms())
 }
 
 /// Sends what is due. The effective context must be a root context.
@@ -66,7 +66,7 @@ pub(super) fn report(now_ms: u64) {
 fn send(callout: &Callout, plugin: String, sequence: u64, registers: bool) {
     if let Some(token) = call_out(callout) {
         CALLOUTS.with_borrow_mut(|all| all.insert(token, Waiting::InForce));
-        let flight = InFlight { token, plugin, sequence, sent_at_ms: abi::now_ms(), registers };
+        let flight = InFlight { token, plugin, sequence, sent_at_ms: clock::now_ms(), registers };
         IN_FLIGHT.with_borrow_mut(|slot| *slot = Some(flight));
     }
 }
@@ -77,7 +77,7 @@ pub(super) fn answered(answer: &CalloutAnswer) {
     match answer.status {
         Some(200..=204) => {
             let shared = &mut shared::EnvoySharedData;
-            standing::reported(shared, &plugin, sequence, registers, abi::now_ms());
+            standing::reported(shared, &plugin, sequence, registers, clock::now_ms());
         }
         Some(_) if !registers && answer.is_policy_unknown() => {
             let register = with_worker(|worker| worker.in_force(&plugin).map(|config| Callout::register(&config, 0)));

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::{CALLOUTS, Waiting, abi, call_out, deliver_detached, gauges, with_worker};
+use super::{CALLOUTS, Waiting, call_out, clock, deliver_detached, gauges, with_worker};
 use crate::audit_buffer::BatchAnswer;
 use crate::exchange::{Callout, CalloutAnswer, HostEvent};
 use crate::metrics::Metric;
@@ -64,9 +64,9 @@ pub(super) fn answered(answer: &CalloutAnswer) {
     };
     let settled = with_worker(|worker| worker.audit.batch_answered(said)).flatten();
     match said {
-        BatchAnswer::Acknowledged => NEXT_TRY_AT_MS.set(abi::now_ms()),
+        BatchAnswer::Acknowledged => NEXT_TRY_AT_MS.set(clock::now_ms()),
         BatchAnswer::TryAgain => {
-            NOT_BEFORE_MS.set(abi::now_ms().saturating_add(PAUSE_MS));
+            NOT_BEFORE_MS.set(clock::now_ms().saturating_add(PAUSE_MS));
             log::warn!("holdpoint: audit entries wait for the service (status {:?})", answer.status);
         }
         BatchAnswer::Rejected => {

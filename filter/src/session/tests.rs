@@ -106,8 +106,8 @@ fn what_a_server_asked_is_answered_once_by_whom_it_asked() {
 fn task_is_whose_call_began_it() {
     let (mut shared, alice, mallory) = (shared(), owner("tracker", "alice"), owner("tracker", "mallory"));
     assert!(!is_anothers_task(&mut shared, &alice, "t", 0), "nobody knows it");
-    bind_task(&mut shared, &alice, "t", 0);
-    bind_task(&mut shared, &mallory, "t", 1);
+    bind_task(&mut shared, &alice, "t", TaskOrigin::Unlimited, 0);
+    bind_task(&mut shared, &mallory, "t", TaskOrigin::Limited, 1);
     assert!(!is_anothers_task(&mut shared, &alice, "t", 2));
     assert!(is_anothers_task(&mut shared, &mallory, "t", 2));
     assert!(!is_anothers_task(&mut shared, &owner("other", "mallory"), "t", 2), "another server's task of that name");

@@ -2,7 +2,7 @@
 
 use holdpoint_core::decision::ConcurrencyLimit;
 
-use super::{SharedData, change, number};
+use super::{SharedData, Taker, change, number};
 
 /// A slot is renewed while its call runs and expires this long after the last renewal.
 pub const LEASE_MS: u64 = 60_000;
@@ -20,12 +20,17 @@ impl Slot {
     }
 }
 
-pub(super) fn key(rule_id: &str) -> String {
-    format!("holdpoint/lease/{rule_id}")
+pub(super) fn key(plugin: &str, rule_id: &str) -> String {
+    format!("holdpoint/lease/{plugin}/{rule_id}")
 }
 
-pub(super) fn take(shared: &mut dyn SharedData, limit: &ConcurrencyLimit, holder: u64, now_ms: u64) -> Option<Slot> {
-    let key = key(&limit.rule_id);
+pub(super) fn take(
+    shared: &mut dyn SharedData,
+    taker: &Taker<'_>,
+    limit: &ConcurrencyLimit,
+    now_ms: u64,
+) -> Option<Slot> {
+    let (key, holder) = (key(taker.plugin, &limit.rule_id), taker.holder);
     let slots_max = usize::try_from(limit.jobs_max).unwrap_or(usize::MAX);
     edit(shared, &key, now_ms, |slots| {
         let is_free = slots.len() < slots_max;
@@ -49,6 +54,24 @@ pub(super) fn renew(shared: &mut dyn SharedData, slot: &Slot, now_ms: u64) {
         slots.retain(|(holder, _)| *holder != slot.holder);
         slots.push((slot.holder, now_ms.saturating_add(LEASE_MS)));
         true
+    });
+}
+
+/// Hands a slot to another holder, who has it until `expires_at_ms` or until [`end`].
+pub(super) fn hand_over(shared: &mut dyn SharedData, slot: &Slot, holder: u64, expires_at_ms: u64, now_ms: u64) {
+    edit(shared, &slot.key, now_ms, |slots| {
+        slots.retain(|(other, _)| *other != slot.holder);
+        slots.push((holder, expires_at_ms));
+        true
+    });
+}
+
+/// Frees whatever the holder has under this key.
+pub(super) fn end(shared: &mut dyn SharedData, key: &str, holder: u64, now_ms: u64) {
+    edit(shared, key, now_ms, |slots| {
+        let before = slots.len();
+        slots.retain(|(other, _)| *other != holder);
+        slots.len() < before
     });
 }
 

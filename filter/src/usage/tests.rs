@@ -33,6 +33,28 @@ impl SharedData for Shared {
     }
 }
 
+const PLUGIN: &str = "p";
+
+fn who(name: &str) -> Digest {
+    Digest::tagged("t", name.as_bytes())
+}
+
+fn prepare<'a>(shared: &mut Shared, rules: impl Iterator<Item = &'a str>, counts_calls: bool) {
+    super::prepare(shared, PLUGIN, rules, counts_calls);
+}
+
+fn take(shared: &mut Shared, constraints: &Constraints, holder: u64, now_ms: u64) -> Leased {
+    super::take(shared, &Taker { plugin: PLUGIN, who: who("somebody"), holder }, constraints, now_ms)
+}
+
+fn covers(taken: &[Lease], constraints: &Constraints) -> bool {
+    super::covers(PLUGIN, taken, constraints)
+}
+
+fn try_once(shared: &mut Shared, call: Digest, retries_max: u32, now_ms: u64) -> bool {
+    super::try_once(shared, who("somebody"), call, retries_max, now_ms)
+}
+
 fn prepared() -> Shared {
     let mut shared = Shared::default();
     prepare(&mut shared, ["r", "a", "b"].into_iter(), true);
@@ -148,16 +170,50 @@ fn a_call_that_did_not_run_is_not_counted_and_one_that_ran_is() {
 }
 
 #[test]
-fn made_up_names_neither_grow_without_end_nor_push_others_out() {
+fn made_up_names_stop_nobody_but_whoever_makes_them_up() {
     let mut shared = prepared();
-    let alice = rate("r", 1, "alice");
-    taken(take(&mut shared, &alice, 1, 0));
-    let admitted = (0..50_000_u32)
-        .filter(|number| matches!(take(&mut shared, &rate("r", 1, &number.to_string()), 1, 0), Leased::All(_)))
-        .count();
-    assert!(admitted < 64 * 512, "{admitted}");
-    assert!(matches!(take(&mut shared, &alice, 1, 0), Leased::Full { .. }), "still counted");
-    assert!(matches!(take(&mut shared, &rate("r", 1, "late"), 1, 5_000), Leased::All(_)), "and all of it passes");
+    let by = |shared: &mut Shared, name: &str, of: &str, now_ms| {
+        let taker = Taker { plugin: PLUGIN, who: who(name), holder: 1 };
+        matches!(super::take(shared, &taker, &rate("r", 1, of), now_ms), Leased::All(_))
+    };
+    assert!(by(&mut shared, "alice", "alice", 0));
+    let admitted = (0..10_000_u32).filter(|number| by(&mut shared, "mallory", &number.to_string(), 0)).count();
+    assert!((3_000..=64 * 64).contains(&admitted), "{admitted}");
+    assert!(!by(&mut shared, "mallory", "one more", 0), "he has begun as many as one may");
+    assert!(!by(&mut shared, "alice", "alice", 0), "still counted");
+    assert!((0..100).all(|number| by(&mut shared, &format!("other {number}"), &format!("other {number}"), 0)));
+    assert!(by(&mut shared, "mallory", "late", 5_000), "and all of it passes");
+}
+
+#[test]
+fn many_who_make_names_up_together_grow_nothing_without_end() {
+    let mut shared = prepared();
+    let key = "holdpoint/window/0";
+    for number in 0..40_000_u32 {
+        let taker = Taker { plugin: PLUGIN, who: who(&format!("{}", number % 100)), holder: 1 };
+        // All of them in one shard, by trying.
+        let limit = rate("r", 1, &number.to_string());
+        let in_shard = limit.rates.iter().all(|limit| windows::entry_of(PLUGIN, limit)[0] % 64 == 0);
+        if in_shard {
+            super::take(&mut shared, &taker, &limit, 0);
+        }
+    }
+    let bytes = shared.values.get(key).expect("the shard").0.len();
+    assert!((512 * 40..512 * 440).contains(&bytes), "{bytes} bytes");
+}
+
+#[test]
+fn rules_of_one_name_in_two_plugins_share_nothing() {
+    let mut shared = prepared();
+    super::prepare(&mut shared, "q", ["r"].into_iter(), true);
+    let one = Constraints { rates: rate("r", 1, "alice").rates, ..limits(&[("r", 1)]) };
+    let taken_by = |shared: &mut Shared, plugin: &str| {
+        super::take(shared, &Taker { plugin, who: who("alice"), holder: 1 }, &one, 0)
+    };
+    let leases = taken(taken_by(&mut shared, PLUGIN));
+    assert!(matches!(taken_by(&mut shared, PLUGIN), Leased::Full { .. }));
+    assert!(super::covers(PLUGIN, &leases, &one) && !super::covers("q", &leases, &one));
+    assert_eq!(taken(taken_by(&mut shared, "q")).len(), 2);
 }
 
 #[test]

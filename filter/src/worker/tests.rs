@@ -46,3 +46,33 @@ fn who_waits_for_an_entry_is_found_by_its_counter() {
     assert_eq!(worker.take_recorded(&(3..9)), [103, 104]);
     assert!(!worker.is_record_awaited());
 }
+
+#[test]
+fn bodies_have_to_prove_themselves_again_under_a_new_configuration() {
+    let mut worker = Worker::new([0; 32], "gw".to_owned());
+    worker.note_body("a");
+    worker.note_body("b");
+    // Any key will do: nothing here is signed.
+    let key = "7ca06f9da9355ebfaafe9e7a53f8ce896c68bf1d88d9aedc7d342be05b40604f";
+    let text = format!(
+        "approval: {{cluster: svc, service_key: \"ed25519:{key}\"}}\nidentity: {{sources: [{{jwt: {{metadata_key: jwt}}}}]}}\n\
+         policy: {{version: \"2026-01-27\", rules: []}}\n"
+    );
+    let config = FilterConfig::read(text.as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+    worker.put_in_force("a", Rc::new(config));
+    assert!(!worker.bodies_arrive("a") && worker.bodies_arrive("b"));
+}
+
+#[test]
+fn record_and_claims_have_the_time_of_the_wall_clock_however_far_it_was_set() {
+    let mut worker = Worker::new([0; 32], "gw".to_owned());
+    for (ahead_ms, expected) in [(0, 5_000), (70_000, 75_000), (-4_000, 1_000), (-9_000, 0)] {
+        worker.set_wall_ahead_ms(ahead_ms);
+        assert_eq!(worker.wall_ms(5_000), expected);
+        let entry = holdpoint_core::audit::AuditEntry::new(holdpoint_core::audit::EntryKind::Decision, 5_000);
+        assert!(worker.audit.push(entry));
+        let batch = worker.audit.next_batch().expect("a batch");
+        assert!(batch.contains(&format!("\"at_ms\":{expected}")), "{batch}");
+        worker.audit.batch_answered(crate::audit_buffer::BatchAnswer::Acknowledged);
+    }
+}

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use holdpoint_core::approval::{self, ClaimError, ClaimRequest, LiveHold, SignedClaim, WithdrawCause};
 use holdpoint_core::audit::EntryKind;
-use holdpoint_core::decision::Permit;
+use holdpoint_core::decision::{Constraints, Permit};
 
 use super::{Hold, Next, RETRY_MS, Retry, Step, refused_by_service};
 use crate::exchange::callout::{Callout, ClaimAnswer};
@@ -15,7 +15,7 @@ use crate::exchange::{Exchange, HostCommand, LogLevel, Phase, Surroundings};
 use crate::metrics::{HoldEnd, Metric};
 use crate::past::Trail;
 use crate::refusal::Refusal;
-use crate::usage::{self, Leased};
+use crate::usage::{self, Leased, Taker};
 
 /// How long between two looks for a free slot.
 const BUSY_RETRY_MS: u64 = 200;
@@ -38,7 +38,14 @@ impl Hold {
     }
 
     /// Step 10: the permit is there; the call runs.
-    fn release(self, plugin: &Rc<str>, permit: Permit, approval_id: &str, around: &mut Surroundings<'_>) -> Next {
+    fn release(
+        self,
+        plugin: &Rc<str>,
+        permit: Permit,
+        answer: &Constraints,
+        approval_id: &str,
+        around: &mut Surroundings<'_>,
+    ) -> Next {
         let Self { mut judged, mut seat, decision, .. } = self;
         let mut trail = Trail::of(&seat.config.policy, &judged.envelope);
         if !trail.write(around.shared, around.now_ms) {
@@ -49,8 +56,7 @@ impl Hold {
         entry.hold_id = Some(seat.hold_id.clone());
         let leases = std::mem::take(&mut seat.leases);
         let governing = Governing::new(plugin, &seat.config, &judged.envelope);
-        let running =
-            Running::new(&seat.asked, governing, permit.constraints(), leases, entry, around.now_ms).leaving(trail);
+        let running = Running::new(&seat.asked, governing, answer, leases, entry, around.now_ms).leaving(trail);
         let mut commands = seat.leave_room(around);
         commands.extend(seat.ended(HoldEnd::Released, around));
         commands.extend(running.alarms());
@@ -92,7 +98,8 @@ impl Exchange {
             ) => return self.ask_anew(hold, around),
         };
         let holder = around.worker.ids.next_number();
-        match usage::take(around.shared, &constraints, holder, around.now_ms) {
+        let taker = Taker { plugin: &self.plugin, who: hold.judged.envelope.principal().name(), holder };
+        match usage::take(around.shared, &taker, &constraints, around.now_ms) {
             Leased::Full { rule_id } if around.now_ms < hold.deadline_ms => {
                 let at_ms = around.now_ms.saturating_add(BUSY_RETRY_MS);
                 hold.step = Step::Busy { at_ms, rule_id };
@@ -185,7 +192,7 @@ impl Exchange {
         let approval_id = approval.id.clone();
         let live = LiveHold { approval_id: &approval_id, hold_id: &hold.seat.hold_id, nonce };
         let config = Rc::clone(&hold.seat.config);
-        let now_ms = around.now_ms;
+        let wall_ms = around.worker.wall_ms(around.now_ms);
         let verified = approval::verify(
             signed,
             &config.approval.service_keys,
@@ -193,18 +200,19 @@ impl Exchange {
             &hold.judged.envelope,
             &config.policy,
             &self.past(around),
-            now_ms,
+            wall_ms,
         );
         match verified {
             // The policy may have come to bound the call while the claim was under way: no slot, no run.
-            Ok(permit) if !usage::covers(&hold.seat.leases, permit.constraints()) => {
+            Ok(permit) if !usage::covers(&self.plugin, &hold.seat.leases, permit.constraints()) => {
                 let refusal =
                     Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned());
                 hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
             }
             Ok(permit) => {
-                self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope)));
-                hold.release(&self.plugin, permit, &approval_id, around)
+                self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope, permit.constraints())));
+                let answer = self.of_answer(&hold.judged.envelope, permit.constraints(), around);
+                hold.release(&self.plugin, permit, &answer, &approval_id, around)
             }
             Err(error) => {
                 let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);

@@ -281,3 +281,49 @@ fn a_stream_out_of_which_something_is_taken_cannot_be_resumed() {
     let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::EventStream), &[stream]);
     assert_eq!(sent.body, "retry: 5\ndata: \n\ndata: {\"id\":7,\"result\":{}}\n\n");
 }
+
+#[test]
+fn error_page_that_cannot_be_judged_keeps_its_status_and_loses_its_text() {
+    let page = "<h1>sk-live-1</h1>";
+    let error = |status, content_length| ResponseHead { status, content_length, ..answer_head(AnswerFormat::Other) };
+    for (tool, length) in [("list_short", None), ("list_short", Some(18))] {
+        for encoded in [false, true] {
+            let mut bench = bench();
+            let mut exchange = posted(&mut bench, &call(tool));
+            let head = ResponseHead { is_encoded: encoded, ..error(500, length) };
+            let sent = answer(&mut bench, &mut exchange, head, &[page, "more sk-live-2", ""]);
+            assert!(sent.reply.is_none() && !sent.is_closed);
+            assert!(!sent.body.contains("sk-") && !sent.body.contains("more"), "{}", sent.body);
+            assert_eq!(sent.body.matches("was not delivered").count(), 1, "{}", sent.body);
+            assert!(sent.headers.contains(&HeaderEdit::Remove("content-length".to_owned())));
+            let did = bench.give(&mut exchange, HostEvent::Closed);
+            assert!(did.entries()[0].detail.as_deref().is_some_and(|detail| detail.contains("withheld")));
+        }
+    }
+    // Nothing limits this one.
+    let mut bench = bench();
+    let mut exchange = posted(&mut bench, &call("list_x"));
+    assert_eq!(answer(&mut bench, &mut exchange, error(404, None), &[page]).body, page);
+    // A list is no error page.
+    let mut exchange = posted(&mut bench, LIST);
+    assert!(!answer(&mut bench, &mut exchange, error(404, None), &[TOOLS]).body.contains("delete_project"));
+    // JSON is read, whatever the status.
+    let mut exchange = posted(&mut bench, &call("list_short"));
+    let json = ResponseHead { status: 500, ..answer_head(AnswerFormat::Json) };
+    let sent = answer(&mut bench, &mut exchange, json, &[r#"{"id":7,"error":{"code":1,"message":"sk-9"}}"#]);
+    assert_eq!(sent.body, r#"{"id":7,"error":{"code":1,"message":"[redacted]"}}"#);
+}
+
+#[test]
+fn text_of_unknown_length_does_not_slip_past_the_limit_of_an_answer() {
+    const SHORT: &str = "\n  - {id: bounded-only, match: {mcp: {allow_tools: [list_bounded]}}, decision: allow_with_constraints, constraints: {output: {max_bytes: 200}}}\n";
+    let mut bench = Bench::new();
+    bench.put_in_force(config_with(&format!("{}{SHORT}", POLICY.trim_end_matches([' ', '\n']))));
+    let long = "x".repeat(1_000);
+    let mut exchange = posted(&mut bench, &call("list_bounded"));
+    let sent = answer(&mut bench, &mut exchange, answer_head(AnswerFormat::Other), &[&long]);
+    assert!(sent.reply.is_some() && sent.body.is_empty());
+    let mut exchange = posted(&mut bench, &call("list_bounded"));
+    let head = ResponseHead { status: 500, ..answer_head(AnswerFormat::Other) };
+    assert!(!answer(&mut bench, &mut exchange, head, &[&long]).body.contains("xx"));
+}

@@ -95,3 +95,104 @@ fn task_is_asked_for_by_whose_call_began_it() {
         );
     }
 }
+
+#[test]
+fn task_that_a_batch_began_is_its_owners_too() {
+    let get = r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"786"}}"#;
+    let mut bench = Bench::with_rules();
+    let mut exchange = bench.exchange();
+    let begins = call("list_issues").replace(r#""name""#, r#""task":{"ttl":1000},"name""#);
+    let did = bench.post(&mut exchange, &format!("[{},{begins}]", call("list_projects").replace(":7", ":8")));
+    assert!(did.forwards());
+    bench.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::Json)));
+    let answers = r#"[{"jsonrpc":"2.0","id":8,"result":{}},{"jsonrpc":"2.0","id":7,"result":{"task":{"taskId":"786","status":"working"}}}]"#;
+    bench.give(&mut exchange, HostEvent::ResponsePart { bytes: answers.as_bytes().to_vec() });
+    bench.give(&mut exchange, HostEvent::ResponseComplete);
+    assert!(!bench.says("mallory", get).forwards());
+    assert!(bench.says("alice", get).forwards());
+}
+
+/// One list at a time, and tasks.
+fn one_at_a_time() -> Bench {
+    let rules = format!(
+        "{}{RULES}  - id: one\n    match: {{mcp: {{allow_tools: [list_issues]}}}}\n    decision: allow_with_constraints\n    \
+         constraints: {{budgets: {{max_concurrent_jobs: 1}}}}\n",
+        POLICY.trim_end()
+    );
+    let mut bench = Bench::new();
+    bench.put_in_force(config_with(&rules));
+    bench
+}
+
+impl Bench {
+    /// Alice sends this, and the server answers so; whether it reached the server.
+    fn answered(&mut self, body: &str, result: &str) -> bool {
+        let mut exchange = self.exchange();
+        if !self.post(&mut exchange, body).forwards() {
+            return false;
+        }
+        self.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::Json)));
+        let text = format!(r#"{{"jsonrpc":"2.0","id":7,{result}}}"#);
+        self.give(&mut exchange, HostEvent::ResponsePart { bytes: text.into_bytes() });
+        self.give(&mut exchange, HostEvent::ResponseComplete);
+        self.give(&mut exchange, HostEvent::Closed);
+        true
+    }
+}
+
+#[test]
+fn task_has_the_slot_of_its_call_until_it_has_ended() {
+    let begins = call("list_issues").replace(r#""name""#, r#""task":{"ttl":1000},"name""#);
+    let begun = r#""result":{"task":{"taskId":"9","status":"working","ttl":120000}}"#;
+    let about = |method: &str| format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{{"taskId":"9"}}}}"#);
+    for (method, result, frees) in [
+        ("tasks/get", r#""result":{"taskId":"9","status":"working"}"#, false),
+        ("tasks/get", r#""result":{"taskId":"8","status":"completed"}"#, false),
+        ("tasks/get", r#""result":{"taskId":"9","status":"completed"}"#, true),
+        ("tasks/get", r#""result":{"taskId":"9","status":"failed"}"#, true),
+        ("tasks/get", r#""result":{"taskId":"9","status":"cancelled"}"#, true),
+        ("tasks/result", r#""result":{"content":[]}"#, true),
+        ("tasks/result", r#""error":{"code":1,"message":"it failed"}"#, true),
+    ] {
+        let mut bench = one_at_a_time();
+        assert!(bench.answered(&begins, begun));
+        assert!(!bench.answered(&begins, begun), "the task still has it");
+        bench.now_ms += 61_000;
+        assert!(!bench.answered(&begins, begun), "no exchange renews it, and it has it all the same");
+        assert!(bench.answered(&about(method), result));
+        assert_eq!(bench.answered(&begins, begun), frees, "{method} {result}");
+    }
+    let mut bench = one_at_a_time();
+    assert!(bench.answered(&begins, begun));
+    bench.now_ms += 120_001;
+    assert!(bench.answered(&begins, begun), "its server keeps it no longer");
+    bench.now_ms += 120_001;
+    let done = r#""result":{"task":{"taskId":"9","status":"completed"}}"#;
+    assert!(bench.answered(&begins, done) && bench.answered(&begins, done), "done at once");
+}
+
+#[test]
+fn result_of_a_task_is_under_what_bounded_its_call_and_under_everything_where_nobody_knows_its_call() {
+    const CLEAN: &str = "  - id: clean\n    match: {mcp: {allow_tools: [list_keys]}}\n    decision: allow_with_constraints\n    \
+                         constraints: {output: {redact: [\"sk-*\"]}}\n";
+    let begins = |tool: &str| call(tool).replace(r#""name""#, r#""task":{"ttl":1000},"name""#);
+    let begun = r#""result":{"task":{"taskId":"9","status":"working"}}"#;
+    for (began, is_redacted) in [(Some("list_keys"), true), (Some("list_issues"), false), (None, true)] {
+        let mut bench = Bench::new();
+        bench.put_in_force(config_with(&format!("{}{RULES}{CLEAN}", POLICY.trim_end())));
+        if let Some(tool) = began {
+            assert!(bench.answered(&begins(tool), begun));
+        }
+        let mut exchange = bench.exchange();
+        let fetch = r#"{"jsonrpc":"2.0","id":7,"method":"tasks/result","params":{"taskId":"9"}}"#;
+        assert!(bench.post(&mut exchange, fetch).forwards());
+        bench.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::Json)));
+        let text = r#"{"jsonrpc":"2.0","id":7,"result":{"content":[{"type":"text","text":"sk-live-1"}]}}"#;
+        bench.give(&mut exchange, HostEvent::ResponsePart { bytes: text.as_bytes().to_vec() });
+        let did = bench.give(&mut exchange, HostEvent::ResponseComplete);
+        let replaced = did.0.iter().any(
+            |command| matches!(command, HostCommand::ReplaceBody(bytes) if !String::from_utf8_lossy(bytes).contains("sk-live")),
+        );
+        assert_eq!(replaced, is_redacted, "{began:?}");
+    }
+}
