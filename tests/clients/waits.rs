@@ -95,18 +95,20 @@ async fn every_client_has_its_result_after_all_waits_and_nothing_like_it_before(
             let wait = Duration::from_secs(wait_s) / scale();
             waits.insert(name.clone(), wait);
             cells.spawn(async move {
-                let seen = play(client, &url, &token, &name, wait).await.with_context(|| name.clone())?;
-                anyhow::Ok((at, wait_s, seen))
+                (at, wait_s, play(client, &url, &token, &name, wait).await.with_context(|| name.clone()))
             });
         }
     }
     let approving = tokio::spawn(approve_when_due(bob, waits));
-    let mut seen = BTreeMap::new();
+    let (mut seen, mut failures) = (BTreeMap::new(), Vec::new());
     while let Some(cell) = cells.join_next().await {
-        let (at, wait_s, outcome) = cell??;
-        // A client that cannot be had here has said so.
-        if let Some(outcome) = outcome {
-            seen.insert((at, wait_s), outcome);
+        match cell? {
+            (at, wait_s, Ok(Some(outcome))) => {
+                seen.insert((at, wait_s), outcome);
+            }
+            // A client that cannot be had here has said so.
+            (_, _, Ok(None)) => {}
+            (_, _, Err(error)) => failures.push(format!("{error:#}")),
         }
     }
     if approving.is_finished() {
@@ -118,6 +120,7 @@ async fn every_client_has_its_result_after_all_waits_and_nothing_like_it_before(
         assert_eq!(titles.iter().filter(|title| **title == name).count(), 1, "{name} ran once: {titles:?}");
     }
     eprintln!("\n{}", table(&seen));
+    ensure!(failures.is_empty(), "{} cells failed:\n{}", failures.len(), failures.join("\n"));
     Ok(())
 }
 

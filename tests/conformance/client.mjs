@@ -1,12 +1,19 @@
 // A client of the official TypeScript SDK, line 2, that does what a scenario of the conformance suite wants. The suite adds
 // its server's address as the last word. With two words before it, a gateway's port and a switch's control port, the switch
 // is set to the server and the client goes to the gateway.
+//
+// Where a scenario wants the client authorized, what a server says of its own address must be true: then the client uses
+// the server's address, and its connections to it, with their `host` as it is, lead to the gateway.
+import { fetchThrough, providerFor } from './authorized.mjs';
 import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 
 const load = createRequire(`${process.env.HOLDPOINT_PACKAGES}/`);
-const { Client, StreamableHTTPClientTransport } = load('@modelcontextprotocol/client');
+const sdk = load('@modelcontextprotocol/client');
+const { Client, StreamableHTTPClientTransport } = sdk;
+const { MCP_CONFORMANCE_SCENARIO: scenario, MCP_CONFORMANCE_PROTOCOL_VERSION: version } = process.env;
+const authorizes = scenario.startsWith('auth/');
 
 const words = process.argv.slice(2);
 const url = new URL(words.at(-1));
@@ -15,20 +22,20 @@ if (words.length === 3) {
   control.write(`${url.port}\n`);
   await once(control, 'data');
   control.destroy();
-  url.port = words[0];
+  if (!authorizes) url.port = words[0];
 }
 
-const { MCP_CONFORMANCE_SCENARIO: scenario, MCP_CONFORMANCE_PROTOCOL_VERSION: version } = process.env;
 const context = JSON.parse(process.env.MCP_CONFORMANCE_CONTEXT ?? '{}');
 const isModern = version === '2026-07-28';
 
-const client = new Client(
+const newClient = () => new Client(
   { name: 'agent', version: '1.0.0' },
   {
     capabilities: { elicitation: { form: { applyDefaults: true } }, sampling: {}, roots: {} },
     ...(isModern && { versionNegotiation: { mode: { pin: version } } }),
   },
 );
+let client = newClient();
 // Accepts with nothing filled in: the SDK fills in the defaults. Where a field has none, something of its type.
 client.setRequestHandler('elicitation/create', async (request) => {
   const content = {};
@@ -45,9 +52,33 @@ function made(schema) {
   return Object.fromEntries(Object.entries(schema?.properties ?? {}).map(([name, field]) => [name, make(field)]));
 }
 
-await client.connect(new StreamableHTTPClientTransport(url));
-const { tools } = await client.listTools();
-const attempt = async (ask) => ask().catch((error) => console.error(String(error)));
+let attempt = async (ask) => ask().catch((error) => console.error(String(error)));
+if (authorizes) {
+  const provider = providerFor(scenario, context);
+  const options = { authProvider: provider, ...(words.length === 3 && { fetch: fetchThrough(url.origin, words[0]) }) };
+  let transport;
+  // A user agrees at once, and then the same is tried again; but not for ever.
+  const agreed = async (ask) => {
+    for (let rounds = 0; ; rounds += 1) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof sdk.UnauthorizedError) || !provider.callback || rounds === 2) throw error;
+        await transport.finishAuth(provider.callback);
+        provider.callback = undefined;
+      }
+    }
+  };
+  await agreed(async () => {
+    client = newClient();
+    transport = new StreamableHTTPClientTransport(url, options);
+    await client.connect(transport);
+  });
+  attempt = (ask) => agreed(ask);
+} else {
+  await client.connect(new StreamableHTTPClientTransport(url));
+}
+const { tools } = await attempt(() => client.listTools());
 if (context.toolCalls) {
   for (const call of context.toolCalls) await attempt(() => client.callTool({ name: call.name, arguments: call.arguments }));
 } else if (!['initialize', 'json-schema-ref-no-deref'].includes(scenario)) {

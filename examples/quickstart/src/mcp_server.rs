@@ -1,6 +1,7 @@
 //! Serves the issue tracker over Streamable HTTP on loopback. The far side of step 10.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
@@ -13,6 +14,10 @@ use tokio::task::JoinHandle;
 
 use crate::recorder::{self, Recorder};
 use crate::tracker::Tracker;
+
+/// How long a session may be silent. By its default of five minutes this server would end it while a call of it waits for
+/// people at the gateway, and the call, once approved, would be one of a dead session.
+const SESSION_IDLE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// A running server. Gone when dropped.
 #[derive(Debug)]
@@ -34,9 +39,11 @@ impl McpServer {
         let recorder = Recorder::default();
 
         let served = tracker.clone();
+        let mut sessions = LocalSessionManager::default();
+        sessions.session_config.keep_alive = Some(SESSION_IDLE_MAX);
         let service = StreamableHttpService::new(
             move || Ok(served.clone()),
-            LocalSessionManager::default().into(),
+            sessions.into(),
             StreamableHttpServerConfig::default(),
         );
         let app = Router::new()
