@@ -76,7 +76,7 @@ fn several_keys_are_trusted_while_one_takes_the_place_of_another() {
     let other = "\"ed25519:3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c\"";
     let config = FilterConfig::read(GOOD.replace(key, &format!("[{key}, {other}]")).as_bytes()).expect("good");
     assert_eq!(config.approval.service_keys.iter().count(), 2);
-    let many = vec![key; 5].join(", ");
+    let many = [key; 5].join(", ");
     assert!(problems(&GOOD.replace(key, &format!("[{many}]"))).iter().any(|line| line.contains("at most 4 keys")));
     assert!(problems(&GOOD.replace(key, "[]")).iter().any(|line| line.contains("empty list")));
 }
