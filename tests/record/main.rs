@@ -2,6 +2,7 @@
 
 mod attacks;
 mod desk;
+mod documented;
 mod floods;
 mod independent;
 mod keys;
