@@ -144,8 +144,14 @@ impl PolicySnapshot {
     }
 
     fn decide<T: Tracer>(&self, envelope: &CallEnvelope, usage: &dyn UsageView, tracer: &mut T) -> Decision {
-        let judgements: Vec<(&Reading, Judgement)> =
-            envelope.readings().iter().map(|reading| (reading, self.judge(envelope, reading, usage, tracer))).collect();
+        // Readings differ in what is called, never in who calls. Who writes down why wants to hear of every rule.
+        let of_caller =
+            if T::WRITES { Vec::new() } else { self.index.of_caller(envelope.topic(), envelope.principal()) };
+        let judgements: Vec<(&Reading, Judgement)> = envelope
+            .readings()
+            .iter()
+            .map(|reading| (reading, self.judge(envelope, reading, usage, &of_caller, tracer)))
+            .collect();
         let verdict = judgements.iter().map(|(_, judgement)| judgement.verdict).max().unwrap_or(Verdict::Deny);
         let taken: BTreeSet<usize> =
             judgements.iter().flat_map(|(_, judgement)| judgement.rules.iter().copied()).collect();
@@ -179,6 +185,7 @@ impl PolicySnapshot {
         envelope: &CallEnvelope,
         reading: &Reading,
         usage: &dyn UsageView,
+        of_caller: &[usize],
         tracer: &mut T,
     ) -> Judgement {
         let topic = envelope.topic();
@@ -194,8 +201,7 @@ impl PolicySnapshot {
         let mut all = self.observes.then(Tally::default);
         let mut observed = BTreeSet::new();
         let mut audit = reading.audit;
-        // Who writes down why wants to hear of every rule.
-        let asked = if T::WRITES { (0..self.rules.len()).collect() } else { self.index.candidates(&facts) };
+        let asked = if T::WRITES { (0..self.rules.len()).collect() } else { self.index.candidates(&facts, of_caller) };
         for (index, SnapshotRule { rule, .. }) in asked.into_iter().filter_map(|at| Some((at, self.rules.get(at)?))) {
             if !is_asked(rule, topic) {
                 tracer.rule(rule, Truth::False, Effect::PassedOver);
@@ -219,7 +225,8 @@ impl PolicySnapshot {
         }
         let is_open = self.is_open_by_default(topic);
         let (verdict, decider) = tally.verdict(topic, is_open);
-        tracer.reading(reading, verdict, self.decider_id(decider));
+        let (told, by) = scopes::of_reading(envelope, verdict, self.decider_id(decider));
+        tracer.reading(reading, told, by);
         let observed = all.map(|all| (all.verdict(topic, is_open).0, observed));
         Judgement { verdict, decider, rules: tally.rules, observed, audit, broken: tally.broken }
     }

@@ -11,6 +11,7 @@ use super::condition::Facts;
 use super::document::{Match, Rule};
 use super::glob::Glob;
 use crate::envelope::Topic;
+use crate::identity::Principal;
 
 /// What rules can be looked up by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,14 +93,41 @@ impl RuleIndex {
         }
     }
 
-    /// The rules that may match, rising; every other one is certain not to.
-    pub(super) fn candidates(&self, facts: &Facts<'_>) -> Vec<usize> {
-        if facts.topic.is_plumbing() {
-            return self.naming_topics.clone();
+    /// The rules that stand under nothing, or under what this caller is: the same for all readings of one call, so they are
+    /// looked up once.
+    pub(super) fn of_caller(&self, topic: Topic, principal: &Principal) -> Vec<usize> {
+        if topic.is_plumbing() {
+            return Vec::new();
         }
         let mut found = self.always.clone();
         for (facet, shelf) in &self.facets {
-            let (reading, principal) = (facts.reading, facts.principal);
+            match facet {
+                Facet::Actor => shelf.take(Some(&principal.subject), &mut found),
+                Facet::Tenant => shelf.take(principal.tenant.as_deref(), &mut found),
+                Facet::Group => shelf.take_any(&principal.groups, &mut found),
+                Facet::Scope => shelf.take_any(&principal.scopes, &mut found),
+                Facet::Tool
+                | Facet::Prompt
+                | Facet::Method
+                | Facet::RiskTag
+                | Facet::Requirement
+                | Facet::Capability
+                | Facet::Server
+                | Facet::Action
+                | Facet::Topic => {}
+            }
+        }
+        found
+    }
+
+    /// The rules that may match, rising, with those of the caller among them; every other one is certain not to.
+    pub(super) fn candidates(&self, facts: &Facts<'_>, of_caller: &[usize]) -> Vec<usize> {
+        if facts.topic.is_plumbing() {
+            return self.naming_topics.clone();
+        }
+        let mut found = of_caller.to_vec();
+        for (facet, shelf) in &self.facets {
+            let reading = facts.reading;
             let label = |name: &str| reading.labels.get(name).map(String::as_str);
             match facet {
                 Facet::Tool => shelf.take(label("mcp.tool"), &mut found),
@@ -109,10 +137,7 @@ impl RuleIndex {
                 Facet::Action => shelf.take(reading.action.map(|action| action.as_str()), &mut found),
                 Facet::Topic => shelf.take(Some(facts.topic.as_str()), &mut found),
                 Facet::Capability => shelf.take(reading.capability.as_deref(), &mut found),
-                Facet::Actor => shelf.take(Some(&principal.subject), &mut found),
-                Facet::Tenant => shelf.take(principal.tenant.as_deref(), &mut found),
-                Facet::Group => shelf.take_any(&principal.groups, &mut found),
-                Facet::Scope => shelf.take_any(&principal.scopes, &mut found),
+                Facet::Actor | Facet::Tenant | Facet::Group | Facet::Scope => {}
                 Facet::RiskTag => shelf.take_any(&reading.risk_tags, &mut found),
                 Facet::Requirement => shelf.take_any(&reading.requires, &mut found),
             }

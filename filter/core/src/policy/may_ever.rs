@@ -47,7 +47,11 @@ impl PolicySnapshot {
         };
         let facts = Facts { topic, reading, principal, arguments, before: Before::Any };
         let mut is_open = self.is_open_by_default(topic);
-        let asked = self.index.candidates(&facts).into_iter().filter_map(|at| self.rules.get(at));
+        let asked = self
+            .index
+            .candidates(&facts, &self.index.of_caller(topic, principal))
+            .into_iter()
+            .filter_map(|at| self.rules.get(at));
         let enforced = asked.filter(|compiled| !compiled.rule.is_observed && is_asked(&compiled.rule, topic));
         for SnapshotRule { rule, .. } in enforced {
             // The caller would have denials miss and all else match.

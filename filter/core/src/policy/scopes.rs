@@ -6,6 +6,15 @@ use crate::envelope::CallEnvelope;
 /// The rule id under which such a denial stands.
 const RULE_ID: &str = "required_scopes";
 
+/// What one reading came to and by what, once the caller's token has been looked at.
+pub(super) fn of_reading<'d>(envelope: &CallEnvelope, verdict: Verdict, decided_by: &'d str) -> (Verdict, &'d str) {
+    let lacks = !envelope.credential().missing_scopes.is_empty();
+    match verdict {
+        Verdict::Allow | Verdict::RequireApproval if lacks => (Verdict::Deny, RULE_ID),
+        Verdict::Allow | Verdict::RequireApproval | Verdict::Deny => (verdict, decided_by),
+    }
+}
+
 /// `decision`, or the denial that missing scopes make of it. Rules that deny anyway keep the first word: what they
 /// conceal is not given away here.
 pub(super) fn demanded(mut decision: Decision, envelope: &CallEnvelope) -> Decision {

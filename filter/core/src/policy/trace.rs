@@ -31,7 +31,7 @@ pub struct ReadingTrace {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub secrets_present: bool,
     pub verdict: Verdict,
-    /// A rule id, `default_decision` or `plumbing`.
+    /// A rule id, `default_decision`, `plumbing` or `required_scopes`.
     pub decided_by: String,
     /// Every rule of the policy, in the order of their ids.
     pub rules: Vec<RuleTrace>,

@@ -126,3 +126,24 @@ fn lint_warns_when_read_and_admin_tools_send_the_same_credential() {
     assert_eq!(findings("{forward: true}", ", credential: {forward: false}"), [""; 0]);
     assert_eq!(findings("{}", ""), [""; 0]);
 }
+
+#[test]
+fn trace_of_a_call_without_its_scopes_says_so_reading_by_reading() {
+    let tools = "{read_it: {action: read}}";
+    let denies = "- {id: all, match: {mcp: {allow_servers: [github]}}, decision: deny}\n";
+    for (rules, scopes, decided_by) in
+        [(ALLOW, "[repo, audit]", "required_scopes"), (denies, "[repo, audit]", "all"), (ALLOW, "[]", "all")]
+    {
+        let policy = policy(&format!("{{required_scopes: {scopes}}}"), tools, rules);
+        for name in ["read_it", "unlisted"] {
+            let envelope = seal(&policy, tool(name, "{}"));
+            let trace = policy.trace(&envelope, &NoUsage);
+            assert_eq!(trace.decision, policy.evaluate(&envelope, &NoUsage).decision);
+            for reading in &trace.readings {
+                assert_eq!(reading.decided_by, decided_by, "{name} {rules}");
+            }
+            let strictest = trace.readings.iter().map(|reading| reading.verdict).max();
+            assert_eq!(strictest, Some(trace.decision.verdict), "{name} {rules}");
+        }
+    }
+}
