@@ -174,7 +174,7 @@ impl Gateway {
         let options = at(cluster, UPSTREAM_OPTIONS)?;
         let injector = named(at(options, "http_filters")?, "envoy.filters.http.credential_injector")?;
         let source = at(injector, "typed_config/credential/typed_config/credential/sds_config/path_config_source")?;
-        set(source, "path", text(token_file))
+        set(source, "path", text(watchable(token_file)))
     }
 
     /// A whole Envoy configuration: listener, routes and clusters of each server.
@@ -223,7 +223,7 @@ impl Gateway {
         all.splice(0..0, clusters);
         if let Some(path) = &args.ecds_file {
             *self.filter_named(FILTER)? =
-                discovered_filter(map([("path_config_source", map([("path", text(path))]))]))?;
+                discovered_filter(map([("path_config_source", map([("path", text(watchable(path)))]))]))?;
         }
         Ok(self.root)
     }
@@ -391,6 +391,11 @@ fn address(endpoint: &Endpoint) -> Node {
 fn endpoint(cluster: &mut Node, to: &Endpoint) -> anyhow::Result<()> {
     *at(cluster, "load_assignment/endpoints/0/lb_endpoints/0/endpoint/address")? = address(to);
     Ok(())
+}
+
+/// Envoy refuses to watch a path without a directory.
+fn watchable(path: &str) -> String {
+    if path.contains('/') { path.to_owned() } else { format!("./{path}") }
 }
 
 /// Envoy fetches the keys itself, over TLS that is checked.
