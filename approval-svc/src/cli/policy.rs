@@ -7,7 +7,9 @@ use clap::Subcommand;
 mod check;
 mod finding;
 mod mesh;
+mod offered;
 mod plugin;
+mod roster;
 mod source;
 mod untold;
 

@@ -40,7 +40,7 @@ pub use document::{
     read_file,
 };
 pub use glob::Glob;
-pub use lint::{Finding, lint};
+pub use lint::{Finding, annotated, lint};
 pub use number::Number;
 pub use past::{NoUsage, Past, UnknownUsage, UsageView};
 pub use pointer::{Pointer, Segment};

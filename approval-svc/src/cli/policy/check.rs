@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use holdpoint_core::config::FilterConfig;
-use holdpoint_core::policy::{self, PolicySnapshot};
+use holdpoint_core::policy::{self, PolicyDocument, PolicySnapshot};
 use holdpoint_core::yaml::Problems;
 use serde_json::{Value, json};
 
 use super::finding::{Finding, Severity};
+use super::offered::OfferedTools;
 use super::paint::Paint;
+use super::roster::Roster;
 use super::source::{self, Form, PolicyText, SourceFile};
 use super::untold;
 use crate::notify::settings::NotifySettings;
@@ -22,7 +24,7 @@ use crate::text::visible;
   holdpoint policy check policy.yaml
   holdpoint policy check envoy.yaml --deny-warnings       # the block inside it, with its own line numbers
   holdpoint policy check --format github policy/*.yaml    # annotations on a pull request
-  holdpoint policy check policy.yaml --notify notify.yaml
+  holdpoint policy check policy.yaml --notify notify.yaml --roster people.yaml --tools github=tools.json
   holdpoint policy check --format sarif envoy.yaml > policy.sarif
 
 Exit code 0: the filter takes it. 1: it would be refused, or --deny-warnings met a warning. 2: a file cannot be read.
@@ -38,6 +40,12 @@ pub struct CheckArgs {
     /// The file of `holdpoint serve --notify`: rules whose approvers it tells nothing are warned of
     #[arg(long, value_name = "FILE")]
     notify: Option<PathBuf>,
+    /// People by group (`groups: {sre: [alice, bob]}`): rules that ask groups with too few are warned of
+    #[arg(long, value_name = "FILE")]
+    roster: Option<PathBuf>,
+    /// A kept answer of a server to tools/list: tools that the catalogue calls `read` and the server does not are warned of
+    #[arg(long, value_name = "SERVER=FILE")]
+    tools: Vec<String>,
     /// Warnings count as errors
     #[arg(long)]
     deny_warnings: bool,
@@ -70,8 +78,12 @@ struct PolicyFound {
 }
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let notify = args.notify.as_deref().map(NotifySettings::load).transpose()?;
-    let check = |file: &PathBuf| source::read(file).map(|file| check(file, notify.as_ref()));
+    let beside = Beside {
+        notify: args.notify.as_deref().map(NotifySettings::load).transpose()?,
+        roster: args.roster.as_deref().map(Roster::load).transpose()?,
+        tools: args.tools.iter().map(|assigned| OfferedTools::read(assigned)).collect::<anyhow::Result<_>>()?,
+    };
+    let check = |file: &PathBuf| source::read(file).map(|file| check(file, &beside));
     let checked = args.files.iter().map(check).collect::<anyhow::Result<Vec<_>>>()?;
     match args.format {
         CheckForm::Text => checked.iter().for_each(|file| print!("{}", text(file, Paint::stdout()))),
@@ -88,12 +100,29 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Checks every policy of a file, and with a notify file whether its approvers hear of what they are asked.
-pub fn check(file: SourceFile, notify: Option<&NotifySettings>) -> Checked {
+/// What a policy is also held against: who is told, who is there, and what servers say of their tools.
+#[derive(Default)]
+pub struct Beside {
+    notify: Option<NotifySettings>,
+    roster: Option<Roster>,
+    tools: Vec<OfferedTools>,
+}
+
+impl Beside {
+    fn lint(&self, document: &PolicyDocument) -> Vec<policy::Finding> {
+        let notify = self.notify.as_ref().map(|notify| untold::lint(document, notify));
+        let roster = self.roster.as_ref().map(|roster| roster.lint(document));
+        let tools = self.tools.iter().flat_map(|tools| tools.lint(document));
+        notify.into_iter().chain(roster).flatten().chain(tools).collect()
+    }
+}
+
+/// Checks every policy of a file, also against what is beside it.
+pub fn check(file: SourceFile, beside: &Beside) -> Checked {
     let SourceFile { path, text, documents, mut findings, is_discovered: _ } = file;
     let mut policies = Vec::new();
     for document in &documents {
-        match read(document, notify) {
+        match read(document, beside) {
             Ok((snapshot, lint)) => {
                 findings.extend(lint.iter().map(|one| Finding::of_lint(one, &document.lines)));
                 policies.push(PolicyFound { snapshot_id: snapshot.id().to_string(), rules: snapshot.rule_count() });
@@ -107,17 +136,14 @@ pub fn check(file: SourceFile, notify: Option<&NotifySettings>) -> Checked {
     Checked { path, text, findings, policies }
 }
 
-fn read(
-    document: &PolicyText,
-    notify: Option<&NotifySettings>,
-) -> Result<(PolicySnapshot, Vec<policy::Finding>), Problems> {
+fn read(document: &PolicyText, beside: &Beside) -> Result<(PolicySnapshot, Vec<policy::Finding>), Problems> {
     if document.form == Form::FilterDocument {
         // All sections; the filter's own reader.
         FilterConfig::read(document.text.as_bytes())?;
     }
     let read = policy::read_file(&document.text)?;
     let mut lint = policy::lint(&read);
-    lint.extend(notify.map(|notify| untold::lint(&read, notify)).unwrap_or_default());
+    lint.extend(beside.lint(&read));
     Ok((policy::compile(&read)?, lint))
 }
 
@@ -240,7 +266,7 @@ fn github(checked: &[Checked]) -> String {
 /// The snapshots of a text and its errors, for whoever renders what this command reads.
 #[cfg(test)]
 pub fn snapshots(path: &Path, text: String) -> (Vec<String>, Vec<String>) {
-    let checked = check(source::scan(path, text), None);
+    let checked = check(source::scan(path, text), &Beside::default());
     let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
     let errors = errors.map(|finding| format!("{} {}", finding.code, finding.full_message())).collect();
     (checked.policies.into_iter().map(|policy| policy.snapshot_id).collect(), errors)

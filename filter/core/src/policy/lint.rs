@@ -1,9 +1,12 @@
 //! Step 6, before it: what a policy says that its author hardly meant. Never changes a decision.
 
+mod annotated;
 mod narrower;
 mod reach;
 
 use std::collections::BTreeSet;
+
+pub use annotated::annotated;
 
 use super::document::{ActionClass, BeforeStart, Entry, Match, PolicyDocument, Rule, Server};
 use super::glob::Glob;

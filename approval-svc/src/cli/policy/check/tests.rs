@@ -6,7 +6,7 @@ use crate::cli::policy::mesh::APPLY_ANNOTATION_BYTES_MAX;
 const BASE: &str = include_str!("../../../../../envoy/envoy.yaml");
 
 fn checked(text: &str) -> Checked {
-    check(source::scan(Path::new("file.yaml"), text.to_owned()), None)
+    check(source::scan(Path::new("file.yaml"), text.to_owned()), &Beside::default())
 }
 
 /// Errors only: warnings are the lint's, which has tests of its own.
@@ -104,8 +104,10 @@ fn file_without_a_policy_says_what_was_looked_for() {
 
 #[test]
 fn github_and_sarif_name_file_line_and_column() {
-    let checked =
-        [check(source::scan(Path::new("a b/policy.yaml"), "version: \"2026-01-27\"\nrulez: []\n".to_owned()), None)];
+    let checked = [check(
+        source::scan(Path::new("a b/policy.yaml"), "version: \"2026-01-27\"\nrulez: []\n".to_owned()),
+        &Beside::default(),
+    )];
     let github = github(&checked);
     assert!(
         github.contains("::error file=a b/policy.yaml,line=2,col=1,title=holdpoint refused::unknown field `rulez`"),
@@ -129,11 +131,50 @@ fn approvers_whom_no_route_tells_are_warned_of() {
         - {id: told, match: {}, decision: require_approval, approval: {approvers: {all_of: [{group: sre, min: 1}]}}}\n\
         - {id: untold, match: {}, decision: require_approval, approval: {approvers: {all_of: [{group: dba, min: 1}]}, \
         escalate: {after_ms: 1000, approvers: {all_of: [{group: sre, min: 1}]}}}}\n";
-    let checked = check(source::scan(Path::new("file.yaml"), policy.to_owned()), Some(&notify));
+    let checked = check(
+        source::scan(Path::new("file.yaml"), policy.to_owned()),
+        &Beside { notify: Some(notify), ..Beside::default() },
+    );
     let told: Vec<&str> =
         checked.findings.iter().filter(|one| one.code == "nobody-notified").map(|one| one.message.as_str()).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("`untold`") && told[0].contains("`dba`") && told[0].contains("opened"), "{told:?}");
     assert!(told[1].contains("`sre`") && told[1].contains("escalated"), "{told:?}");
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn groups_with_too_few_people_and_tools_that_do_more_than_read_are_warned_of() {
+    let dir = std::env::temp_dir().join(format!("holdpoint-check-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    let file = |name: &str, text: &str| {
+        let path = dir.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let roster = file("people.yaml", "groups: {sre: [alice], empty: []}\n");
+    let tools = file(
+        "tools.json",
+        r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"peek","annotations":{"destructiveHint":true}},{"name":"look"}]}}"#,
+    );
+    let policy = "version: \"2026-01-27\"\nservers: {s: {tools: {peek: {action: read}, look: {action: read}}}}\nrules:\n\
+                  - {id: two, match: {mcp: {allow_servers: s}}, decision: require_approval, reason: r, approval: {approvers: \
+                  {all_of: [{group: sre, min: 2}, {group: dba}]}}}\n\
+                  - {id: one, match: {mcp: {allow_servers: s}}, decision: require_approval, reason: r}\n";
+    let beside = Beside {
+        notify: None,
+        roster: Some(Roster::load(&roster).expect("a roster")),
+        tools: vec![OfferedTools::read(&format!("s={}", tools.display())).expect("tools")],
+    };
+    let checked = check(source::scan(Path::new("policy.yaml"), policy.to_owned()), &beside);
+    let found: Vec<String> =
+        checked.findings.iter().map(|one| format!("{} {}", one.code, one.full_message())).collect();
+    let has = |part: &str| assert!(found.iter().any(|one| one.contains(part)), "{part}: {found:#?}");
+    has("roster-too-small rule `two`: asks 2 of group `sre`, in which 1 are");
+    has("roster-too-small rule `two`: asks group `dba`, in which nobody is");
+    has(
+        "annotation-says-otherwise server `s`: tool `peek` is classed `read`, but the server says `destructiveHint: true`",
+    );
+    assert!(!found.iter().any(|one| one.contains("rule `one`: asks") || one.contains("look")), "{found:#?}");
+    std::fs::remove_dir_all(dir).expect("removed");
 }

@@ -7,6 +7,8 @@ use holdpoint_core::policy;
 
 use super::*;
 
+mod agrees;
+
 /// A name that no field is near to, so that the reader lists all it knows.
 const STRANGE: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
 

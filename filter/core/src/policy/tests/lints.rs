@@ -157,3 +157,31 @@ proptest! {
         prop_assert!(!dead.iter().any(|(_, subject)| *subject == decided), "{dead:?} {decision:?}");
     }
 }
+
+#[test]
+fn lint_finds_read_tools_whose_server_says_otherwise() {
+    let text = "version: \"2026-01-27\"\nservers:\n  s: {tools: {\"get_*\": {action: read}, get_and_clear: {action: write}, \"*\": {action: \
+                admin}, peek: {action: read}}}\nrules: []\n";
+    let document = read_file(text).unwrap();
+    let says = |tool: &str, read_only, destructive| {
+        let annotations = crate::envelope::Annotations { read_only, destructive, open_world: None };
+        annotated(&document, "s", tool, &annotations).map(|finding| finding.message)
+    };
+    let found = says("get_all", Some(false), Some(true)).unwrap();
+    assert_eq!(
+        found,
+        "tool `get_all` is classed `read` (by `get_*`), but the server says `readOnlyHint: false` and `destructiveHint: true`"
+    );
+    assert!(says("peek", None, Some(true)).unwrap().contains("`destructiveHint: true`"));
+    assert!(says("peek", Some(false), None).is_some());
+    // A read-only tool destroys nothing, whatever the other hint says; silence says nothing.
+    for quiet in
+        [says("peek", Some(true), Some(true)), says("peek", None, None), says("get_and_clear", Some(false), None)]
+    {
+        assert_eq!(quiet, None);
+    }
+    assert_eq!(
+        (says("other", Some(false), None), annotated(&document, "t", "peek", &Default::default())),
+        (None, None)
+    );
+}
