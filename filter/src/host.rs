@@ -123,7 +123,7 @@ impl RootContext for Root {
                     }
                     let mut worker = Worker::new(seed, facts::gateway());
                     // Whatever an earlier VM in this one's place had not handed over is lost: the record shows where.
-                    worker.audit.push(AuditEntry::new(EntryKind::SourceBegan, abi::now_ms()));
+                    worker.audit.push(AuditEntry::new(EntryKind::SourceBegan, clock::now_ms()));
                     WORKER.with_borrow_mut(|slot| *slot = Some(worker));
                 }
                 if !clock::begin() {
