@@ -39,7 +39,7 @@ pub(crate) mod tests;
 const TRIES_MAX: u32 = 16;
 
 /// What one person says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReviewVerdict {
     Approve,

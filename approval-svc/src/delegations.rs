@@ -16,7 +16,7 @@ const DELEGATION_MS_MAX: u64 = 90 * 24 * 60 * 60 * 1_000;
 const NAME_CHARS_MAX: usize = 1_000;
 
 /// One person's authority, lent to another one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Delegation {
     pub id: String,
     pub from: Person,
@@ -39,7 +39,7 @@ impl Delegation {
 }
 
 /// Somebody, and who vouches for them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
     pub issuer: String,
@@ -54,7 +54,7 @@ impl Person {
 }
 
 /// Body of `POST /v1/delegations`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DelegationBody {
     pub to: Person,
@@ -78,6 +78,8 @@ pub enum DelegationError {
     NoGroups,
     #[error("a delegation needs a `reason`: it stands in the record")]
     ReasonMissing,
+    #[error("this `Idempotency-Key` was used for something else, or for what has ended since: use a new one")]
+    KeyUsed,
     #[error("you have lent nothing under `{0}`: list with GET /v1/delegations")]
     NotFound(String),
     #[error(transparent)]
@@ -96,8 +98,14 @@ impl Delegations {
         Self { store, ledger }
     }
 
-    /// Lends own groups: what was itself lent cannot be lent on.
-    pub async fn add(&self, by: &Credential, body: DelegationBody) -> Result<Delegation, DelegationError> {
+    /// Lends own groups: what was itself lent cannot be lent on. Under `id` if one is given: what stands under it already is
+    /// not lent twice.
+    pub async fn add(
+        &self,
+        by: &Credential,
+        body: DelegationBody,
+        id: Option<String>,
+    ) -> Result<Delegation, DelegationError> {
         let now_ms = self.store.now_ms().await?;
         let from = by.person();
         if body.until_ms <= now_ms || body.until_ms - now_ms > DELEGATION_MS_MAX {
@@ -118,13 +126,18 @@ impl Delegations {
         if reason.is_empty() {
             return Err(DelegationError::ReasonMissing);
         }
-        let id = uuid::Uuid::now_v7().simple().to_string();
+        let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string());
         let delegation =
             Delegation { id, from, to: body.to, groups, tenant: by.tenant.clone(), reason, until_ms: body.until_ms };
         let entry = entry(&delegation, "lent", &by.name(), now_ms);
         let write = Write::AddDelegation { delegation: delegation.clone(), at_ms: now_ms };
-        self.commit(Change { writes: vec![write], entries: vec![entry] }, &delegation.id).await?;
-        Ok(delegation)
+        match self.commit(Change { writes: vec![write], entries: vec![entry] }, &delegation.id).await {
+            Err(DelegationError::KeyUsed) => {
+                let lent = self.store.delegations(now_ms).await?;
+                lent.into_iter().find(|lent| *lent == delegation).ok_or(DelegationError::KeyUsed)
+            }
+            done => done.map(|()| delegation),
+        }
     }
 
     /// Ends one, by who lent it or by an administrator.
@@ -155,6 +168,7 @@ impl Delegations {
     async fn commit(&self, change: Change, id: &str) -> Result<(), DelegationError> {
         match self.ledger.commit(change).await {
             Ok(()) => Ok(()),
+            Err(CommitError::Conflict(Conflict::Exists)) => Err(DelegationError::KeyUsed),
             Err(CommitError::Conflict(Conflict::Missing)) => Err(DelegationError::NotFound(id.to_owned())),
             Err(CommitError::Conflict(conflict)) => Err(StoreError::Database(conflict.to_string()).into()),
             Err(CommitError::Store(error)) => Err(error.into()),

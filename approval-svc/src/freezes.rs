@@ -22,7 +22,7 @@ const NAME_CHARS_MAX: usize = 1_000;
 const TOOLS_CALL: &str = "tools/call";
 
 /// Body of `POST /v1/freezes`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FreezeBody {
     pub scope: FreezeScope,
@@ -31,7 +31,7 @@ pub struct FreezeBody {
 }
 
 /// Answer of `GET /v1/freezes`: filters read `list` and `signature`, people `freezes`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FreezesView {
     #[serde(flatten)]
     pub signed: SignedFreezes,
@@ -50,6 +50,8 @@ pub enum FreezeError {
     TooMany,
     #[error("no freeze `{0}` is in force: list them with GET /v1/freezes")]
     NotFound(String),
+    #[error("this `Idempotency-Key` was used for something else, or for what has been lifted since: use a new one")]
+    KeyUsed,
     #[error("the list could not be written: {0}")]
     Text(serde_json::Error),
     #[error(transparent)]
@@ -71,8 +73,8 @@ impl Freezes {
         Self { store, ledger, signer, notify: Notify::default() }
     }
 
-    /// Stops something from now on.
-    pub async fn add(&self, by: &Credential, body: FreezeBody) -> Result<Freeze, FreezeError> {
+    /// Stops something from now on, under `id` if one is given: what stands under it already is not stopped twice.
+    pub async fn add(&self, by: &Credential, body: FreezeBody, id: Option<String>) -> Result<Freeze, FreezeError> {
         let FreezeBody { scope, reason } = body;
         let is_name = |name: &String| (1..=NAME_CHARS_MAX).contains(&name.chars().count());
         let names = [&scope.server, &scope.tool, &scope.principal];
@@ -84,13 +86,20 @@ impl Freezes {
             return Err(FreezeError::ReasonMissing);
         }
         let since_ms = self.store.now_ms().await?;
-        let id = uuid::Uuid::now_v7().simple().to_string();
+        let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string());
         let freeze = Freeze { id, scope, reason, by: by.name(), since_ms };
         let entry = entry(&freeze, "frozen", &freeze.by, &freeze.reason, since_ms);
         let mut writes = self.notify.freeze(&freeze, "frozen", &freeze.by, since_ms);
         writes.push(Write::AddFreeze { freeze: freeze.clone(), at_ms: since_ms, in_force_max: FREEZES_MAX });
-        self.commit(Change { writes, entries: vec![entry] }, &freeze.id).await?;
-        Ok(freeze)
+        match self.commit(Change { writes, entries: vec![entry] }, &freeze.id).await {
+            Err(FreezeError::KeyUsed) => {
+                let is_it = |there: &Freeze| {
+                    (&there.id, &there.scope, &there.reason) == (&freeze.id, &freeze.scope, &freeze.reason)
+                };
+                self.store.freezes().await?.freezes.into_iter().find(is_it).ok_or(FreezeError::KeyUsed)
+            }
+            done => done.map(|()| freeze),
+        }
     }
 
     /// Lets it go on; what was stopped.
@@ -125,6 +134,7 @@ impl Freezes {
         match self.ledger.commit(change).await {
             Ok(()) => Ok(()),
             Err(CommitError::Conflict(Conflict::TooManyFreezes)) => Err(FreezeError::TooMany),
+            Err(CommitError::Conflict(Conflict::Exists)) => Err(FreezeError::KeyUsed),
             Err(CommitError::Conflict(Conflict::Missing)) => Err(FreezeError::NotFound(id.to_owned())),
             Err(CommitError::Conflict(conflict)) => Err(StoreError::Database(conflict.to_string()).into()),
             Err(CommitError::Store(error)) => Err(error.into()),

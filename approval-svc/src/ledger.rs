@@ -87,7 +87,7 @@ pub struct Ledger {
 }
 
 /// What became of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct BatchReceipt {
     /// The counter expected next of this source.
     pub next_counter: u64,

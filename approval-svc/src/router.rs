@@ -13,7 +13,7 @@ use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
     about, approvals, audit, auth, batch_page, delegations, delegations_page, events, freezes, freezes_page, grants,
-    grants_page, history, holds, notices, pages, policies, problem, requester, session, slack, status,
+    grants_page, history, holds, notices, openapi, pages, policies, problem, requester, session, slack, status,
 };
 use crate::ledger::Ledger;
 use crate::limits::Limits;
@@ -82,6 +82,7 @@ pub fn router(app: App) -> Router {
         .merge(pages_router())
         .merge(public_router(&app))
         .route("/livez", get(status::live))
+        .route("/openapi.json", get(openapi::show))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

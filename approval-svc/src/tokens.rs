@@ -19,7 +19,9 @@ mod tests;
 pub const ISSUER_LOCAL: &str = "local";
 
 /// What the holder of a token may do. Roles do not include each other: a gateway cannot review, a person cannot claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// A gateway: opens, polls, claims and withdraws, registers policies, sends audit entries.

@@ -8,6 +8,7 @@
 
 mod gateway;
 
+mod described;
 mod freeze;
 mod ladder;
 mod matrix;

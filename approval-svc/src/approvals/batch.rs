@@ -12,14 +12,14 @@ use crate::tokens::Credential;
 pub const BATCH_REVIEWS_MAX: usize = 50;
 
 /// Body of `POST /v1/reviews:batch`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchBody {
     pub reviews: Vec<BatchReview>,
 }
 
 /// One of them. There is no way to say "all": each names what its author saw.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchReview {
     pub id: String,

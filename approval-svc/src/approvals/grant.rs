@@ -23,7 +23,7 @@ const PREDICATES_MAX: usize = 16;
 const VALUES_MAX: usize = 100;
 
 /// How far a review would have the approval reach.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
     /// Calls in all, the one that is asked for included.
@@ -36,7 +36,7 @@ pub struct Scope {
 }
 
 /// What an argument that may differ must be. Something else than it can judge does not fit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Predicate {
     /// One of these strings, numbers or booleans, exactly.
@@ -48,7 +48,7 @@ pub enum Predicate {
 }
 
 /// One approval that reaches further.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Grant {
     pub id: String,
     /// The approval whose approvers gave it.

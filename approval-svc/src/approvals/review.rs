@@ -17,7 +17,7 @@ use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
 use crate::tokens::{Credential, ISSUER_LOCAL, Role};
 
 /// Body of `POST /v1/approvals/{id}/reviews`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReviewBody {
     pub verdict: ReviewVerdict,

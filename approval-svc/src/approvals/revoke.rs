@@ -10,7 +10,7 @@ use crate::store::StoreError;
 use crate::tokens::Credential;
 
 /// Body of `POST /v1/approvals/{id}/revoke`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RevokeBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,7 +14,7 @@ use crate::store::row::{Approval, Dossier, Review};
 use crate::tokens::{Credential, Role};
 
 /// What an approver is shown. Contains the arguments.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApprovalView {
     #[serde(flatten)]
     pub state: ApprovalState,
@@ -60,7 +60,7 @@ pub struct ApprovalView {
 }
 
 /// What one person said.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReviewView {
     /// `issuer subject`.
     pub by: String,
@@ -88,7 +88,7 @@ impl ReviewView {
 }
 
 /// One line of a list: no arguments.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApprovalLine {
     #[serde(flatten)]
     pub state: ApprovalState,

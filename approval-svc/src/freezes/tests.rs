@@ -21,7 +21,7 @@ async fn frozen_call_is_neither_opened_nor_claimed_until_it_is_lifted() {
     let opened = desk.open(1, "x").await.unwrap();
     desk.approve(&opened.id).await;
     let body = FreezeBody { scope: server("github"), reason: "an incident".to_owned() };
-    let freeze = freezes.add(&person("root", &[]), body).await.unwrap();
+    let freeze = freezes.add(&person("root", &[]), body, None).await.unwrap();
 
     assert!(
         matches!(desk.claim(&opened.id, 1, 9, "basis").await, Err(ClaimError::Frozen(reason)) if reason == "an incident")
@@ -50,7 +50,7 @@ async fn freeze_of_everything_or_without_a_reason_is_refused() {
     let freezes =
         Freezes::new(Arc::clone(&desk.bench.store), desk.approvals.ledger.clone(), Arc::clone(&desk.approvals.signer));
     let add = async |scope, reason: &str| {
-        freezes.add(&person("root", &[]), FreezeBody { scope, reason: reason.to_owned() }).await
+        freezes.add(&person("root", &[]), FreezeBody { scope, reason: reason.to_owned() }, None).await
     };
     assert!(matches!(add(FreezeScope::default(), "x").await, Err(FreezeError::Scope)));
     assert!(matches!(add(server(""), "x").await, Err(FreezeError::Scope)));
@@ -64,7 +64,7 @@ async fn freezes_added_at_once_are_never_more_than_may_be_in_force() {
         Freezes::new(Arc::clone(&desk.bench.store), desk.approvals.ledger.clone(), Arc::clone(&desk.approvals.signer));
     let add = async |n: usize| {
         let body = FreezeBody { scope: server(&n.to_string()), reason: "x".to_owned() };
-        freezes.add(&person("root", &[]), body).await
+        freezes.add(&person("root", &[]), body, None).await
     };
     let added = futures_util::future::join_all((0..FREEZES_MAX + 5).map(add)).await;
     let refused = added.iter().filter(|answer| matches!(answer, Err(FreezeError::TooMany))).count();

@@ -9,7 +9,7 @@ use crate::router::App;
 use crate::tokens::{Credential, Role};
 
 /// Answer of `GET /v1/service`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct About {
     version: &'static str,
     /// What gateways must trust: `approval.service_key`.
@@ -22,8 +22,8 @@ pub struct About {
     issuers: Vec<IssuerStanding>,
 }
 
-#[derive(Debug, Serialize)]
-struct Caller {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Caller {
     role: Role,
     issuer: String,
     subject: String,

@@ -1,14 +1,17 @@
 //! Step 8 over HTTP: open, poll, list, review, claim and revoke approvals.
 
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::header::{ETAG, HeaderValue, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, extract::rejection::QueryRejection};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, ClaimRequest, OpenApproval, SignedClaim};
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
+use super::path::Path;
 use super::prefer;
 use super::problem::Problem;
 use crate::approvals::review::ReviewBody;
@@ -23,6 +26,8 @@ use crate::tokens::{Credential, Role};
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
+/// What a cursor of this list begins with.
+const CURSOR_TAG: &str = "approvals before ";
 
 /// `POST /v1/approvals`
 pub async fn open(
@@ -95,7 +100,7 @@ pub struct ListQuery {
 }
 
 /// One page of a list, newest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ApprovalPage {
     pub approvals: Vec<ApprovalLine>,
     /// Send it as `cursor` for the next page; absent on the last one. Its form may change.
@@ -117,7 +122,7 @@ pub async fn list(
         status: query.status,
         server: query.server,
         tenant: caller.tenant,
-        before_id: query.cursor,
+        before_id: query.cursor.as_deref().map(read_cursor).transpose()?,
         rows_max: limit + 1,
     };
     let mut rows = app.store.approvals(filter).await?;
@@ -125,8 +130,22 @@ pub async fn list(
     if more {
         rows.pop();
     }
-    let next_cursor = rows.last().filter(|_| more).map(|row| row.id.clone());
+    let next_cursor = rows.last().filter(|_| more).map(|row| cursor(&row.id));
     Ok(Json(ApprovalPage { approvals: rows.iter().map(ApprovalLine::new).collect(), next_cursor }))
+}
+
+/// Before which id the next page begins. Its form says that there is nothing to be made of it.
+fn cursor(id: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{CURSOR_TAG}{id}"))
+}
+
+fn read_cursor(cursor: &str) -> Result<String, Problem> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.and_then(|text| text.strip_prefix(CURSOR_TAG).map(str::to_owned)).ok_or_else(|| {
+        let detail = "`cursor` is none that this service gave: begin without one".to_owned();
+        Problem::new(StatusCode::BAD_REQUEST, "malformed-query", detail)
+    })
 }
 
 /// `POST /v1/approvals/{id}/reviews`

@@ -1,8 +1,8 @@
 //! Step 12 over HTTP: filters send entries, auditors read them and the signed head of the log.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Query, State};
 use axum::http::HeaderMap;
 use axum::http::StatusCode;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::body::Body;
+use super::path::Path;
 use super::problem::Problem;
 use crate::ledger::BatchReceipt;
 use crate::router::App;
@@ -41,14 +42,14 @@ pub struct EntriesQuery {
 }
 
 /// One entry with its place in the log.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NumberedEntry {
     pub seq: u64,
     pub entry: Value,
 }
 
 /// Entries in log order.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EntryPage {
     pub entries: Vec<NumberedEntry>,
 }
@@ -93,10 +94,10 @@ fn is_seen(caller: &Credential, entry: &Value) -> bool {
 pub async fn proof(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
-    seq: Result<Path<u64>, PathRejection>,
+    Path(seq): Path<String>,
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found("there is no such entry".to_owned());
-    let Ok(Path(seq)) = seq else { return Err(missing()) };
+    let seq: u64 = seq.parse().ok().filter(|seq| i64::try_from(*seq).is_ok()).ok_or_else(missing)?;
     let receipt = app.ledger.receipt(seq).await?.ok_or_else(missing)?;
     let entry: Value = serde_json::from_str(&receipt.body)
         .map_err(|error| StoreError::Corrupt { what: "an audit entry", problem: error.to_string() })?;
@@ -112,10 +113,9 @@ pub async fn proof(
 pub async fn tile(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    Path((level, index)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found("there is no such tile".to_owned());
-    let Ok(Path((level, index))) = path else { return Err(missing()) };
     let tile = Tile::parse(&level, &index).ok_or_else(missing)?;
     if tile.level.is_none() && caller.tenant.is_some() {
         let detail = "a tile of entries holds those of all tenants: read yours with GET /v1/audit".to_owned();

@@ -1,19 +1,21 @@
 //! Step 8 over HTTP: approvers lend their authority to somebody until a date, and take it back.
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
+use super::idempotency;
+use super::path::Path;
 use super::problem::Problem;
 use crate::delegations::{Delegation, DelegationBody, DelegationError};
 use crate::router::App;
 use crate::tokens::Credential;
 
 /// Delegations in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DelegationPage {
     pub delegations: Vec<Delegation>,
 }
@@ -22,9 +24,10 @@ pub struct DelegationPage {
 pub async fn add(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
+    headers: HeaderMap,
     Body(body): Body<DelegationBody>,
 ) -> Result<Response, Problem> {
-    let delegation = app.delegations.add(&caller, body).await?;
+    let delegation = app.delegations.add(&caller, body, idempotency::id(&headers, &caller, "delegations")?).await?;
     Ok((StatusCode::CREATED, Json(delegation)).into_response())
 }
 
@@ -54,6 +57,7 @@ impl From<DelegationError> for Problem {
             }
             DelegationError::ReasonMissing => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             DelegationError::NotYourGroup(_) => (StatusCode::FORBIDDEN, "not-in-group"),
+            DelegationError::KeyUsed => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key"),
             DelegationError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
         };
         Self::new(status, code, error.to_string())

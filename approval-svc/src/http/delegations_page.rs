@@ -48,7 +48,7 @@ pub async fn add(State(app): State<App>, form: OwnForm) -> Page {
         until_ms: app.store.now_ms().await?.saturating_add(hours.saturating_mul(HOUR_MS)),
         reason: fields.text("reason").to_owned(),
     };
-    match app.delegations.add(&session.person, body).await {
+    match app.delegations.add(&session.person, body, None).await {
         Ok(_) => Ok(Redirect::to("/delegations").into_response()),
         Err(error) => {
             let sentence = error.to_string();

@@ -1,7 +1,7 @@
 //! Step 7 over HTTP: administrators stop and lift; filters fetch the signed list.
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::header::{ETAG, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,8 @@ use holdpoint_core::freeze::Freeze;
 
 use super::approvals::etag;
 use super::body::Body;
+use super::idempotency;
+use super::path::Path;
 use super::prefer;
 use super::problem::Problem;
 use crate::freezes::{FreezeBody, FreezeError};
@@ -20,9 +22,10 @@ use crate::tokens::Credential;
 pub async fn add(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
+    headers: HeaderMap,
     Body(body): Body<FreezeBody>,
 ) -> Result<Response, Problem> {
-    let freeze = app.freezes.add(&caller, body).await?;
+    let freeze = app.freezes.add(&caller, body, idempotency::id(&headers, &caller, "freezes")?).await?;
     Ok((StatusCode::CREATED, Json(freeze)).into_response())
 }
 
@@ -53,6 +56,7 @@ impl From<FreezeError> for Problem {
             FreezeError::Scope => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
             FreezeError::ReasonMissing => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             FreezeError::TooMany => (StatusCode::CONFLICT, "too-many-freezes"),
+            FreezeError::KeyUsed => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key"),
             FreezeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             FreezeError::Text(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

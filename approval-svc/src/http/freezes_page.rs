@@ -39,7 +39,7 @@ pub async fn add(State(app): State<App>, form: OwnForm) -> Page {
                 .replace('`', "");
         return confirm(&app, &session, &fields, &question, "/freezes", "Stop it", "/freezes").await;
     }
-    match app.freezes.add(&session.person, FreezeBody { scope, reason: fields.text("reason").to_owned() }).await {
+    match app.freezes.add(&session.person, FreezeBody { scope, reason: fields.text("reason").to_owned() }, None).await {
         Ok(_) => Ok(Redirect::to("/freezes").into_response()),
         Err(error) => {
             let sentence = error.to_string();

@@ -1,12 +1,13 @@
 //! Step 8 over HTTP: approvals that reach further, listed and taken back; and many reviews at once.
 
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::http::StatusCode;
+use holdpoint_core::approval::ApprovalState;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::body::Body;
+use super::path::Path;
 use super::problem::Problem;
 use crate::approvals::batch::{BATCH_REVIEWS_MAX, BatchBody};
 use crate::approvals::grant::{Grant, RevokeGrantError};
@@ -14,9 +15,26 @@ use crate::router::App;
 use crate::tokens::Credential;
 
 /// Grants in force.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GrantPage {
     pub grants: Vec<Grant>,
+}
+
+/// What became of many reviews, in their order.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct BatchAnswer {
+    results: Vec<BatchResult>,
+}
+
+/// What became of one: its approval as it stands now, or why the review does not count.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct BatchResult {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<ApprovalState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    problem: Option<Problem>,
 }
 
 /// `GET /v1/grants`
@@ -41,17 +59,17 @@ pub async fn batch(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
     Body(body): Body<BatchBody>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<BatchAnswer>, Problem> {
     if body.reviews.is_empty() || body.reviews.len() > BATCH_REVIEWS_MAX {
         let detail =
             format!("a batch holds 1 to {BATCH_REVIEWS_MAX} reviews, this one {}: split it", body.reviews.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-size", detail));
     }
     let answers = app.approvals.review_batch(&caller, &body).await.into_iter().map(|(id, answer)| match answer {
-        Ok(state) => json!({"id": id, "state": state}),
-        Err(error) => json!({"id": id, "problem": Problem::from(error)}),
+        Ok(state) => BatchResult { id, state: Some(state), problem: None },
+        Err(error) => BatchResult { id, state: None, problem: Some(Problem::from(error)) },
     });
-    Ok(Json(json!({"results": answers.collect::<Vec<_>>()})))
+    Ok(Json(BatchAnswer { results: answers.collect() }))
 }
 
 impl From<RevokeGrantError> for Problem {

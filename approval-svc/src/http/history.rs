@@ -1,5 +1,7 @@
 //! Step 8 in a browser: the history, searched by a form whose address can be kept and sent on.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use crate::approvals::view::may_read_arguments;
 use crate::router::App;
 use crate::sessions::Session;
 use crate::store::read_word;
-use crate::store::row::HistoryFilter;
+use crate::store::row::{HistoryFilter, Readable};
 use crate::web::history::{Asked, HistoryPage};
 
 /// Approvals on one page.
@@ -51,7 +53,8 @@ pub async fn search(
         text: word(&query.text),
     };
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    let mut found = app
+    let reader = session.person.clone();
+    let found = app
         .store
         .history(HistoryFilter {
             status,
@@ -60,15 +63,14 @@ pub async fn search(
             target: some(&asked.tool),
             who: some(&asked.who),
             text: some(&asked.text),
+            // What the word was found in may be the arguments: who may not see them must not find by them, nor learn from
+            // the pages whether others would.
+            readable: Some(Readable(Arc::new(move |approval| may_read_arguments(approval, &reader)))),
             before_id: some(&query.before),
             rows_max: ROWS_MAX,
             ..HistoryFilter::default()
         })
         .await?;
-    // What the word was found in may be the arguments: a reader who may not see them must not find by them.
-    if !asked.text.is_empty() {
-        found.rows.retain(|past| may_read_arguments(&past.approval, &session.person));
-    }
     let older = found.next_before_id.as_deref().map(|before| address(&asked, before));
     let now_ms = app.store.now_ms().await?;
     let page = HistoryPage::new(frame(&session, now_ms, "history"), asked, &found.rows, older);

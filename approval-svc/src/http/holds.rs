@@ -1,10 +1,11 @@
 //! Step 8 over HTTP: a live call stops waiting.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use holdpoint_core::approval::{CancelHolds, WithdrawHold};
 
 use super::body::Body;
+use super::path::Path;
 use super::problem::Problem;
 use crate::router::App;
 

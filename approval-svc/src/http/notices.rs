@@ -2,12 +2,13 @@
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
+use super::path::Path;
 use super::problem::Problem;
 use crate::notify::notice::{NoticeFilter, NoticeState, NoticeView};
 use crate::router::App;
@@ -28,7 +29,7 @@ pub struct NoticesQuery {
 }
 
 /// Notices, the newest first.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NoticePage {
     pub notices: Vec<NoticeView>,
 }
@@ -81,7 +82,7 @@ pub async fn retry(
 }
 
 /// Body of `POST /v1/notices:test`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestBody {
     pub channel: String,

@@ -1,7 +1,7 @@
 //! Step 6 over HTTP: policies by their snapshot id, so that a decision can be read years later.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use holdpoint_core::in_force::PolicyReport;
 use serde::Serialize;
 
 use super::body::{Body, Verbatim};
+use super::path::Path;
 use super::problem::Problem;
 use crate::policies::{self, Registered};
 use crate::router::App;
@@ -42,22 +43,22 @@ pub async fn report(State(app): State<App>, Body(report): Body<PolicyReport>) ->
 }
 
 /// One registered policy, as `GET /v1/policies` lists it.
-#[derive(Debug, Serialize)]
-struct Line {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Line {
     snapshot_id: Digest,
     registered_at_ms: u64,
     in_force: Vec<InForce>,
 }
 
-#[derive(Debug, Serialize)]
-struct InForce {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct InForce {
     #[serde(flatten)]
     report: PolicyReport,
     seen_at_ms: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct List {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct List {
     policies: Vec<Line>,
 }
 

@@ -21,6 +21,8 @@ use crate::limits::Exceeded;
 use crate::policies::{RegisterError, ReportError};
 use crate::store::{CommitError, StoreError};
 
+pub mod types;
+
 /// Where problem types are described.
 const TYPE_BASE: &str = "https://holdpoint.dev/problems/";
 
@@ -40,6 +42,10 @@ pub struct Problem {
 impl Problem {
     /// `code` is stable and names the type; `detail` is for people.
     pub fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
+        debug_assert!(
+            types::find(code).is_some_and(|one| one.statuses.contains(&status.as_u16())),
+            "`{code}` with {status} is not in the table of problem types"
+        );
         let title = status.canonical_reason().unwrap_or("Error");
         Self { kind: format!("{TYPE_BASE}{code}"), title, status: status.as_u16(), code, detail, retry_after_s: 1 }
     }

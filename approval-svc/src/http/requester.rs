@@ -1,9 +1,10 @@
 //! Step 8 in a browser: the page that whoever asked for a call is given. Nothing can be decided there.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::pages::{Page, html};
+use super::path::Path;
 use super::problem::Problem;
 use crate::approvals::view::view_of;
 use crate::router::App;

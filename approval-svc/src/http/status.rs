@@ -17,8 +17,8 @@ pub const TELL_MS_MAX: u64 = 60_000;
 const UNTOLD_MAX: u32 = 10_000;
 
 /// Body of `GET /readyz`.
-#[derive(Debug, Serialize)]
-struct Readiness {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Readiness {
     ready: bool,
     /// What does not work as it should, though the service goes on.
     degraded: Vec<String>,

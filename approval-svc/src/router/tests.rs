@@ -453,3 +453,78 @@ async fn service_with_a_task_that_ended_is_not_ready() {
     };
     assert_eq!(answer.body["degraded"], json!(["the task `sweep` panicked: a fault; it is begun again"]));
 }
+
+#[tokio::test]
+async fn request_that_is_sent_again_under_its_key_is_done_once() {
+    let desk = desk().await;
+    let root = desk.token(Role::Admin, "root", &[]).await;
+    let other = desk.token(Role::Admin, "other", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    let send = async |token: &str, path: &str, key: &str, body: &Value| {
+        desk.call(token, Method::POST, path, &[&format!("idempotency-key: {key}")], &body.to_string()).await
+    };
+    let freeze = json!({"scope": {"server": "github"}, "reason": "incident 7"});
+    let until_ms = contract::START_MS + 60_000;
+    let lend = json!({"to": {"issuer": "local", "subject": "carol"}, "until_ms": until_ms, "reason": "away"});
+    for (token, path, body) in [(&root, "/v1/freezes", &freeze), (&alice, "/v1/delegations", &lend)] {
+        let first = send(token, path, "k-1", body).await;
+        assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+        desk.bench.advance(5);
+        let again = send(token, path, "k-1", body).await;
+        assert_eq!((again.status, &again.body), (StatusCode::CREATED, &first.body), "the same, not another one");
+        let mut changed = body.clone();
+        changed["reason"] = json!("something else");
+        send(token, path, "k-1", &changed).await.is(422, "idempotency-key");
+        assert_ne!(send(token, path, "k-2", body).await.body["id"], first.body["id"]);
+        send(token, path, "k 1", body).await.is(400, "idempotency-key");
+    }
+    assert_eq!(desk.get(&root, "/v1/freezes").await.body["freezes"].as_array().unwrap().len(), 2);
+    let others = send(&other, "/v1/freezes", "k-1", &freeze).await;
+    assert_eq!(others.status, StatusCode::CREATED, "somebody else's key is another one");
+    let mine = send(&root, "/v1/freezes", "k-1", &freeze).await.body["id"].as_str().unwrap().to_owned();
+    desk.post(&root, &format!("/v1/freezes/{mine}/lift"), json!({})).await;
+    send(&root, "/v1/freezes", "k-1", &freeze).await.is(422, "idempotency-key");
+}
+
+#[tokio::test]
+async fn path_that_cannot_be_read_is_a_problem_and_a_cursor_is_one_of_ours() {
+    let desk = desk().await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    for path in ["/v1/approvals/%FF", "/v1/approvals/a%00b"] {
+        desk.get(&alice, path).await.is(400, "malformed-path");
+    }
+    let auditor = desk.token(Role::Auditor, "dan", &[]).await;
+    desk.get(&auditor, "/v1/audit/%FF/proof").await.is(400, "malformed-path");
+    desk.get(&auditor, "/v1/audit/99999999999999999999/proof").await.is(404, "not-found");
+    for cursor in ["019ac3f2b1d87cc0a3e46f1c2ab90d55", "x", "", "%FF"] {
+        desk.get(&alice, &format!("/v1/approvals?cursor={cursor}")).await.is(400, "malformed-query");
+    }
+}
+
+#[tokio::test]
+async fn description_of_the_api_names_the_roles_that_each_path_lets_in() {
+    let desk = desk().await;
+    let api = desk.get("", "/openapi.json").await.body;
+    let mut tokens = Vec::new();
+    for role in [Role::Enforcer, Role::Approver, Role::BreakGlass, Role::Auditor, Role::Admin] {
+        tokens.push((role, desk.token(role, "somebody", &["sre"]).await));
+    }
+    let mut looked_at = 0;
+    for (path, methods) in api["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            let roles: Vec<&str> =
+                described["x-roles"].as_array().unwrap().iter().map(|role| role.as_str().unwrap()).collect();
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let path = path.replace(['{', '}'], "");
+            for (role, token) in tokens.iter().filter(|_| !roles.is_empty()) {
+                let request =
+                    Request::builder().method(&method).uri(&path).header("authorization", format!("Bearer {token}"));
+                let status = desk.respond(request.body(Body::empty()).unwrap()).await.status();
+                let is_let_in = status != StatusCode::FORBIDDEN;
+                assert_eq!(is_let_in, roles.contains(&role.as_str()), "{method} {path} as {role}: {status}");
+                looked_at += 1;
+            }
+        }
+    }
+    assert!(looked_at > 100, "{looked_at}");
+}

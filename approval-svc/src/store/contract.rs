@@ -12,7 +12,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::{Digest, hex_encode};
 use serde_json::json;
 
-use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, PolicyRow, Review};
+use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, PolicyRow, Readable, Review};
 use super::sqlite::SqliteStore;
 use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
 use crate::approvals::ReviewVerdict;
@@ -431,6 +431,16 @@ async fn history_is_found_by_what_is_known_of_it(store: &dyn Store) {
     let target = HistoryFilter { target: Some("create_issue".to_owned()), rows_max: 9, ..all.clone() };
     assert_eq!(find(target.clone()).await.0.len(), 3);
     assert_eq!(find(HistoryFilter { over: true, ..target }).await.0, [""; 0], "all of them wait");
+    // Words in arguments that the reader may not read find nothing, and no page tells that others would find something.
+    let nobody = Readable(Arc::new(|_| false));
+    let hidden = |text: &str| HistoryFilter {
+        text: Some(text.to_owned()),
+        readable: Some(nobody.clone()),
+        rows_max: 2,
+        ..HistoryFilter::default()
+    };
+    assert_eq!(find(hidden("pay_")).await, find(hidden("in no call at all")).await);
+    assert_eq!(find(hidden("create_issue")).await.0, ["c", "b"], "a tool's name is nobody's secret");
 }
 
 async fn lists_come_newest_first_in_pages(store: &dyn Store) {

@@ -1,6 +1,8 @@
 //! Steps 8 to 12: the rows as the rest of the service sees them, whatever database keeps them.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
 use holdpoint_core::approval::{APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, OpenApproval, RanBefore};
 use holdpoint_core::audit::Outcome;
@@ -85,9 +87,21 @@ pub struct HistoryFilter {
     pub who: Option<String>,
     /// Words in the call, its target or the reason of the decision.
     pub text: Option<String>,
+    /// Whose arguments are the reader's to read: words in those of others find nothing. `None` for all.
+    pub readable: Option<Readable>,
     /// Only those older than this id.
     pub before_id: Option<String>,
     pub rows_max: u32,
+}
+
+/// Tells of an approval whether its arguments may be read.
+#[derive(Clone)]
+pub struct Readable(pub Arc<dyn Fn(&Approval) -> bool + Send + Sync>);
+
+impl fmt::Debug for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readable")
+    }
 }
 
 /// One page of the past, newest first.

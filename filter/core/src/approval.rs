@@ -37,6 +37,7 @@ pub const PROBLEM_POLICY_UNKNOWN: &str = "policy-unknown";
 ///
 /// `pending → approved | denied | expired | withdrawn | superseded`; `approved → consumed | lapsed | revoked | superseded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ApprovalStatus {
     /// Waits for people.
@@ -118,6 +119,7 @@ impl fmt::Display for ApprovalStatus {
 /// Joining is by (`call_digest`, `basis`): an identical call under the same rules finds its pending request or its
 /// grant. The same `hold_id` sent again is the same hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OpenApproval {
     /// Names one live call: a random 128-bit number in lower-case hex.
     pub hold_id: String,
@@ -157,6 +159,7 @@ pub struct OpenApproval {
 
 /// With what a client that cannot wait longer is sent away, to come back with the same call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ComeBack {
     /// Made and checked by the service: for this call and principal, for a time, for a bounded number of rounds.
     pub token: String,
@@ -170,6 +173,7 @@ pub const PROBLEM_ROUND: &str = "round";
 
 /// What the service answers to open and to polls, as far as the filter reads it. The service's own view carries more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApprovalState {
     /// Always [`APPROVAL_SCHEMA`].
     pub schema: String,
@@ -198,6 +202,7 @@ pub struct ApprovalState {
 
 /// An identical call that used a grant of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RanBefore {
     pub approval_id: String,
     /// Unix time in milliseconds of its claim.
@@ -208,6 +213,7 @@ pub struct RanBefore {
 
 /// Body of `POST /v1/approvals/{id}/claim`: one live call asks to use the grant. Idempotent per `hold_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ClaimRequest {
     pub hold_id: String,
     /// Fresh random 128-bit number in lower-case hex; signed back, so that an old answer cannot be replayed.
@@ -223,6 +229,7 @@ pub struct ClaimRequest {
 
 /// Answer to a claim: the exact text of a [`Claim`] and the service's Ed25519 signature over it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SignedClaim {
     /// JSON text of a [`Claim`]; the signature covers these bytes.
     pub claim: String,
@@ -252,6 +259,7 @@ pub struct Claim {
 
 /// Body of `POST /v1/holds/{hold_id}/withdraw`: the client of this hold is gone, or the hold ended without a use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct WithdrawHold {
     pub cause: WithdrawCause,
     /// With a value, the request itself is withdrawn when no identical call has come back after that many
@@ -262,6 +270,7 @@ pub struct WithdrawHold {
 
 /// Body of `POST /v1/cancellations`: a client cancelled a call of its own, which may be held by any worker of any gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CancelHolds {
     /// As the held call gave it when it opened its request.
     pub cancel_key: Digest,
@@ -269,6 +278,7 @@ pub struct CancelHolds {
 
 /// Why a hold ended without its call running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WithdrawCause {
     /// Envoy saw the client leave.

@@ -22,6 +22,7 @@ pub const AUDIT_SCHEMA: &str = "holdpoint/audit/v1";
 
 /// What an entry reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     /// The filter decided a message.
@@ -96,6 +97,7 @@ impl EntryKind {
 
 /// What became of a forwarded call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The server answered with a result.
@@ -124,6 +126,7 @@ impl Outcome {
 ///
 /// Only `schema`, `kind` and `at_ms` are always there; an absent fact is left out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// Always [`AUDIT_SCHEMA`].
     pub schema: String,
@@ -254,6 +257,7 @@ impl AuditEntry {
 /// Sending a batch again is harmless: the service keeps the next counter of each source and skips what it has.
 /// A counter that jumps is written down as a [`EntryKind::Gap`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EntryBatch {
     /// `gateway/boot id`: one life of one filter VM.
     pub source: String,

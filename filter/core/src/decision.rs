@@ -14,6 +14,7 @@ mod tests;
 ///
 /// `allow_with_constraints` is [`Verdict::Allow`] on a [`Decision`] whose constraints are not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Allow,
@@ -35,6 +36,7 @@ impl Verdict {
 /// At most `jobs_max` calls may run at once under `rule_id` (per Envoy process). Limits of several rules stand side
 /// by side: a call needs a lease of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConcurrencyLimit {
     pub rule_id: String,
     pub jobs_max: u32,
@@ -43,6 +45,7 @@ pub struct ConcurrencyLimit {
 /// At most `calls_max` calls in any `per_ms` milliseconds under `rule_id`, for one value of `key` (per Envoy process).
 /// Windows of several rules stand side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RateLimit {
     pub rule_id: String,
     pub calls_max: u32,
@@ -54,6 +57,7 @@ pub struct RateLimit {
 
 /// What calls are counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RateKey {
     /// Issuer and subject of the principal.
@@ -79,6 +83,7 @@ impl RateKey {
 
 /// A bound that this call has been found to keep, in words; kept for the people who approve and for the record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct KeptBound {
     pub rule_id: String,
     pub text: String,
@@ -86,6 +91,7 @@ pub struct KeptBound {
 
 /// What enforcement must do to the answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutputLimits {
     /// An answer of more bytes is not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +117,7 @@ impl OutputLimits {
 
 /// What is taken out of an answer beside the patterns that a rule names. Ordered: the greater one takes out more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RedactionLevel {
     #[default]
@@ -139,6 +146,7 @@ impl RedactionLevel {
 
 /// What enforcement must do if it lets the call run. Those of all matching rules unite, each towards stricter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Constraints {
     /// The call is ended after this many milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,6 +283,7 @@ impl fmt::Display for Constraints {
 
 /// `min` people of `group` must approve. The group `*` is any group: one person who may approve at all.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApproverGroup {
     pub group: String,
     pub min: u32,
@@ -282,6 +291,7 @@ pub struct ApproverGroup {
 
 /// Who has to approve, and by when.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ApprovalRequirement {
     /// Every entry must be met; one person counts once. Sorted by group, one per group, never empty.
     pub all_of: Vec<ApproverGroup>,
@@ -299,6 +309,7 @@ pub struct ApprovalRequirement {
 
 /// A second way to meet a requirement, open from a time on. The first one stays open too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Escalation {
     /// Milliseconds after the request was opened.
     pub after_ms: u64,
@@ -308,6 +319,7 @@ pub struct Escalation {
 
 /// The most that approvers may grant at once: so many further calls, for so long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct GrantLimits {
     pub uses_max: u32,
     pub within_ms_max: u64,
@@ -366,6 +378,7 @@ impl Default for ApprovalRequirement {
 
 /// One rule that took part in a decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Reason {
     /// The rule's id, or `default_decision` when no rule matched.
     pub rule_id: String,
@@ -379,6 +392,7 @@ pub struct Reason {
 /// How much of its arguments and its result the record may keep of a call. Ordered by what it reveals: of several rules
 /// and entries of the catalogue the least counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AuditLevel {
     /// Nothing, not even a digest: short arguments could be guessed from one.
@@ -413,6 +427,7 @@ impl AuditLevel {
 
 /// What rules in `mode: observe` would have made of a call, had they been enforced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Observed {
     /// The verdict of all rules, the observed ones among them.
     pub verdict: Verdict,

@@ -98,6 +98,7 @@ pub struct CallEnvelope {
 
 /// The envelope's `meta`: what the catalogue and the verified identity say. Client tags are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Meta {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
@@ -114,6 +115,7 @@ pub struct Meta {
 
 /// The envelope as approvals and the record keep it: without the arguments, which are the guide's `context`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EnvelopeRecord {
     pub topic: String,
     pub labels: BTreeMap<String, String>,

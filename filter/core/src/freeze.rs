@@ -29,6 +29,7 @@ pub const FREEZES_MAX: usize = 1_000;
 
 /// What is stopped: every field that is there must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FreezeScope {
     /// The catalogue's name of a server.
@@ -70,6 +71,7 @@ impl fmt::Display for FreezeScope {
 
 /// One thing that is stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Freeze {
     pub id: String,
     pub scope: FreezeScope,
@@ -93,6 +95,7 @@ pub struct FreezeList {
 
 /// The exact text of a [`FreezeList`] and the service's Ed25519 signature over it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SignedFreezes {
     pub list: String,
     /// 64 bytes in lower-case hex, over [`signed_bytes`].

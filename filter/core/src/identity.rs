@@ -9,6 +9,7 @@ use crate::json::canonical::ObjectWriter;
 
 /// What kind of actor makes the calls, as far as verified facts say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ActorType {
     Human,
@@ -37,6 +38,7 @@ const ANONYMOUS_ISSUER: &str = "holdpoint.dev/anonymous";
 
 /// Whom a call acts for: (issuer, subject) from verified facts only, never from what the caller merely says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Principal {
     /// Who vouches for the subject: the `iss` of a verified token, the trust domain of a certificate, or the peer that
     /// may say for whom it acts.

@@ -13,6 +13,7 @@ pub const GONE_AFTER_MS: u64 = 5 * REPORT_EVERY_MS;
 
 /// Where one configuration of the filter stands among those that its Envoy process has had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PolicyStanding {
     /// One life of one Envoy process: a random 128-bit number in lower-case hex. Replicas may share a node id.
     pub instance: String,
@@ -24,6 +25,7 @@ pub struct PolicyStanding {
 
 /// Body of `POST /v1/policies/in-force`. The same report again says that the gateway is still there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PolicyReport {
     /// Envoy's node id.
     pub gateway: String,

@@ -23,7 +23,7 @@ impl Desk {
     async fn lend(&self, from: &Credential, to: &Credential) -> Result<(), DelegationError> {
         let until_ms = self.bench.store.now_ms().await.unwrap() + 60_000;
         let body = DelegationBody { to: to.person(), groups: None, until_ms, reason: "holiday".to_owned() };
-        self.delegations().add(from, body).await.map(drop)
+        self.delegations().add(from, body, None).await.map(drop)
     }
 
     /// The person as the next request finds them: with what others have lent.
@@ -105,7 +105,7 @@ async fn delegation_is_ended_by_who_lent_it_or_an_administrator_alone() {
         let body = DelegationBody { to, groups, until_ms, reason: "holiday".to_owned() };
         let delegations = desk.delegations();
         let alice = alice.clone();
-        async move { delegations.add(&alice, body).await }
+        async move { delegations.add(&alice, body, None).await }
     };
     let soon = contract::START_MS + 1_000;
     let of_dev = Some(BTreeSet::from(["dev".to_owned()]));

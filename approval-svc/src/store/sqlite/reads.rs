@@ -363,8 +363,9 @@ fn sign_in_of(row: &SqliteRow) -> Answer<SignIn> {
 pub(super) async fn freezes(readers: &SqlitePool) -> Answer<FreezeList> {
     let mut snapshot = readers.begin().await?;
     let version = freeze_version(&mut *snapshot).await?;
-    let rows =
-        sqlx::query("SELECT * FROM freezes WHERE lifted_at_ms IS NULL ORDER BY id").fetch_all(&mut *snapshot).await?;
+    let rows = sqlx::query("SELECT * FROM freezes WHERE lifted_at_ms IS NULL ORDER BY since_ms, id")
+        .fetch_all(&mut *snapshot)
+        .await?;
     let freeze_of = |row: &SqliteRow| {
         Ok(Freeze {
             id: row.try_get("id")?,

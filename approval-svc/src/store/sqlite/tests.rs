@@ -39,3 +39,24 @@ async fn locked_database_is_not_writable_and_acknowledges_nothing() {
     assert_eq!(store.commit(entry).await.unwrap(), [0]);
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+#[tokio::test]
+async fn history_of_a_server_a_tool_or_a_tenant_is_read_by_an_index_in_its_order() {
+    use sqlx::{AssertSqlSafe, Row};
+    let bench = contract::open().await;
+    let mut connection = SqliteConnectOptions::new().filename(bench.dir.join("holdpoint.db")).connect().await.unwrap();
+    let some = |name: &str| Some(name.to_owned());
+    let filters = [
+        (HistoryFilter { server: some("github"), ..HistoryFilter::default() }, "approvals_by_server"),
+        (HistoryFilter { target: some("create_issue"), over: true, ..HistoryFilter::default() }, "approvals_by_target"),
+        (HistoryFilter { tenant: some("acme"), ..HistoryFilter::default() }, "approvals_by_tenant"),
+        (HistoryFilter { status: Some(ApprovalStatus::Denied), ..HistoryFilter::default() }, "approvals_by_status"),
+    ];
+    for (filter, index) in filters {
+        let statement = format!("EXPLAIN QUERY PLAN {}", history::select(&filter, None).into_string());
+        let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
+        assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "nothing is sorted: {plan:?}");
+    }
+}

@@ -189,12 +189,6 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, end.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
         Write::AddFreeze { freeze, at_ms, in_force_max } => {
-            // Counted where nobody else can add: however many are added at once, no more than these are in force.
-            let in_force = sqlx::query("SELECT count(*) FROM freezes WHERE lifted_at_ms IS NULL");
-            let in_force = nat(in_force.fetch_one(&mut *connection).await?.try_get(0)?);
-            if in_force >= u64::try_from(*in_force_max).unwrap_or(u64::MAX) {
-                return Err(Conflict::TooManyFreezes.into());
-            }
             let add = sqlx::query(
                 "INSERT INTO freezes (id, scope, reason, by, since_ms) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT DO NOTHING",
@@ -202,6 +196,12 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let scope = to_json(&freeze.scope, "the scope of a freeze")?;
             let add = add.bind(&freeze.id).bind(scope).bind(&freeze.reason).bind(&freeze.by);
             touch(connection, add.bind(int(freeze.since_ms)), Conflict::Exists).await?;
+            // Counted where nobody else can add: however many are added at once, no more than these are in force.
+            let in_force = sqlx::query("SELECT count(*) FROM freezes WHERE lifted_at_ms IS NULL");
+            let in_force = nat(in_force.fetch_one(&mut *connection).await?.try_get(0)?);
+            if in_force > u64::try_from(*in_force_max).unwrap_or(u64::MAX) {
+                return Err(Conflict::TooManyFreezes.into());
+            }
             next_freeze_version(connection, *at_ms).await
         }
         Write::LiftFreeze { id, at_ms } => {
