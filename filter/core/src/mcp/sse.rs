@@ -148,11 +148,23 @@ impl Event {
     /// is the same text, and control characters stand nowhere.
     #[must_use]
     pub fn for_every_reader(self) -> Self {
-        if !self.raw.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e | 0xc2 | 0xe2)) {
+        let has_mark = self.raw.starts_with(BYTE_ORDER_MARK);
+        if !has_mark && !self.raw.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e | 0xc2 | 0xe2)) {
             return self;
         }
         let mut raw = Vec::with_capacity(self.raw.len());
         let mut rest = self.raw.as_slice();
+        if has_mark && self.is_first {
+            let (mark, after) = rest.split_at_checked(BYTE_ORDER_MARK.len()).unwrap_or_default();
+            raw.extend_from_slice(mark);
+            rest = after;
+        }
+        // A mark that does not open the stream makes its line one of no known field. Were what stands before it taken away, it
+        // would open the stream, and its line would count: as a comment it says nothing to anybody, wherever it stands.
+        if let Some(after) = rest.strip_prefix(BYTE_ORDER_MARK) {
+            raw.push(b':');
+            rest = after;
+        }
         while let [byte, after @ ..] = rest {
             rest = match rest {
                 [0x0b | 0x0c | 0x1c..=0x1e, tail @ ..] => {

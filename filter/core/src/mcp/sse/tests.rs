@@ -148,3 +148,25 @@ fn ids_of_an_event_are_all_that_a_client_might_send_back() {
     assert_eq!(ids("id\nid:\n\n"), ["", ""]);
     assert_eq!(ids("idea: x\ndata: id: y\n: id: z\n\n"), [""; 0]);
 }
+
+#[test]
+fn mark_that_opens_no_stream_never_comes_to_open_one() {
+    let mark = "\u{feff}";
+    let mut splitter = Splitter::new(1_000);
+    let stream = format!("{mark}{mark}data: hidden\nid: 1\ndata: a\n\n{mark}data: hidden\ndata: b\n\n");
+    let events: Vec<Event> =
+        splitter.push(stream.as_bytes()).expect("short").into_iter().map(Event::for_every_reader).collect();
+    for (event, data) in events.iter().zip(["a", "b"]) {
+        assert_eq!(event.data().as_deref(), Some(data.as_bytes()));
+        // Whatever was before it, and whatever was made of it, is gone from the stream that its client sees.
+        for written in [
+            event.with_data(b"new"),
+            event.clone().without_id().with_data(b"new"),
+            event.clone().without_id().into_raw(),
+        ] {
+            let seen = Splitter::new(1_000).push(&written).expect("short");
+            assert!(!seen.iter().filter_map(Event::data).any(|data| data.starts_with(b"hidden")), "{written:?}");
+        }
+    }
+    assert_eq!(events.len(), 2);
+}
