@@ -13,6 +13,8 @@ use super::tests::{Desk, desk, person};
 use crate::keys::ServiceSigner;
 use crate::ledger::verify::verify;
 
+mod authority;
+
 /// Something that somebody does. Holds are numbered, and all ask for the same call.
 #[derive(Clone, Debug)]
 enum Step {
