@@ -10,6 +10,7 @@ mod gateway;
 
 mod described;
 mod freeze;
+mod grants;
 mod ladder;
 mod matrix;
 mod notices;
