@@ -16,6 +16,7 @@ mod client;
 mod completions;
 mod doctor;
 mod freeze;
+mod inventory;
 mod keys;
 mod login;
 mod notify;
@@ -56,6 +57,9 @@ enum Command {
     /// Stop a server, a tool or a caller everywhere
     #[command(subcommand)]
     Freeze(freeze::FreezeCommand),
+    /// What servers offer, how it changed, and policy for it
+    #[command(subcommand)]
+    Inventory(inventory::InventoryCommand),
     /// Check the whole installation, and say what to mend
     Doctor(doctor::DoctorArgs),
     /// Make a link that signs somebody's browser in, once
@@ -85,6 +89,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args).await,
         Command::Approvals(command) => approvals::run(command).await,
         Command::Freeze(command) => freeze::run(command).await,
+        Command::Inventory(command) => inventory::run(command).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Login(args) => login::run(args).await,
         Command::Notify(command) => notify::run(command).await,

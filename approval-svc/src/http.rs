@@ -17,6 +17,7 @@ pub mod grants_page;
 pub mod history;
 pub mod holds;
 pub mod idempotency;
+pub mod inventory;
 pub mod notices;
 pub mod openapi;
 pub mod pages;

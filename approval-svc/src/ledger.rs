@@ -1,6 +1,6 @@
 //! Step 12: the way into the store for everything that happens: commits, wakes, tells, counts; and signs the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,8 +8,10 @@ use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch, EntryKind}
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::inventory::caller_name;
 use crate::keys::ServiceSigner;
 use crate::metrics::Metrics;
+use crate::store::inventory::{CallerName, InventoryWrite};
 use crate::store::row::CheckpointRow;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::waiters::Waiters;
@@ -71,6 +73,7 @@ impl Event {
             | EntryKind::FreezeChanged
             | EntryKind::KeyChanged
             | EntryKind::SourceBegan
+            | EntryKind::DefinitionChanged
             | EntryKind::Gap => false,
         }
     }
@@ -238,7 +241,8 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
             | EntryKind::KeyChanged
-            | EntryKind::FreezeChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
+            | EntryKind::FreezeChanged
+            | EntryKind::DefinitionChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
         }
         let bytes = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len());
         if bytes > ENTRY_BYTES_MAX - batch.source.len() * 6 - 32 {
@@ -274,7 +278,24 @@ fn batch_change(batch: &EntryBatch, from: u64, receipt: &BatchReceipt, now_ms: u
         }
         change.entries.push(entry);
     }
+    change.writes.extend(calls(&change.entries, now_ms));
     change
+}
+
+/// Who called what, as the inventory counts it: a row for each in a batch, however many calls there are.
+fn calls(entries: &[AuditEntry], at_ms: u64) -> Vec<Write> {
+    let mut calls: BTreeMap<(&str, &str, CallerName), u64> = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Decision) {
+        let (Some(server), Some(principal), Some(target)) = (&entry.server, &entry.principal, &entry.target) else {
+            continue;
+        };
+        *calls.entry((server, target, caller_name(principal))).or_default() += 1;
+    }
+    let write = |((server, target, caller), calls): ((&str, &str, CallerName), u64)| {
+        let (server, target) = (server.to_owned(), target.to_owned());
+        Write::Inventory(Box::new(InventoryWrite::Calls { server, target, caller, calls, at_ms }))
+    };
+    calls.into_iter().map(write).collect()
 }
 
 /// The words of a person, no longer than an entry may carry.

@@ -11,6 +11,7 @@ mod web;
 mod approvals;
 mod delegations;
 mod freezes;
+mod inventory;
 mod ledger;
 mod oidc;
 mod policies;

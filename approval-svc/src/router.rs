@@ -13,8 +13,10 @@ use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
     about, approvals, audit, auth, batch_page, delegations, delegations_page, events, freezes, freezes_page, grants,
-    grants_page, history, holds, notices, openapi, pages, policies, problem, requester, session, slack, status,
+    grants_page, history, holds, inventory, notices, openapi, pages, policies, problem, requester, session, slack,
+    status,
 };
+use crate::inventory::Inventory;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -36,6 +38,7 @@ pub struct App {
     pub approvals: Approvals,
     pub delegations: Delegations,
     pub freezes: Freezes,
+    pub inventory: Inventory,
     pub ledger: Ledger,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<Limits>,
@@ -77,6 +80,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/notices/{id}", may(&[Auditor, Admin]).get(notices::show))
         .route("/v1/notices/{id}/retry", may(&[Admin]).post(notices::retry))
         .route("/v1/notices:test", may(&[Admin]).post(notices::test))
+        .route("/v1/inventory/observations", may(&[Enforcer]).post(inventory::observe))
+        .route("/v1/inventory/servers", may(READERS).get(inventory::servers))
+        .route("/v1/inventory/servers/{server}", may(READERS).get(inventory::server))
+        .route("/v1/inventory/servers/{server}/definitions", may(READERS).get(inventory::definitions))
         .route("/v1/service", may(EVERYBODY).get(about::show))
         .route("/v1/events", may(READERS).get(events::stream))
         .merge(pages_router())

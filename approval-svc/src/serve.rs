@@ -15,6 +15,7 @@ use crate::approvals::Approvals;
 use crate::data_dir;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
+use crate::inventory::Inventory;
 use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
 use crate::limits;
@@ -164,12 +165,14 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         stopping,
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());
+    let inventory = Inventory::new(Arc::clone(&store), ledger.clone());
     let limits = Arc::new(limits::Limits::new(limits::Rates::default()));
     App {
         store,
         approvals,
         delegations,
         freezes,
+        inventory,
         ledger,
         metrics,
         limits,

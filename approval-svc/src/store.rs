@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, RanBefore, WithdrawCause};
 use holdpoint_core::audit::merkle::Frontier;
 use holdpoint_core::audit::{AuditEntry, Outcome};
+use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::{Freeze, FreezeList};
 use serde::de::value::StrDeserializer;
@@ -16,12 +17,14 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 
 #[cfg(test)]
 pub mod contract;
+pub mod inventory;
 pub mod row;
 pub mod sqlite;
 
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
 use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
+use inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, ServerRow};
 use row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
     LogEntry, PolicyRow, Review, SignIn, Token,
@@ -106,6 +109,8 @@ pub enum Write {
     ForgetNotices { ended_before_ms: u64 },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
     AdvanceSource { source: String, from: u64, to: u64 },
+    /// What was seen of servers.
+    Inventory(Box<InventoryWrite>),
     /// Keeps a signed checkpoint; the first one of a size stays.
     AddCheckpoint(CheckpointRow),
 }
@@ -148,7 +153,7 @@ pub enum Conflict {
     Exists,
     #[error("there is no such row")]
     Missing,
-    #[error("the source stands at another counter")]
+    #[error("the source, or the server, stands at another counter")]
     Counter,
 }
 
@@ -257,6 +262,27 @@ pub trait Store: Send + Sync + 'static {
     fn freezes(&self) -> Read<'_, FreezeList>;
     /// The version of that list.
     fn freeze_version(&self) -> Read<'_, u64>;
+
+    /// Every server that was seen, by name.
+    fn inventory_servers(&self) -> Read<'_, Vec<ServerRow>>;
+    fn inventory_server<'a>(&'a self, server: &'a str) -> Read<'a, Option<ServerRow>>;
+    /// How it introduced itself, the latest first.
+    fn inventory_introductions<'a>(&'a self, server: &'a str) -> Read<'a, Vec<IntroductionRow>>;
+    /// What it offers or offered, tools first.
+    fn inventory_items<'a>(&'a self, server: &'a str) -> Read<'a, Vec<ItemRow>>;
+    /// Every definition of one of them, the latest first.
+    fn inventory_definitions<'a>(
+        &'a self,
+        server: &'a str,
+        kind: DefinitionKind,
+        name: &'a str,
+    ) -> Read<'a, Vec<DefinitionRow>>;
+    /// What callers' pages of a list last held.
+    fn inventory_pages<'a>(&'a self, server: &'a str, kind: DefinitionKind) -> Read<'a, Vec<PageRow>>;
+    /// How it came to differ, the latest first.
+    fn inventory_drift<'a>(&'a self, server: &'a str, rows_max: u32) -> Read<'a, Vec<DriftRow>>;
+    /// Who called what, the latest first.
+    fn inventory_callers<'a>(&'a self, server: &'a str, rows_max: u32) -> Read<'a, Vec<CallerRow>>;
 
     fn head(&self) -> Read<'_, Head>;
     /// Entries from sequence number `from` on, at most `rows_max`.

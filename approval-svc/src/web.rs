@@ -5,6 +5,7 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
+use crate::inventory::difference::{Line, Mark};
 use crate::text::{JsonPart, Piece, laid_out, pieces, span, time};
 use crate::tokens::{Credential, Role};
 
@@ -94,6 +95,33 @@ impl CallText {
         let parts: Vec<CallPart> = parts.collect();
         let folds = parts.iter().filter(|part| matches!(part, CallPart::Folded { .. })).count();
         Self { parts, folds }
+    }
+}
+
+/// Two definitions, line by line; nothing where there are none to compare.
+#[derive(Debug, Template)]
+#[template(
+    ext = "html",
+    source = "{% if lines.len() > 0 %}<pre class=\"call lines\" role=\"region\" tabindex=\"0\" aria-label=\"What changed\">\
+              {% for line in lines %}{% match line.mark %}{% when Mark::Both %}<span>  {{ line.text }}</span>\n\
+              {% when Mark::Before %}<del>- {{ line.text }}</del>\n{% when Mark::After %}<ins>+ {{ line.text }}</ins>\n\
+              {% endmatch %}{% endfor %}</pre>{% endif %}"
+)]
+pub struct Difference {
+    lines: Vec<ShownLine>,
+}
+
+impl HtmlSafe for Difference {}
+
+#[derive(Debug)]
+struct ShownLine {
+    mark: Mark,
+    text: Shown,
+}
+
+impl Difference {
+    pub fn new(lines: &[Line]) -> Self {
+        Self { lines: lines.iter().map(|line| ShownLine { mark: line.mark, text: shown(&line.text) }).collect() }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
+use crate::definitions;
 use crate::exchange::{
     Callout, CalloutAnswer, Exchange, Forward, HostCommand, HostEvent, LogLevel, RequestHead, Surroundings,
 };
@@ -29,6 +30,7 @@ mod facts;
 mod freezes;
 mod gauges;
 mod in_force;
+mod inventory;
 mod logger;
 mod pairs;
 mod record;
@@ -66,6 +68,7 @@ struct Live {
 enum Waiting {
     Exchange { context_id: u32, ask: u32 },
     AuditBatch,
+    Inventory,
     InForce,
     Freezes,
 }
@@ -134,6 +137,7 @@ impl RootContext for Root {
                 with_worker(|worker| worker.set_wall_ahead_ms(clock::wall_ahead_ms()));
                 session::prepare(&mut shared::EnvoySharedData);
                 past::prepare(&mut shared::EnvoySharedData, &self.plugin, &config.policy, clock::now_ms());
+                definitions::prepare(&mut shared::EnvoySharedData);
                 config.standing = in_force::enter(&self.plugin, config.policy.id());
                 let config = Rc::new(config);
                 with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config)));
@@ -169,6 +173,7 @@ impl RootContext for Root {
         // What the exchanges did made another context effective.
         if abi::set_effective_context(self.context_id).is_ok() {
             record::flush(now_ms);
+            inventory::flush(now_ms);
             freezes::poll(now_ms);
             in_force::report(now_ms);
         }
@@ -359,6 +364,7 @@ fn on_callout_answered(token: u32) {
             deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer })
         }
         Waiting::AuditBatch => record::answered(&answer),
+        Waiting::Inventory => inventory::answered(&answer),
         Waiting::Freezes => freezes::answered(&answer),
         Waiting::InForce => in_force::answered(&answer),
     }

@@ -4,6 +4,7 @@
 //! would not link if it reached a host call.
 #![deny(unsafe_code)]
 
+pub mod definitions;
 pub mod enforce;
 pub mod exchange;
 pub mod identity;
@@ -15,6 +16,7 @@ pub mod standing;
 pub mod usage;
 
 pub mod audit_buffer;
+pub mod inventory_buffer;
 pub mod line;
 pub mod metrics;
 pub mod worker;

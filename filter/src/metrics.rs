@@ -33,6 +33,8 @@ pub enum Metric {
     AuditLost,
     /// Calls refused because their entry was not durable in time (`audit.required`).
     NotRecorded,
+    /// Observations of servers lost because the buffer was full, or the service would not take them.
+    InventoryLost,
     /// Calls let through on a route that says `passthrough`.
     Passthrough,
     /// Those among them whose headers look like MCP: a server that nobody governs.
@@ -116,6 +118,7 @@ impl Metric {
             Self::ServiceUnavailable => "holdpoint.service_unavailable_total",
             Self::AuditLost => "holdpoint.audit_lost_total",
             Self::NotRecorded => "holdpoint.not_recorded_total",
+            Self::InventoryLost => "holdpoint.inventory_lost_total",
             Self::Passthrough => "holdpoint.passthrough_total",
             Self::PassthroughMcp => "holdpoint.passthrough_mcp_total",
         }

@@ -13,6 +13,7 @@ use holdpoint_core::envelope::CallEnvelope;
 use holdpoint_core::freeze::{Freeze, FreezeError, FreezeList, SignedFreezes};
 
 use crate::audit_buffer::AuditBuffer;
+use crate::inventory_buffer::InventoryBuffer;
 use holdpoint_core::config::{FilterConfig, Limits};
 
 #[cfg(test)]
@@ -116,6 +117,10 @@ pub struct Worker {
     pub room: HoldRoom,
     /// Entries on their way to the service.
     pub audit: AuditBuffer,
+    /// What was seen of servers, on its way too.
+    pub inventory: InventoryBuffer,
+    /// `gateway/boot id`: one life of this VM.
+    pub source: String,
     pub freezes: Freezes,
     /// Whether anybody reads lines of level info: without, none is made.
     pub logs_info: bool,
@@ -136,11 +141,13 @@ impl Worker {
     /// `seed` is random; `gateway` is Envoy's node id.
     pub fn new(seed: [u8; 32], gateway: String) -> Self {
         let mut ids = Ids::new(seed);
-        let audit = AuditBuffer::new(&format!("{gateway}/{}", ids.next_id()));
+        let source = format!("{gateway}/{}", ids.next_id());
         Self {
             ids,
             room: HoldRoom::default(),
-            audit,
+            audit: AuditBuffer::new(&source),
+            inventory: InventoryBuffer::default(),
+            source,
             freezes: Freezes::default(),
             logs_info: true,
             logs_debug: false,

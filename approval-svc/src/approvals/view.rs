@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quorum::{self, Quorum};
 use super::{Approvals, ReviewVerdict, review};
+use crate::inventory::seen::{self, DefinitionView};
 use crate::store::StoreError;
 use crate::store::row::{Approval, Dossier, Review};
 use crate::tokens::{Credential, Role};
@@ -57,6 +58,9 @@ pub struct ApprovalView {
     pub rejoin_by_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
+    /// What is known of the called tool's definition, and how it changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<DefinitionView>,
 }
 
 /// What one person said.
@@ -114,7 +118,9 @@ impl Approvals {
     /// What `reader` may see of one approval; `None` when there is none, or none that concerns the reader's tenant.
     pub async fn view(&self, id: &str, reader: &Credential) -> Result<Option<ApprovalView>, StoreError> {
         let now_ms = self.store.now_ms().await?;
-        Ok(self.store.dossier(id).await?.and_then(|dossier| view_of(dossier, reader, now_ms)))
+        let Some(dossier) = self.store.dossier(id).await? else { return Ok(None) };
+        let definition = seen::of(&*self.store, &dossier.approval.asked, dossier.approval.opened_at_ms).await?;
+        Ok(view_of(dossier, reader, now_ms).map(|view| ApprovalView { definition, ..view }))
     }
 }
 
@@ -194,6 +200,7 @@ pub(crate) fn view_of(dossier: Dossier, reader: &Credential, now_ms: u64) -> Opt
         decided_at_ms: approval.decided_at_ms,
         rejoin_by_ms: approval.rejoin_by_ms,
         trace_id: asked.trace_id,
+        definition: None,
     })
 }
 

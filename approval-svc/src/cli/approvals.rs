@@ -184,6 +184,12 @@ fn describe(view: &ApprovalView) -> String {
     for reason in &view.reasons {
         field("rule", &format!("{}: {}", visible(&reason.rule_id), visible(&reason.text)));
     }
+    if let Some(definition) = &view.definition {
+        field("definition", definition.standing.sentence());
+        for line in definition.changed_lines() {
+            field("", &format!("{} {}", line.mark.sign(), visible(&line.text)));
+        }
+    }
     field("server", &visible(&view.server));
     field("asked by", &visible(&format!("{} {}", view.principal.issuer, view.principal.subject)));
     if let Some(agent) = &view.principal.agent_id {

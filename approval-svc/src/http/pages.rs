@@ -18,9 +18,10 @@ use super::problem::Problem;
 use super::session::set_cookie;
 use super::status::TELL_MS_MAX;
 use crate::approvals::review::{self, ReviewBody};
-use crate::approvals::view::may_read_arguments;
+use crate::approvals::view::{ApprovalView, may_read_arguments};
 use crate::approvals::{ReviewVerdict, grant, view};
 use crate::freezes;
+use crate::inventory::seen;
 use crate::notify::notice::NoticeFilter;
 use crate::router::App;
 use crate::sessions::{self, Secret, Session, SignInError};
@@ -258,6 +259,7 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
     similar.retain(|past| past.approval.id != id);
     similar.truncate(SIMILAR_MAX as usize);
     let stopped = freezes::stops(&*app.store, asked).await?.into_iter().collect();
+    let definition = seen::of(&*app.store, asked, dossier.approval.opened_at_ms).await?;
     let filter = NoticeFilter { approval_id: Some(id.to_owned()), rows_max: NOTICES_MAX, ..NoticeFilter::default() };
     let mut notices = app.store.notices(filter).await?;
     notices.reverse();
@@ -265,6 +267,7 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
     let tells = app.approvals.notify.is_configured();
     let around = Around { similar, stopped, notices, tells, destructive };
     let view = view::view_of(dossier, &session.person, now_ms).ok_or_else(|| missing(id))?;
+    let view = ApprovalView { definition, ..view };
     let page = ApprovalPage::new(frame(session, now_ms, ""), &view, reader, &around);
     Ok(html(status, &page))
 }

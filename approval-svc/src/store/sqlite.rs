@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, RanBefore};
+use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::FreezeList;
 use sqlx::migrate::Migrator;
@@ -15,6 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 
+use super::inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, ItemRow, PageRow, ServerRow};
 use super::row::{
     Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
     LogEntry, PolicyRow, Review, SignIn, Token,
@@ -29,6 +31,7 @@ mod append;
 mod column;
 mod history;
 mod in_force;
+mod inventory;
 mod notices;
 mod reads;
 mod writer;
@@ -278,6 +281,43 @@ impl Store for SqliteStore {
 
     fn freeze_version(&self) -> Read<'_, u64> {
         reads::freeze_version(&self.readers).boxed()
+    }
+
+    fn inventory_servers(&self) -> Read<'_, Vec<ServerRow>> {
+        inventory::servers(&self.readers).boxed()
+    }
+
+    fn inventory_server<'a>(&'a self, server: &'a str) -> Read<'a, Option<ServerRow>> {
+        inventory::server(&self.readers, server).boxed()
+    }
+
+    fn inventory_introductions<'a>(&'a self, server: &'a str) -> Read<'a, Vec<IntroductionRow>> {
+        inventory::introductions(&self.readers, server).boxed()
+    }
+
+    fn inventory_items<'a>(&'a self, server: &'a str) -> Read<'a, Vec<ItemRow>> {
+        inventory::items(&self.readers, server).boxed()
+    }
+
+    fn inventory_definitions<'a>(
+        &'a self,
+        server: &'a str,
+        kind: DefinitionKind,
+        name: &'a str,
+    ) -> Read<'a, Vec<DefinitionRow>> {
+        inventory::definitions(&self.readers, server, kind, name).boxed()
+    }
+
+    fn inventory_pages<'a>(&'a self, server: &'a str, kind: DefinitionKind) -> Read<'a, Vec<PageRow>> {
+        inventory::pages(&self.readers, server, kind).boxed()
+    }
+
+    fn inventory_drift<'a>(&'a self, server: &'a str, rows_max: u32) -> Read<'a, Vec<DriftRow>> {
+        inventory::drift(&self.readers, server, rows_max).boxed()
+    }
+
+    fn inventory_callers<'a>(&'a self, server: &'a str, rows_max: u32) -> Read<'a, Vec<CallerRow>> {
+        inventory::callers(&self.readers, server, rows_max).boxed()
     }
 
     fn head(&self) -> Read<'_, Head> {

@@ -8,7 +8,7 @@ use holdpoint_core::freeze::Freeze;
 use super::history::{PastRow, outcome_words};
 use super::inbox::{Ask, Stop, pill};
 use super::reach::Reach;
-use super::{CallText, Frame, Shown, When, shown};
+use super::{CallText, Difference, Frame, Shown, When, shown};
 use crate::approvals::quorum::ANY_GROUP;
 use crate::approvals::view::ApprovalView;
 use crate::notify::notice::{EventKind, Notice, NoticeState};
@@ -84,6 +84,8 @@ pub struct ApprovalPage {
     /// What the reader is asked once more before an approval, always or if it reaches further.
     pub confirm: Option<&'static str>,
     pub confirm_reach: Option<&'static str>,
+    /// What is known of the tool's definition.
+    pub definition: Option<Defined>,
 }
 
 /// One channel that was told, or will be.
@@ -117,6 +119,17 @@ impl Told {
             trouble: notice.trouble.as_deref().filter(|_| notice.state != NoticeState::Delivered).map(shown),
         }
     }
+}
+
+/// The definition of the tool that is called.
+#[derive(Debug)]
+pub struct Defined {
+    pub sentence: &'static str,
+    /// It should be looked at first.
+    pub is_warning: bool,
+    pub changed: Option<When>,
+    pub digest: Option<String>,
+    pub difference: Difference,
 }
 
 /// An identical call that ran.
@@ -266,6 +279,13 @@ impl ApprovalPage {
             constraints: shown(&view.constraints.to_string()),
             call_text,
             withheld: view.arguments_withheld.as_deref().map(shown),
+            definition: view.definition.as_ref().map(|view| Defined {
+                sentence: view.standing.sentence(),
+                is_warning: view.is_warning(),
+                changed: view.changed_at_ms.map(|at_ms| When::new(at_ms, now_ms)),
+                digest: view.fact.seen.map(|digest| digest.to_string()),
+                difference: Difference::new(&view.difference),
+            }),
             facts: facts(view),
             needs: view.requirement.all_of.iter().map(|group| need(group, &view.still_needed)).collect(),
             reviews: reviews.collect(),
@@ -325,7 +345,7 @@ pub(super) fn meaning(status: ApprovalStatus) -> &'static str {
         ApprovalStatus::Denied => "Denied. Nothing has run, and the agent was told why.",
         ApprovalStatus::Expired => "Nobody decided in time. Nothing has run.",
         ApprovalStatus::Withdrawn => "The caller left or took it back. Nothing has run.",
-        ApprovalStatus::Superseded => "The policy changed, so it has to be asked anew. Nothing has run.",
+        ApprovalStatus::Superseded => "The policy or the tool changed, so it has to be asked anew. Nothing has run.",
         ApprovalStatus::Consumed => "Approved, and used by one call.",
         ApprovalStatus::Lapsed => "Approved, and not used in time. Nothing has run.",
         ApprovalStatus::Revoked => "Approved, then taken back. Nothing has run.",

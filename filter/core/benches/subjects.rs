@@ -89,7 +89,7 @@ pub fn call(params: &str) -> Call {
         path: "/mcp".to_owned(),
         cluster: None,
     };
-    Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default() }
+    Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default(), definition: None }
 }
 
 /// The call sealed under `policy`.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::Outcome;
 use crate::decision::{ApprovalRequirement, Constraints, Decision, Permit, Reason, Verdict};
+use crate::definition::DefinitionFact;
 use crate::digest::{self, Digest};
 use crate::envelope::{CallEnvelope, EnvelopeRecord};
 use crate::identity::Principal;
@@ -143,6 +144,9 @@ pub struct OpenApproval {
     pub constraints: Constraints,
     pub snapshot_id: Digest,
     pub basis: Digest,
+    /// What was known of the called tool's definition; part of the basis as far as it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<DefinitionFact>,
     /// W3C trace id, when the request carried one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,

@@ -63,6 +63,9 @@ pub enum EntryKind {
     KeyChanged,
     /// A filter VM began to report: whatever an earlier one of the same worker had not handed over is lost.
     SourceBegan,
+    /// A server came to offer something else than it did; `status` says how: `new`, `changed`, `removed`, or of many at
+    /// once `first_list` and `more`. `definition` is the one of now.
+    DefinitionChanged,
     /// Entries of a source are missing; `detail` says how many.
     Gap,
 }
@@ -90,6 +93,7 @@ impl EntryKind {
             Self::FreezeChanged => "freeze_changed",
             Self::KeyChanged => "key_changed",
             Self::SourceBegan => "source_began",
+            Self::DefinitionChanged => "definition_changed",
             Self::Gap => "gap",
         }
     }
@@ -147,6 +151,9 @@ pub struct AuditEntry {
     pub target: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_digest: Option<Digest>,
+    /// Of the called tool, as its server last listed it; where it is pinned or people are asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
     /// The deciding rule first.
@@ -227,6 +234,7 @@ impl AuditEntry {
             method: None,
             target: None,
             call_digest: None,
+            definition: None,
             verdict: None,
             rule_ids: Vec::new(),
             snapshot_id: None,

@@ -11,6 +11,7 @@ mod read;
 mod tests;
 
 use crate::decision::Decision;
+use crate::digest::Digest;
 use crate::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
 use crate::identity::Principal;
 use crate::mcp::{self, Head};
@@ -49,6 +50,8 @@ pub struct CallAsSent {
     pub principal: Principal,
     /// What the server's last `tools/list` said of the tool.
     pub annotations: Annotations,
+    /// Digest of the definition in that list.
+    pub definition: Option<Digest>,
     /// What ran before it, in that order.
     pub before: Vec<Earlier>,
 }
@@ -80,7 +83,7 @@ impl CallAsSent {
             .map_err(|malformed| malformed.detail)?;
         let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
         let (principal, route, annotations) = (self.principal.clone(), self.route.clone(), self.annotations);
-        let call = Call { message, principal, route, headers, annotations };
+        let call = Call { message, principal, route, headers, annotations, definition: self.definition };
         snapshot.seal(call).map_err(|(_, error)| error.to_string())
     }
 

@@ -22,10 +22,12 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::approval::CALL_DIGEST_TAG;
+use crate::definition::DefinitionFact;
 use crate::digest::Digest;
 use crate::identity::{ActorType, Principal};
 use crate::json::canonical::ObjectWriter;
 use crate::mcp::McpMessage;
+use crate::policy::Pin;
 
 pub use annotations::Annotations;
 pub use client_tags::ClientTagsError;
@@ -62,6 +64,8 @@ pub struct Call {
     pub headers: Vec<(String, Vec<u8>)>,
     /// What the server last said of the tool that is called; nothing where no list has been seen.
     pub annotations: Annotations,
+    /// Digest of the definition under which the server last listed the tool that is called, to whomever.
+    pub definition: Option<Digest>,
 }
 
 impl fmt::Debug for Call {
@@ -73,6 +77,7 @@ impl fmt::Debug for Call {
             .field("route", &self.route)
             .field("headers", &self.headers.len())
             .field("annotations", &self.annotations)
+            .field("definition", &self.definition)
             .finish()
     }
 }
@@ -93,6 +98,8 @@ pub struct CallEnvelope {
     /// Text and digest of the call, made when first asked for.
     named: OnceLock<(String, Digest)>,
     credential: CallCredential,
+    /// What the catalogue pins of the tool that is called.
+    pin: Option<Pin>,
     snapshot_id: Digest,
 }
 
@@ -210,6 +217,18 @@ impl CallEnvelope {
         Some(Digest::tagged(CANCEL_KEY_TAG, writer.finish().as_bytes()))
     }
 
+    /// What is known of the definition of the tool that is called; nothing where it was not seen and none is pinned.
+    pub fn definition(&self) -> Option<DefinitionFact> {
+        let pinned = self.pin.as_ref().map(|pin| pin.digests.clone()).unwrap_or_default();
+        let fact = DefinitionFact { seen: self.call.definition, pinned };
+        (fact.seen.is_some() || !fact.pinned.is_empty()).then_some(fact)
+    }
+
+    /// Whether the catalogue pins the definition of the tool that is called.
+    pub fn is_pinned(&self) -> bool {
+        self.pin.is_some()
+    }
+
     /// The snapshot it was sealed under.
     pub fn snapshot_id(&self) -> Digest {
         self.snapshot_id
@@ -223,6 +242,10 @@ impl CallEnvelope {
     /// Breaks the seal, to seal the call again under a newer snapshot.
     pub fn into_call(self) -> Call {
         self.call
+    }
+
+    pub(crate) fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
     }
 
     pub(crate) fn readings(&self) -> &[Reading] {

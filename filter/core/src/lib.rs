@@ -11,6 +11,7 @@ pub mod trace_parent;
 
 pub mod identity;
 
+pub mod definition;
 pub mod envelope;
 pub mod secrets;
 
@@ -28,6 +29,7 @@ pub mod audit;
 
 pub mod config;
 pub mod in_force;
+pub mod inventory;
 
 pub mod cases;
 pub mod simulate;

@@ -19,6 +19,7 @@ mod bounds;
 mod condition;
 mod evaluate;
 mod index;
+mod pins;
 mod scopes;
 mod trace;
 
@@ -35,14 +36,15 @@ pub(crate) mod tests;
 pub use catalogue::ServerError;
 pub use compile::{PolicySnapshot, compile};
 pub use document::{
-    AFTER_MS_MAX, ActionClass, After, BeforeStart, Bound, Credential, Entry, Match, PolicyDocument, RESERVED_RULE_IDS,
-    RateWindow, Recognition, Rule, RuleConstraints, Scalar, Selection, Server, VERSIONS, ValueTest, read_document,
-    read_file,
+    AFTER_MS_MAX, ActionClass, After, BeforeStart, Bound, Credential, Entry, Match, Pin, PolicyDocument,
+    RESERVED_RULE_IDS, RateWindow, Recognition, Rule, RuleConstraints, Scalar, Selection, Server, VERSIONS, ValueTest,
+    read_document, read_file,
 };
 pub use glob::Glob;
 pub use lint::{Finding, annotated, lint};
 pub use number::Number;
 pub use past::{NoUsage, Past, UnknownUsage, UsageView};
+pub use pins::{PIN_RULE_ID, PinStanding};
 pub use pointer::{Pointer, Segment};
 pub use server_request::ServerRequestDecision;
 pub use template::{DotSegment, Fact, Template};

@@ -19,7 +19,7 @@ use crate::decision::{Decision, Verdict};
 use crate::envelope::{Annotations, Call, RouteFacts};
 use crate::json::canonical;
 use crate::mcp::{self, Head};
-use crate::policy::{NoUsage, PolicyDocument, PolicySnapshot, UnknownUsage, UsageView};
+use crate::policy::{NoUsage, PIN_RULE_ID, PolicyDocument, PolicySnapshot, UnknownUsage, UsageView};
 use crate::yaml::Problems;
 
 pub use bounds::Unrecorded;
@@ -115,8 +115,10 @@ impl<'d> Simulator<'d> {
             .cloned()
             .collect();
         let mut lacks = self.lacks(&open_rules, unrecorded);
-        if any.contains(REQUIRED_SCOPES) && !certain.contains(REQUIRED_SCOPES) {
-            lacks.insert("scopes");
+        for (rule, what) in [(REQUIRED_SCOPES, "scopes"), (PIN_RULE_ID, "the tool's definition")] {
+            if any.contains(rule) && !certain.contains(rule) {
+                lacks.insert(what);
+            }
         }
         Ok(Simulated::Undecidable { loosest: verdict, strictest: strictest.verdict, open_rules, lacks })
     }
@@ -194,7 +196,8 @@ fn call(entry: &AuditEntry, server: &str) -> Result<Call, String> {
     let message = mcp::read(&head, body.into_bytes(), &crate::json::Limits::default())
         .map_err(|malformed| format!("the recorded call cannot be put together again: {}", malformed.detail))?;
     let route = RouteFacts { metadata_server: Some(server.to_owned()), path: "/".to_owned(), ..RouteFacts::default() };
-    Ok(Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default() })
+    let (annotations, definition) = (Annotations::default(), entry.definition);
+    Ok(Call { message, principal, route, headers: Vec::new(), annotations, definition })
 }
 
 /// What the record says was decided, for [`compare_verdicts`].

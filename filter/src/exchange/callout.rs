@@ -154,6 +154,11 @@ impl Callout {
         Self::new(settings, "POST", "/v1/policies/in-force".to_owned(), json(report))
     }
 
+    /// Hands over what was seen of servers, a JSON text already.
+    pub fn observe(settings: &ApprovalSettings, batch: Vec<u8>) -> Self {
+        Self::new(settings, "POST", "/v1/inventory/observations".to_owned(), batch)
+    }
+
     /// Hands audit entries over.
     pub fn record(settings: &ApprovalSettings, batch: String) -> Self {
         Self::new(settings, "POST", "/v1/audit/entries".to_owned(), batch.into_bytes())

@@ -15,12 +15,14 @@ use std::rc::Rc;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, ComeBack, OpenApproval, PROBLEM_ROUND, WithdrawCause};
 use holdpoint_core::config::FilterConfig;
 use holdpoint_core::decision::{Decision, Verdict};
+use holdpoint_core::envelope::Call;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::{Era, wrap};
 
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::judged::Judged;
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
+use crate::definitions;
 use crate::metrics::{HoldEnd, Metric};
 use crate::refusal::Refusal;
 use seat::Seat;
@@ -153,6 +155,7 @@ impl Hold {
             constraints: self.decision.constraints.clone(),
             snapshot_id: self.decision.snapshot_id,
             basis: self.decision.basis,
+            definition: envelope.definition(),
             trace_id: self.judged.trace.as_ref().map(|trace| trace.trace_id.clone()),
             span_id: self.judged.trace.as_ref().map(|trace| trace.span_id.clone()),
             round: self.judged.round.clone(),
@@ -161,13 +164,25 @@ impl Hold {
         self.ask(Callout::open(&self.seat.config.approval, &record, ask), now_ms)
     }
 
-    /// Seals the call under the policy in force now, when that is another one. An error ends the hold.
-    fn reseal(mut self, current: &Rc<FilterConfig>) -> Result<Self, (Box<Seat>, String)> {
-        if Rc::ptr_eq(&self.seat.config, current) {
+    /// Seals the call under the policy in force now and what its tool is known for now, when either is another one. An
+    /// error ends the hold.
+    fn reseal(
+        mut self,
+        current: &Rc<FilterConfig>,
+        around: &mut Surroundings<'_>,
+    ) -> Result<Self, (Box<Seat>, String)> {
+        let envelope = &self.judged.envelope;
+        let learned = definitions::of_called(around.shared, envelope.server(), envelope.message());
+        let definition = learned.map(|learned| learned.definition);
+        let annotations = learned.map(|learned| learned.annotations).unwrap_or_default();
+        let call = envelope.call();
+        let is_same_tool = call.definition == definition && call.annotations == annotations;
+        if Rc::ptr_eq(&self.seat.config, current) && is_same_tool {
             return Ok(self);
         }
         self.seat.config = Rc::clone(current);
-        match current.policy.seal(self.judged.envelope.into_call()) {
+        let call = Call { definition, annotations, ..self.judged.envelope.into_call() };
+        match current.policy.seal(call) {
             Ok(envelope) => {
                 self.judged.envelope = envelope;
                 Ok(self)
@@ -364,7 +379,7 @@ impl Exchange {
 
     /// The hold, sealed and decided anew under the policy in force, if that still asks for an approval; else its end.
     fn under_current_policy(&self, hold: Hold, around: &mut Surroundings<'_>) -> Result<Box<Hold>, Box<Next>> {
-        let mut hold = match hold.reseal(&self.in_force(around)) {
+        let mut hold = match hold.reseal(&self.in_force(around), around) {
             Ok(hold) => hold,
             Err((seat, error)) => {
                 let refusal = Refusal::Unsupported(error);

@@ -6,7 +6,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::{FilterConfig, Proof};
 use holdpoint_core::decision::{AuditLevel, Constraints, Decision, PermitSet, Verdict};
 use holdpoint_core::digest::Digest;
-use holdpoint_core::envelope::{Annotations, Call, CallEnvelope, SealError};
+use holdpoint_core::envelope::{Call, CallEnvelope, SealError};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::mcp::{McpMessage, MessageKind, Method, Target};
 
@@ -17,6 +17,7 @@ use super::overheard::Overheard;
 use super::request::{Delivery, bounded, refuse, refused_line};
 use super::response::{Governing, Replay, Running};
 use super::{Exchange, Forward, HostCommand, OpenedSession, Phase, Surroundings};
+use crate::definitions;
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::line::DecisionLine;
 use crate::metrics::Metric;
@@ -51,13 +52,15 @@ impl Exchange {
         let mut asked = Asked::of(&message);
         let trace = CallTrace::of(&message, delivery.trace.as_ref(), &mut around.worker.ids)
             .or_else(|| self.config.audit.required.then(|| CallTrace::new(&mut around.worker.ids)));
+        let server = self.config.policy.server_of(&delivery.route);
+        let learned = server.and_then(|server| definitions::of_called(around.shared, server, &message));
         let call = Call {
             message,
             principal: delivery.principal.clone(),
             route: delivery.route.clone(),
             headers: delivery.headers.clone(),
-            // No list of this server has been read here yet; an absent hint tightens nothing.
-            annotations: Annotations::default(),
+            annotations: learned.map(|learned| learned.annotations).unwrap_or_default(),
+            definition: learned.map(|learned| learned.definition),
         };
         let sealed = match self.config.policy.seal(call) {
             Ok(envelope) => self.as_answer(envelope, around),
@@ -386,6 +389,8 @@ impl Judged {
         entry.method = Some(self.envelope.method().to_owned());
         entry.target = self.envelope.target().map(bounded);
         entry.call_digest = records_digest(decision).then(|| self.envelope.call_digest());
+        let names_definition = self.envelope.is_pinned() || decision.verdict != Verdict::Allow;
+        entry.definition = self.envelope.call().definition.filter(|_| names_definition);
         entry.verdict = Some(decision.verdict);
         entry.rule_ids = decision.reasons.iter().take(RULES_NAMED_MAX).map(|reason| reason.rule_id.clone()).collect();
         entry.snapshot_id = Some(decision.snapshot_id);

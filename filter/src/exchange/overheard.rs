@@ -2,7 +2,10 @@
 //! client is remembered, so that the client may answer it; a task that it begins, so that it is its owner's alone.
 
 use holdpoint_core::decision::Constraints;
+use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::{CallEnvelope, Topic};
+use holdpoint_core::identity::Principal;
+use holdpoint_core::inventory::{CAPABILITIES_MAX, Introduction, Observation, Sighting};
 use holdpoint_core::json::{Document, Kind, Limits, Value};
 use holdpoint_core::mcp::{Method, Target, sse};
 
@@ -15,6 +18,9 @@ const HEARD_BYTES_MAX: usize = 256 * 1024;
 /// How a task stands that will not go on (MCP 2025-11-25, "Task Status").
 const ENDED: [&str; 3] = ["completed", "failed", "cancelled"];
 
+/// Longest name or version of a server that is kept, in characters.
+const WORD_CHARS_MAX: usize = 200;
+
 /// One answer on its way.
 pub(super) struct Overheard {
     owner: SessionOwner,
@@ -25,6 +31,10 @@ pub(super) struct Overheard {
     may_begin_task: bool,
     /// The task whose result this answer is.
     answers_task: Option<String>,
+    /// It says who the server is.
+    introduces: bool,
+    server: String,
+    principal: Principal,
     heard: Heard,
     turns: Vec<TaskTurn>,
 }
@@ -61,6 +71,9 @@ impl Overheard {
                 (Method::TasksResult, Target::Task(id)) => Some(id.clone()),
                 _ => None,
             },
+            introduces: matches!(message.method(), Method::Initialize | Method::ServerDiscover),
+            server: envelope.server().to_owned(),
+            principal: envelope.principal().named(),
             heard: Heard::Nothing,
             turns: Vec::new(),
         }
@@ -98,7 +111,7 @@ impl Overheard {
     fn begin(&mut self, head: &ResponseHead) {
         self.heard = match head.status {
             200..=299 if head.format == AnswerFormat::EventStream => Heard::Events(sse::Splitter::new(HEARD_BYTES_MAX)),
-            200..=299 if self.may_begin_task => Heard::Whole(Vec::new()),
+            200..=299 if self.may_begin_task || self.introduces => Heard::Whole(Vec::new()),
             _ => Heard::Nothing,
         };
     }
@@ -136,7 +149,7 @@ impl Overheard {
     fn note(&mut self, data: Vec<u8>, around: &mut Surroundings<'_>) {
         // Most messages are neither, and need not be read.
         let says_something = says(&data, b"\"method\"") || says(&data, b"\"taskId\"") || self.answers_task.is_some();
-        if !says_something {
+        if !says_something && !self.introduces {
             return;
         }
         let Ok(document) = Document::read(data, &Limits::default()) else { return };
@@ -166,6 +179,9 @@ impl Overheard {
             }
         }
         let Some(result) = message.get("result") else { return };
+        if self.introduces {
+            self.note_introduction(result, around);
+        }
         let begun = match result.get("task") {
             Some(task) => task.get("taskId"),
             None => result.get("resultType").filter(|kind| kind.is_str("task")).and(result.get("taskId")),
@@ -179,6 +195,49 @@ impl Overheard {
                 self.turns.push(TaskTurn::Began { task: session::task_holder(&self.owner, &task_id), ttl_ms });
             }
         }
+    }
+
+    fn note_introduction(&self, result: Value<'_>, around: &mut Surroundings<'_>) {
+        let introduction = introduction(result);
+        let page = Digest::tagged("holdpoint/introduction/v1", self.server.as_bytes());
+        let content = Digest::of(&serde_json::to_vec(&introduction).unwrap_or_default());
+        if around.worker.inventory.is_known(&page, content, 0) {
+            return;
+        }
+        let observation = Observation {
+            at_ms: around.now_ms,
+            server: self.server.clone(),
+            caller: self.principal.clone(),
+            saw: Sighting::Introduced(introduction),
+        };
+        if around.worker.inventory.push(&observation) {
+            around.worker.inventory.remember(page, content, 0);
+        }
+    }
+}
+
+/// Who a server says it is, in the result of `initialize` or `server/discover`.
+fn introduction(result: Value<'_>) -> Introduction {
+    let info = result.get("serverInfo").or_else(|| result.get("_meta")?.get("io.modelcontextprotocol/serverInfo"));
+    let word = |value: Option<Value<'_>>| {
+        let text = value.and_then(|value| value.as_str()).unwrap_or_default();
+        text.chars().take(WORD_CHARS_MAX).collect::<String>()
+    };
+    let supported = result.get("supportedVersions").into_iter().flat_map(|versions| versions.elements());
+    let supported: Vec<String> = supported.take(CAPABILITIES_MAX).map(|version| word(Some(version))).collect();
+    let capabilities = result.get("capabilities").into_iter().flat_map(|capabilities| capabilities.members());
+    Introduction {
+        name: word(info.and_then(|info| info.get("name"))),
+        version: word(info.and_then(|info| info.get("version"))),
+        protocol: match result.get("protocolVersion") {
+            Some(version) => word(Some(version)),
+            None => supported.join(", "),
+        },
+        capabilities: capabilities
+            .take(CAPABILITIES_MAX)
+            .map(|(name, _)| name.chars().take(WORD_CHARS_MAX).collect())
+            .collect(),
+        instructions: result.get("instructions").and_then(|text| text.as_str()).map(|text| Digest::of(text.as_bytes())),
     }
 }
 

@@ -10,6 +10,7 @@
 
 mod governing;
 mod held;
+mod listed;
 mod observed;
 mod replay;
 mod stream;

@@ -19,6 +19,7 @@ mod allowed;
 mod answers;
 mod asked;
 mod batch;
+mod definitions;
 mod held;
 mod past;
 mod recorded;
@@ -121,6 +122,7 @@ impl Bench {
         usage::prepare(&mut self.shared, PLUGIN, config.policy.concurrency_rules(), config.policy.counts_calls());
         crate::session::prepare(&mut self.shared);
         crate::past::prepare(&mut self.shared, PLUGIN, &config.policy, self.now_ms);
+        crate::definitions::prepare(&mut self.shared);
         self.worker.put_in_force(PLUGIN, Rc::clone(&config));
         self.config = config;
     }

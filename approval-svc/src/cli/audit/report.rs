@@ -144,6 +144,7 @@ impl Report {
             | EntryKind::KeyChanged
             | EntryKind::SourceBegan
             | EntryKind::FreezeChanged
+            | EntryKind::DefinitionChanged
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
@@ -157,6 +158,7 @@ impl Report {
             | EntryKind::KeyChanged
             | EntryKind::SourceBegan
             | EntryKind::FreezeChanged
+            | EntryKind::DefinitionChanged
             | EntryKind::PolicyRegistered
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
-use super::{in_force, notices};
+use super::{in_force, inventory, notices};
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
@@ -221,6 +221,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             );
             touch(connection, advance.bind(source).bind(int(*from)).bind(int(*to)), Conflict::Counter).await
         }
+        Write::Inventory(write) => inventory::write(connection, write).await,
         Write::AddCheckpoint(checkpoint) => {
             sqlx::query(
                 "INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",

@@ -14,10 +14,11 @@ const CASES_MAX: usize = 10_000;
 const PROTOCOL_VERSION: &str = "2025-11-25";
 
 const FILE_FIELDS: [&str; 3] = ["policy", "defaults", "cases"];
-const CALL_FIELDS: [&str; 5] = ["server", "route", "headers", "principal", "annotations"];
-const CASE_FIELDS: [&str; 9] =
-    ["name", "call", "expect", "before", "server", "route", "headers", "principal", "annotations"];
-const EARLIER_FIELDS: [&str; 7] = ["call", "ago_ms", "server", "route", "headers", "principal", "annotations"];
+const CALL_FIELDS: [&str; 6] = ["server", "route", "headers", "principal", "annotations", "definition"];
+const CASE_FIELDS: [&str; 10] =
+    ["name", "call", "expect", "before", "server", "route", "headers", "principal", "annotations", "definition"];
+const EARLIER_FIELDS: [&str; 8] =
+    ["call", "ago_ms", "server", "route", "headers", "principal", "annotations", "definition"];
 const EARLIER_MAX: usize = 100;
 const AGO_MS_MAX: u64 = 7 * 86_400_000;
 const ROUTE_FIELDS: [&str; 3] = ["host", "path", "cluster"];
@@ -64,7 +65,7 @@ pub fn read_call(text: &str, server: Option<&str>) -> Result<CallAsSent, Problem
     let call = if root.get("method").is_some() {
         message(&cursor, &mut problems).map(|body| CallAsSent { body, ..around })
     } else {
-        let known = ["call", "before", "server", "route", "headers", "principal", "annotations"];
+        let known = ["call", "before", "server", "route", "headers", "principal", "annotations", "definition"];
         cursor.fields(&known, &mut problems).and_then(|fields| {
             let around = surroundings(&fields, &around, &mut problems);
             let before = earlier(&fields, &around, &mut problems);
@@ -131,6 +132,7 @@ fn defaults() -> CallAsSent {
         },
         annotations: Annotations::default(),
         before: Vec::new(),
+        definition: None,
     }
 }
 
@@ -183,6 +185,13 @@ fn surroundings(fields: &Fields<'_>, base: &CallAsSent, problems: &mut Problems)
         let (read_only, destructive, open_world) =
             (hint("readOnlyHint"), hint("destructiveHint"), hint("openWorldHint"));
         around.annotations = Annotations { read_only, destructive, open_world };
+    }
+    if let Some(field) = fields.get("definition") {
+        match field.string(problems).map(str::parse) {
+            Some(Ok(digest)) => around.definition = Some(digest),
+            Some(Err(_)) => field.problem("expected `sha256:` and 64 lower-case hex digits", problems),
+            None => {}
+        }
     }
     around
 }

@@ -6,14 +6,17 @@ use std::sync::OnceLock;
 
 use super::client_tags::{self, ClientTags, ClientTagsError};
 use super::readings::{self, Reading};
-use super::{Call, CallCredential, CallEnvelope, Meta, Topic};
+use super::{Call, CallCredential, CallEnvelope, Meta, RouteFacts, Topic};
 use crate::digest::Digest;
 use crate::mcp::{CompletionRef, McpMessage, Target};
-use crate::policy::{Fact, PolicySnapshot, ServerError};
+use crate::policy::{Fact, Pin, PolicySnapshot, ServerError};
 use crate::secrets;
 
 /// One call may name many resources at once; each is judged by every rule.
 const READINGS_MAX: usize = 256;
+
+/// Tag of a definition's part in a basis.
+const DEFINITION_PART_TAG: &str = "holdpoint/definition-part/v1";
 
 /// Why a message has no envelope. It is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,11 +70,17 @@ impl PolicySnapshot {
                 bound_headers: facts.bound_headers,
                 named: OnceLock::new(),
                 credential: facts.credential,
+                pin: facts.pin,
                 snapshot_id: self.id(),
                 call,
             }),
             Err(error) => Err((call, error)),
         }
+    }
+
+    /// The name of the server that a route leads to; `None` where sealing would fail for it.
+    pub fn server_of(&self, route: &RouteFacts) -> Option<&str> {
+        self.catalogue.recognise(route).ok().map(|server| server.name.as_str())
     }
 
     fn facts(&self, call: &Call) -> Result<Facts, SealError> {
@@ -85,12 +94,22 @@ impl PolicySnapshot {
         if base.readings.len().saturating_add(beside.len()) > READINGS_MAX {
             return Err(SealError::TooManyReadings);
         }
+        let mut catalogue_parts = base.catalogue_parts;
+        let mut pin = None;
+        if let Target::Tool(name) = call.message.target() {
+            // Pins stand under exact names, of which at most one is found.
+            pin = server.tools.look_up(name).into_iter().find_map(|listed| listed.pin.clone());
+            // Whoever approves approves a tool as its server described it then.
+            let part = |seen: Digest| Digest::tagged(DEFINITION_PART_TAG, seen.as_bytes());
+            catalogue_parts.extend(call.definition.map(part));
+        }
         Ok(Facts {
             server: server.name.clone(),
             credential: CallCredential::of(&base.readings, &server.credential, &call.principal),
             base: base.readings,
             beside,
-            catalogue_parts: base.catalogue_parts,
+            catalogue_parts,
+            pin,
             bound_headers: server.bind_headers.clone(),
         })
     }
@@ -103,6 +122,7 @@ struct Facts {
     catalogue_parts: BTreeSet<Digest>,
     bound_headers: BTreeSet<String>,
     credential: CallCredential,
+    pin: Option<Pin>,
 }
 
 /// The readings beside the base: each kind of fact that nobody vouches for by itself, and then all of them together,

@@ -13,6 +13,7 @@ use crate::edits::Edits;
 use crate::envelope::Offered;
 use crate::json::{self, Document, Kind, ReadError, Value};
 
+pub use list::Listed;
 pub use scan::Scanner;
 
 /// Keys of a result that lists or asks.
@@ -87,7 +88,7 @@ impl Answer {
 
     /// Notes what to take out of every list in it so that only entries stay for which `may_show` says so; answers how
     /// many are hidden. A list made for one caller is nobody else's: `cacheScope` becomes `private`.
-    pub fn hide(&self, may_show: &mut dyn FnMut(Offered<'_>) -> bool, edits: &mut Edits) -> u32 {
+    pub fn hide(&self, may_show: &mut dyn FnMut(Offered<'_>, Value<'_>) -> bool, edits: &mut Edits) -> u32 {
         let results = self.messages().into_iter().filter_map(|message| message.get("result"));
         results.map(|result| list::hide(result, may_show, edits)).sum()
     }
@@ -104,6 +105,12 @@ impl Answer {
     pub fn is_response(&self) -> bool {
         self.messages().into_iter().any(|message| message.get("result").is_some() || message.get("error").is_some())
     }
+}
+
+/// Every list in the result of this message, with the result's own text beside them.
+pub fn lists<'d>(message: Value<'d>) -> Option<(&'d str, Vec<Listed<'d>>)> {
+    let result = message.get("result")?;
+    Some((result.raw(), list::listed(result).collect()))
 }
 
 /// The request that this message is, if it is one.

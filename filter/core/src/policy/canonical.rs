@@ -4,8 +4,8 @@
 //! neither formatting and comments nor the order of rules nor YAML against JSON changes the id.
 
 use super::document::{
-    After, BeforeStart, Bound, Credential, Entry, Match, PolicyDocument, Recognition, Rule, RuleConstraints, Scalar,
-    Selection, Server, ValueTest,
+    After, BeforeStart, Bound, Credential, Entry, Match, Pin, PolicyDocument, Recognition, Rule, RuleConstraints,
+    Scalar, Selection, Server, ValueTest,
 };
 use super::glob::Glob;
 use super::number::Number;
@@ -136,9 +136,22 @@ pub(super) fn entry(entry: &Entry) -> String {
     if let Some(resource) = &entry.resource {
         writer = writer.string("resource", resource.as_str());
     }
+    let writer = match &entry.pin {
+        Some(pin) => writer.fragment("definition", self::pin(pin)),
+        None => writer,
+    };
     let writer = strings(writer, "risk_tags", &entry.risk_tags);
     let writer = strings(writer, "requires", &entry.requires);
     labels(credential(audit(writer, entry.audit), &entry.credential), &entry.labels).finish()
+}
+
+fn pin(pin: &Pin) -> String {
+    let writer = ObjectWriter::new()
+        .fragment("digest", array(pin.digests.iter().map(|digest| literal(&digest.to_string()))))
+        .string("on_change", pin.on_change.as_str())
+        .string("on_unseen", pin.on_unseen.as_str());
+    let asks = [pin.on_change, pin.on_unseen].contains(&Verdict::RequireApproval);
+    some(writer, "approval", asks, || requirement(&pin.approval)).finish()
 }
 
 fn server(server: &Server) -> String {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::canonical;
-use super::document::{ActionClass, Credential, Entry, PolicyDocument, Recognition, Server};
+use super::document::{ActionClass, Credential, Entry, Pin, PolicyDocument, Recognition, Server};
 use super::glob::Glob;
 use super::template::Template;
 use crate::decision::AuditLevel;
@@ -60,6 +60,7 @@ pub(crate) struct Listed {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) audit: Option<AuditLevel>,
     pub(crate) credential: Credential,
+    pub(crate) pin: Option<Pin>,
     /// Over the entry and the name or pattern it stands under; part of each basis it took part in.
     pub(crate) digest: Digest,
 }
@@ -168,6 +169,7 @@ impl Listing {
                 labels: entry.labels.clone(),
                 audit: entry.audit,
                 credential: entry.credential.clone(),
+                pin: entry.pin.clone(),
                 digest: Digest::tagged(PART_TAG, text.as_bytes()),
             };
             if glob.is_literal() {

@@ -20,6 +20,7 @@ use super::number::Number;
 use super::pointer::Pointer;
 use super::template::Template;
 use crate::decision::{ApprovalRequirement, AuditLevel, OutputLimits, RateKey, Verdict};
+use crate::digest::Digest;
 use crate::identity::ActorType;
 use crate::yaml::Place;
 
@@ -32,7 +33,7 @@ pub(crate) use catalogue::CREDENTIAL_HEADERS;
 pub const VERSIONS: [&str; 1] = ["2026-01-27"];
 
 /// The rule ids that decisions use where no rule decided; no rule may have them.
-pub const RESERVED_RULE_IDS: [&str; 3] = ["default_decision", "plumbing", "required_scopes"];
+pub const RESERVED_RULE_IDS: [&str; 4] = ["default_decision", "pinned_definition", "plumbing", "required_scopes"];
 
 /// A policy with its catalogue.
 #[derive(Clone, Debug)]
@@ -127,6 +128,21 @@ pub struct Entry {
     /// The most that the record may keep of a call of it.
     pub audit: Option<AuditLevel>,
     pub credential: Credential,
+    /// Only of a tool that is named in full.
+    pub pin: Option<Pin>,
+}
+
+/// Which definition of a tool was looked at by whoever wrote the policy, and what becomes of calls under another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Any of them; never empty.
+    pub digests: BTreeSet<Digest>,
+    /// `Deny` or `RequireApproval`.
+    pub on_change: Verdict,
+    /// As long as this Envoy has not seen the tool listed.
+    pub on_unseen: Verdict,
+    /// Who approves where that is asked.
+    pub approval: ApprovalRequirement,
 }
 
 /// One rule.

@@ -10,6 +10,7 @@ use super::compile::{PolicySnapshot, SnapshotRule};
 use super::condition::{self, Arguments, Before, Facts, Mode};
 use super::document::Rule;
 use super::past::UsageView;
+use super::pins;
 use super::scopes;
 use super::trace::{Effect, Recorder, Trace, Tracer, Untraced};
 use super::truth::Truth;
@@ -177,7 +178,7 @@ impl PolicySnapshot {
             snapshot_id: self.id(),
             basis: self.basis(envelope, &rules, by_default),
         };
-        scopes::demanded(decision, envelope)
+        scopes::demanded(pins::demanded(decision, envelope), envelope)
     }
 
     fn judge<T: Tracer>(

@@ -254,6 +254,14 @@ fn lint_server(name: &str, server: &Server, findings: &mut Vec<Finding>) {
         findings.push(Finding { lint: "shared-credential", at: server.at, subject: subject(), message });
     }
     for (glob, entry) in &server.tools {
+        if entry.pin.as_ref().is_some_and(|pin| pin.on_unseen == Verdict::Allow) {
+            let message = format!(
+                "the pin of tool `{}` says nothing of calls before a list with it has been seen: after each start of Envoy \
+                 they pass under whatever definition the server has; leave `on_unseen` out, or ask for an approval",
+                glob.as_str()
+            );
+            findings.push(Finding { lint: "pin-open-until-seen", at: entry.at, subject: subject(), message });
+        }
         let word = words(glob.as_str()).into_iter().find(|word| WRITING_WORDS.contains(&word.as_str()));
         if let Some(word) = word.filter(|_| entry.action == ActionClass::Read) {
             let message = format!("tool `{}` is classed `read`, but its name says `{word}`", glob.as_str());

@@ -14,6 +14,7 @@ mod decisions;
 mod lints;
 mod messages;
 mod past;
+mod pins;
 mod properties;
 mod prospects;
 mod traces;
@@ -85,7 +86,14 @@ pub(crate) fn call(server: &str, method: &str, params: &str) -> Call {
         path: "/mcp?x=1".to_owned(),
         cluster: None,
     };
-    Call { message, principal: principal(), route, headers: Vec::new(), annotations: Annotations::default() }
+    Call {
+        message,
+        principal: principal(),
+        route,
+        headers: Vec::new(),
+        annotations: Annotations::default(),
+        definition: None,
+    }
 }
 
 /// A call of `tool` on github with these arguments.

@@ -22,6 +22,8 @@ pub struct Unrecorded {
     pub resource: bool,
     pub groups: bool,
     pub scopes: bool,
+    /// Under which definition the tool was listed.
+    pub definition: bool,
 }
 
 /// How unrecorded facts are answered.
@@ -63,6 +65,7 @@ impl Unrecorded {
             resource: method == "tools/call",
             groups: principal.is_none_or(|principal| principal.groups.is_empty()),
             scopes: principal.is_none_or(|principal| principal.scopes.is_empty()),
+            definition: method == "tools/call" && entry.definition.is_none(),
         }
     }
 
@@ -99,6 +102,10 @@ pub(super) fn bound(document: &PolicyDocument, unrecorded: Unrecorded, side: Sid
             for entry in entries.into_iter().flat_map(BTreeMap::values_mut) {
                 entry.credential.required_scopes = BTreeSet::new();
             }
+        }
+        if unrecorded.definition && side != Side::Against {
+            // One that was not seen counts against the caller, as one that was not recorded must here.
+            server.tools.values_mut().for_each(|entry| entry.pin = None);
         }
         (name.clone(), server)
     };

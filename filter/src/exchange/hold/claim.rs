@@ -68,7 +68,7 @@ impl Hold {
 impl Exchange {
     /// People approved. The policy in force now is asked again, then slots are taken, then the grant is claimed.
     pub(super) fn on_approved(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
-        let mut hold = match hold.reseal(&self.in_force(around)) {
+        let mut hold = match hold.reseal(&self.in_force(around), around) {
             Ok(hold) => hold,
             Err((seat, error)) => {
                 return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);
@@ -177,7 +177,7 @@ impl Exchange {
 
     /// Step 9: only a claim that the service signed for this hold, under a policy that still agrees, is a permit.
     fn on_signed(&mut self, hold: Hold, signed: &SignedClaim, around: &mut Surroundings<'_>) -> Next {
-        let hold = match hold.reseal(&self.in_force(around)) {
+        let hold = match hold.reseal(&self.in_force(around), around) {
             Ok(hold) => hold,
             Err((seat, error)) => {
                 return seat.end(&Refusal::Unsupported(error), WithdrawCause::Refused, HoldEnd::Refused, around);

@@ -4,14 +4,17 @@ use std::rc::Rc;
 
 use holdpoint_core::config::FilterConfig;
 use holdpoint_core::decision::OutputLimits;
+use holdpoint_core::definition::{Definition, DefinitionKind};
 use holdpoint_core::edits::Edits;
-use holdpoint_core::envelope::CallEnvelope;
+use holdpoint_core::envelope::{CallEnvelope, Offered};
 use holdpoint_core::identity::Principal;
+use holdpoint_core::json::Value;
 use holdpoint_core::mcp::answer::{self, Answer, AnswerError, ServerRequest};
 use holdpoint_core::mcp::{Method, MethodClass};
 use holdpoint_core::redact::Redaction;
 use serde_json::json;
 
+use super::listed::AskedPage;
 use super::observed::Observed;
 use super::replay::Replay;
 use crate::exchange::{Callout, HostCommand, Surroundings};
@@ -32,8 +35,9 @@ pub(in crate::exchange) struct Governing {
     /// Whose past rules are told of.
     plugin: Rc<str>,
     config: Rc<FilterConfig>,
-    principal: Principal,
-    server: String,
+    pub(super) principal: Principal,
+    pub(super) server: String,
+    pub(super) asked_page: AskedPage,
     /// Lists are filtered.
     lists: bool,
     pub(super) is_modern: bool,
@@ -92,6 +96,7 @@ impl Governing {
             config: Rc::clone(config),
             principal: envelope.principal().clone(),
             server: envelope.server().to_owned(),
+            asked_page: AskedPage::of(envelope),
             lists: lists(envelope.message().method()),
             is_modern: envelope.message().era().is_modern(),
             upstream,
@@ -158,6 +163,9 @@ impl Governing {
                 }
             }
         }
+        if self.lists {
+            answer.messages().into_iter().for_each(|message| self.learn(message, around));
+        }
         let mut edits = Edits::default();
         let hidden = if self.lists { self.hide(&answer, &mut edits) } else { 0 };
         observed.note_changes(hidden, 0);
@@ -189,7 +197,17 @@ impl Governing {
 
     fn hide(&self, answer: &Answer, edits: &mut Edits) -> u32 {
         let policy = &self.config.policy;
-        answer.hide(&mut |offered| policy.may_ever(&self.principal, &self.server, offered), edits)
+        let may_show = |offered: Offered<'_>, entry: Value<'_>| {
+            let is_pinned_away = match offered {
+                Offered::Tool(name) if policy.pins(&self.server, name) => {
+                    let definition = Definition::read(DefinitionKind::Tool, name, entry);
+                    policy.pin_denies(&self.server, name, definition.digest)
+                }
+                Offered::Tool(_) | Offered::Resource(_) | Offered::ResourceTemplate(_) | Offered::Prompt(_) => false,
+            };
+            !is_pinned_away && policy.may_ever(&self.principal, &self.server, offered)
+        };
+        answer.hide(&mut { may_show }, edits)
     }
 
     /// Why the server may not ask this; nothing when it may.

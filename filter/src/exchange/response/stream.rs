@@ -45,13 +45,13 @@ impl Running {
 
     pub(super) fn finish_stream(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let Step::Streaming { splitter, head_is_out } = &mut self.step else { return vec![HostCommand::Continue] };
-        let (head_is_out, now_ms) = (*head_is_out, around.now_ms);
+        let head_is_out = *head_is_out;
         let rest = splitter.finish();
         let mut commands = Vec::new();
         let mut out = Vec::new();
         let over = self.judge_events(rest.into_iter().collect(), &mut out, &mut commands, around);
         self.observed.is_complete = true;
-        if let Some(refusal) = over.or_else(|| self.over_limit(now_ms)) {
+        if let Some(refusal) = over.or_else(|| self.over_limit(around.now_ms)) {
             out.extend(self.last_event(&refusal));
             self.observed.was_cut = true;
             self.entry.detail = Some(refusal.sentence());

@@ -5,6 +5,7 @@ use holdpoint_core::approval::ApprovalStatus;
 use super::{Details, LineState, Screen, Step};
 use crate::approvals::view::{ApprovalLine, ApprovalView};
 use crate::cli::watch::layout::{Line, Span, Style, fitted, ours, said, wrapped};
+use crate::inventory::difference::Mark;
 use crate::text::{JsonPart, laid_out, span, time};
 
 /// Columns of the words before a value.
@@ -212,6 +213,14 @@ fn describe(view: &ApprovalView, columns: usize, now_ms: u64) -> (Vec<Line>, usi
     let risk: Vec<&str> = view.envelope.meta.risk_tags.iter().map(String::as_str).collect();
     if !risk.is_empty() {
         field("risk", said(&risk.join(", "), Style::No));
+    }
+    if let Some(definition) = &view.definition {
+        let style = if definition.is_warning() { Style::No } else { Style::Plain };
+        field("definition", ours(definition.standing.sentence(), style));
+        for line in definition.changed_lines() {
+            let style = if line.mark == Mark::After { Style::Yes } else { Style::No };
+            field("", said(&format!("{} {}", line.mark.sign(), line.text), style));
+        }
     }
     field("asked by", said(&format!("{} {}", view.principal.issuer, view.principal.subject), Style::Plain));
     if let Some(agent) = &view.principal.agent_id {

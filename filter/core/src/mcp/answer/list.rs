@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::definition::DefinitionKind;
 use crate::edits::Edits;
 use crate::envelope::Offered;
 use crate::json::Value;
@@ -9,20 +10,44 @@ use crate::mcp::near_key;
 
 type Offer = fn(&str) -> Offered<'_>;
 
+/// Decides whether an entry stays, by what it offers and by itself.
+pub(super) type MayShow<'m> = dyn FnMut(Offered<'_>, Value<'_>) -> bool + 'm;
+
+/// One list in one result.
+pub struct Listed<'d> {
+    pub kind: DefinitionKind,
+    /// More pages follow.
+    pub has_next: bool,
+    /// Those that go by one name.
+    pub entries: Vec<(Cow<'d, str>, Value<'d>)>,
+}
+
 /// Member of the result, member of an entry that names it, and what it then offers.
-const LISTS: [(&str, &str, Offer); 4] = [
-    ("tools", "name", |name| Offered::Tool(name)),
-    ("resources", "uri", |uri| Offered::Resource(uri)),
-    ("resourceTemplates", "uriTemplate", |template| Offered::ResourceTemplate(template)),
-    ("prompts", "name", |name| Offered::Prompt(name)),
+const LISTS: [(&str, &str, DefinitionKind, Offer); 4] = [
+    ("tools", "name", DefinitionKind::Tool, |name| Offered::Tool(name)),
+    ("resources", "uri", DefinitionKind::Resource, |uri| Offered::Resource(uri)),
+    ("resourceTemplates", "uriTemplate", DefinitionKind::ResourceTemplate, |template| {
+        Offered::ResourceTemplate(template)
+    }),
+    ("prompts", "name", DefinitionKind::Prompt, |name| Offered::Prompt(name)),
 ];
 
 const ENTRY: &[&str] = &["name", "uri", "uriTemplate"];
 
-pub(super) fn hide(result: Value<'_>, may_show: &mut dyn FnMut(Offered<'_>) -> bool, edits: &mut Edits) -> u32 {
+/// Every list in `result`.
+pub(super) fn listed(result: Value<'_>) -> impl Iterator<Item = Listed<'_>> {
+    let has_next = result.get("nextCursor").is_some_and(|cursor| !cursor.is_null());
+    LISTS.into_iter().filter_map(move |(member, named_by, kind, _)| {
+        let list = result.get(member)?;
+        let entries = list.elements().filter_map(|entry| Some((name(entry, named_by)?, entry)));
+        Some(Listed { kind, has_next, entries: entries.collect() })
+    })
+}
+
+pub(super) fn hide(result: Value<'_>, may_show: &mut MayShow<'_>, edits: &mut Edits) -> u32 {
     let mut hidden = 0_u32;
     let mut is_list = false;
-    for (member, named_by, offer) in LISTS {
+    for (member, named_by, _, offer) in LISTS {
         let Some(list) = result.get(member) else { continue };
         is_list = true;
         hidden = hidden.saturating_add(hide_entries(list, named_by, offer, may_show, edits));
@@ -33,19 +58,13 @@ pub(super) fn hide(result: Value<'_>, may_show: &mut dyn FnMut(Offered<'_>) -> b
     hidden
 }
 
-fn hide_entries(
-    list: Value<'_>,
-    named_by: &str,
-    offer: Offer,
-    may_show: &mut dyn FnMut(Offered<'_>) -> bool,
-    edits: &mut Edits,
-) -> u32 {
+fn hide_entries(list: Value<'_>, named_by: &str, offer: Offer, may_show: &mut MayShow<'_>, edits: &mut Edits) -> u32 {
     let mut hidden = 0_u32;
     // The end of the last entry that stays: from there on everything goes, its comma first.
     let mut kept_end = None;
     let mut entries = list.elements().peekable();
     while let Some(entry) = entries.next() {
-        let is_shown = name(entry, named_by).is_some_and(|name| may_show(offer(&name)));
+        let is_shown = name(entry, named_by).is_some_and(|name| may_show(offer(&name), entry));
         if is_shown {
             kept_end = Some(entry.span().end);
             continue;

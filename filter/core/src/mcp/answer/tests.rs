@@ -7,7 +7,7 @@ use super::*;
 fn hidden(text: &str, shown: &[&str]) -> (String, u32) {
     let answer = Answer::read(text.as_bytes().to_vec()).expect("readable");
     let mut edits = Edits::default();
-    let mut may_show = |offered: Offered<'_>| match offered {
+    let mut may_show = |offered: Offered<'_>, _: Value<'_>| match offered {
         Offered::Tool(name) | Offered::Resource(name) | Offered::ResourceTemplate(name) | Offered::Prompt(name) => {
             shown.contains(&name)
         }

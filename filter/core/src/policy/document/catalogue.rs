@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::read::{globs, refuse_unsupported, set, set_or_none};
-use super::rules::AUDIT_LEVELS;
-use super::{ActionClass, Credential, Entry, Recognition, Server};
+use super::read::{globs, set, set_or_none};
+use super::rules::{self, AUDIT_LEVELS};
+use super::{ActionClass, Credential, Entry, Pin, Recognition, Server};
+use crate::decision::{ApprovalRequirement, Verdict};
+use crate::digest::Digest;
 use crate::policy::glob::Glob;
 use crate::policy::template::Template;
-use crate::yaml::{Cursor, Problems};
+use crate::yaml::{Cursor, Kind, Problems};
 
 const SERVER_FIELDS: [&str; 11] = [
     "match",
@@ -29,6 +31,9 @@ const ENTRY_FIELDS: [&str; 9] =
     ["action", "capability", "resource", "risk_tags", "requires", "labels", "definition", "audit", "credential"];
 pub(super) const ACTIONS: [(&str, ActionClass); 3] =
     [("read", ActionClass::Read), ("write", ActionClass::Write), ("admin", ActionClass::Admin)];
+const ON_CHANGE: [(&str, Verdict); 2] = [("deny", Verdict::Deny), ("require_approval", Verdict::RequireApproval)];
+const ON_UNSEEN: [(&str, Verdict); 3] =
+    [("deny", Verdict::Deny), ("require_approval", Verdict::RequireApproval), ("allow", Verdict::Allow)];
 const NAME_BYTES_MAX: usize = 128;
 
 pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeMap<String, Server> {
@@ -169,7 +174,8 @@ fn entries(cursor: &Cursor<'_>, is_tools: bool, problems: &mut Problems) -> BTre
     let mut entries = BTreeMap::new();
     for (pattern, cursor) in cursor.entries(problems).unwrap_or_default() {
         let glob = Glob::parse(pattern).map_err(|message| cursor.problem(message, problems)).ok();
-        let entry = entry(&cursor, is_tools, problems);
+        let is_literal = glob.as_ref().is_none_or(Glob::is_literal);
+        let entry = entry(&cursor, is_tools, is_literal, problems);
         if let (Some(glob), Some(entry)) = (glob, entry) {
             entries.insert(glob, entry);
         }
@@ -177,9 +183,16 @@ fn entries(cursor: &Cursor<'_>, is_tools: bool, problems: &mut Problems) -> BTre
     entries
 }
 
-fn entry(cursor: &Cursor<'_>, is_tool: bool, problems: &mut Problems) -> Option<Entry> {
+fn entry(cursor: &Cursor<'_>, is_tool: bool, is_literal: bool, problems: &mut Problems) -> Option<Entry> {
     let fields = cursor.fields(&ENTRY_FIELDS, problems)?;
-    refuse_unsupported(&fields, &["definition"], problems);
+    let pin = fields.get("definition").and_then(|field| {
+        if !is_tool {
+            field.problem("only tools are pinned by their definition", problems);
+        } else if !is_literal {
+            field.problem("a pin is for one tool: give it an entry under its exact name", problems);
+        }
+        pin(&field, problems)
+    });
     let action = fields.require("action", problems);
     let action = action.and_then(|action| action.one_of("action", &ACTIONS, problems));
     let resource = fields.get("resource").and_then(|resource| {
@@ -204,5 +217,46 @@ fn entry(cursor: &Cursor<'_>, is_tool: bool, problems: &mut Problems) -> Option<
         credential: fields
             .get("credential")
             .map_or_else(Credential::default, |field| credential(&field, false, problems)),
+        pin,
     })
+}
+
+/// Reads `definition`: a digest or several, or a mapping that also says what becomes of calls under another definition.
+fn pin(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Pin> {
+    if !matches!(cursor.node().kind, Kind::Map(_)) {
+        let digests = digests(cursor, problems)?;
+        let (on_change, on_unseen) = (Verdict::Deny, Verdict::Deny);
+        return Some(Pin { digests, on_change, on_unseen, approval: ApprovalRequirement::default() });
+    }
+    let fields = cursor.fields(&["digest", "on_change", "on_unseen", "approval"], problems)?;
+    let digests = fields.require("digest", problems).and_then(|field| digests(&field, problems));
+    let on_change = fields.get("on_change").and_then(|field| field.one_of("word", &ON_CHANGE, problems));
+    let on_change = on_change.unwrap_or(Verdict::Deny);
+    // What was never seen may be anything, so it is no better than what has changed.
+    let on_unseen = fields.get("on_unseen").and_then(|field| field.one_of("word", &ON_UNSEEN, problems));
+    let on_unseen = on_unseen.unwrap_or(on_change);
+    let approval = fields.get("approval").and_then(|field| {
+        if on_change != Verdict::RequireApproval && on_unseen != Verdict::RequireApproval {
+            field.problem(
+                "`approval` belongs to `on_change: require_approval` or `on_unseen: require_approval`",
+                problems,
+            );
+        }
+        rules::requirement(&field, problems)
+    });
+    Some(Pin { digests: digests?, on_change, on_unseen, approval: approval.unwrap_or_default() })
+}
+
+fn digests(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<BTreeSet<Digest>> {
+    let mut digests = BTreeSet::new();
+    for item in cursor.one_or_more(problems)? {
+        match item.string(problems)?.parse() {
+            Ok(digest) => _ = digests.insert(digest),
+            Err(_) => item.problem(
+                "expected `sha256:` and 64 lower-case hex digits (print it with `holdpoint inventory pin`)",
+                problems,
+            ),
+        }
+    }
+    (!digests.is_empty()).then_some(digests)
 }

@@ -43,15 +43,6 @@ pub fn read_file(text: &str) -> Result<PolicyDocument, Problems> {
     problems.or(document)
 }
 
-/// Says that a field of the grammar is not there yet, rather than that it is unknown.
-pub(super) fn refuse_unsupported(fields: &yaml::Fields<'_>, names: &[&str], problems: &mut Problems) {
-    for name in names {
-        if let Some(field) = fields.get(name) {
-            field.problem(format!("`{name}` is not supported by this version"), problems);
-        }
-    }
-}
-
 /// Reads patterns: one, or a list of them.
 pub(super) fn globs(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<Glob> {
     let items = cursor.one_or_more(problems).unwrap_or_default();

@@ -136,7 +136,7 @@ fn rule(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Rule> {
     })
 }
 
-fn requirement(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalRequirement> {
+pub(super) fn requirement(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalRequirement> {
     let known = ["approvers", "decide_within_ms", "claim_within_ms", "escalate", "grants"];
     let fields = cursor.fields(&known, problems)?;
     let mut clock = |name: &str, default: u64| {

@@ -171,7 +171,7 @@ fn what_has_no_meaning_is_an_error_and_never_dropped() {
         (rule("match: {arguments: {/a: {equals: 012}}}, decision: deny"), "is not a number as JSON writes it"),
         (rule("match: {arguments: {/a~: {exists: true}}}, decision: deny"), "`~` is written `~0`"),
         (server("tools: {x: {capability: y}}"), "field `action` is missing"),
-        (server("tools: {x: {action: read, definition: d}}"), "`definition` is not supported by this version"),
+        (server("tools: {x: {action: read, definition: d}}"), "64 lower-case hex digits"),
         (server("tools: {x: {action: write, resource: \"a{b\"}}"), "`{` without `}`"),
         (server("prompts: {x: {action: read, resource: a}}"), "only tools have a resource template"),
         (server("labels: {mcp.action: read}"), "not start with `mcp.`"),
