@@ -14,7 +14,7 @@ const RECENT_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
 const DRIFT_ROWS_MAX: u32 = 1_000;
 
 /// The definition of a called tool as approvers see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DefinitionView {
     pub standing: DefinitionStanding,
     #[serde(flatten)]
@@ -43,7 +43,7 @@ impl DefinitionView {
 }
 
 /// How it stands to what is pinned or was there before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DefinitionStanding {
     /// The pinned one.

@@ -18,13 +18,13 @@ const DRIFT_MAX: u32 = 200;
 const GATEWAYS_MAX: u32 = 1_000;
 
 /// `GET /v1/inventory/servers`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServersView {
     pub servers: Vec<ServerLine>,
 }
 
 /// One server in a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServerLine {
     pub server: String,
     /// As it introduced itself last.
@@ -42,7 +42,7 @@ pub struct ServerLine {
 }
 
 /// `GET /v1/inventory/servers/{server}`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServerView {
     #[serde(flatten)]
     pub line: ServerLine,
@@ -56,7 +56,7 @@ pub struct ServerView {
 }
 
 /// One tool, resource, template or prompt.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ItemView {
     pub kind: DefinitionKind,
     pub name: String,
@@ -82,7 +82,7 @@ impl ItemView {
 }
 
 /// `GET /v1/inventory/servers/{server}/definitions?kind=…&name=…`: the latest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DefinitionsView {
     pub server: String,
     pub kind: DefinitionKind,

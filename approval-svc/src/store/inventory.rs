@@ -87,7 +87,7 @@ pub struct ItemRow {
 }
 
 /// One definition of one of them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DefinitionRow {
     pub digest: Digest,
     /// Canonical JSON; absent where it was too long to be kept.
@@ -107,7 +107,7 @@ pub struct PageRow {
 }
 
 /// How something came to differ from what was known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DriftChange {
     New,
@@ -127,7 +127,7 @@ impl DriftChange {
 }
 
 /// One such change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DriftRow {
     pub kind: DefinitionKind,
     pub name: String,
@@ -140,7 +140,7 @@ pub struct DriftRow {
 }
 
 /// Who calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CallerName {
     pub issuer: String,
     pub subject: String,
@@ -152,7 +152,7 @@ pub struct CallerName {
 }
 
 /// Who called what, how often.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CallerRow {
     /// Tool, resource or prompt; empty for what no list has.
     pub target: String,
@@ -164,7 +164,7 @@ pub struct CallerRow {
 }
 
 /// How a server introduced itself, and when.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IntroductionRow {
     #[serde(flatten)]
     pub introduction: Introduction,

@@ -18,6 +18,7 @@ const DEFINITION_TAG: &str = "holdpoint/definition/v1";
 
 /// What is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DefinitionKind {
     Tool,
@@ -99,6 +100,7 @@ fn annotations(entry: Value<'_>) -> Annotations {
 
 /// What is known of a called tool's definition when it is judged; kept with its approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DefinitionFact {
     /// As the server last listed it, to whomever.
     #[serde(default, skip_serializing_if = "Option::is_none")]

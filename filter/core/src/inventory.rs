@@ -21,6 +21,7 @@ pub const CAPABILITIES_MAX: usize = 64;
 
 /// Body of `POST /v1/inventory/observations`. Sending one again is harmless.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ObservationBatch {
     /// `gateway/boot id` of the filter.
     pub source: String,
@@ -29,6 +30,7 @@ pub struct ObservationBatch {
 
 /// One thing that a server said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Observation {
     /// Unix time in milliseconds, by the clock of the filter.
     pub at_ms: u64,
@@ -41,6 +43,7 @@ pub struct Observation {
 
 /// What was said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sighting {
     Introduced(Introduction),
@@ -49,6 +52,7 @@ pub enum Sighting {
 
 /// How a server introduced itself. It says so itself: good to know, never to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Introduction {
     pub name: String,
     pub version: String,
@@ -63,6 +67,7 @@ pub struct Introduction {
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ListedPage {
     pub kind: DefinitionKind,
     /// Names the page by the cursor it was asked with; absent where nobody knows which page it is, or not all of it was
@@ -76,6 +81,7 @@ pub struct ListedPage {
 
 /// One entry of a list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ListedEntry {
     pub name: String,
     pub digest: Digest,

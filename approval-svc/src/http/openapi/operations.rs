@@ -5,6 +5,7 @@ use holdpoint_core::audit::EntryBatch;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::in_force::PolicyReport;
+use holdpoint_core::inventory::ObservationBatch;
 use serde_json::{Value, json};
 use utoipa::PartialSchema;
 
@@ -24,6 +25,7 @@ use crate::http::grants::{BatchAnswer, GrantPage};
 use crate::http::notices::{NoticePage, TestBody};
 use crate::http::policies::List;
 use crate::http::status::Readiness;
+use crate::inventory::view::{DefinitionsView, ServerView, ServersView};
 use crate::ledger::BatchReceipt;
 use crate::notify::notice::NoticeView;
 use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
@@ -38,6 +40,7 @@ pub(super) fn all(c: &mut Components) -> Vec<Operation> {
     all.extend(policies(c));
     all.extend(record(c));
     all.extend(authority(c));
+    all.extend(inventory(c));
     all.extend(service(c));
     all
 }
@@ -258,6 +261,26 @@ fn authority(c: &mut Components) -> Vec<Operation> {
         .json(200, "What was stopped", freeze)
         .problems(&["not-found"]);
     vec![listing_grants, revoking, lending, listing, ending, freezing, frozen, lifting]
+}
+
+fn inventory(c: &mut Components) -> Vec<Operation> {
+    let (batch, servers, server) = (c.of::<ObservationBatch>(), c.of::<ServersView>(), c.of::<ServerView>());
+    let definitions = c.of::<DefinitionsView>();
+    let kind = json!({"type": "string", "enum": ["tool", "resource", "resource_template", "prompt"]});
+    let observing = post("/v1/inventory/observations", &[Enforcer], "Tell what servers said of themselves")
+        .body(batch)
+        .empty(204, "Taken in")
+        .problems(&["count", "field", "busy"]);
+    let listing = get("/v1/inventory/servers", READERS, "Servers that were seen").json(200, "By name", servers);
+    let showing = get("/v1/inventory/servers/{server}", READERS, "What one server offers, who calls it, what changed")
+        .json(200, "As it was last seen", server)
+        .problems(&["not-found"]);
+    let comparing = get("/v1/inventory/servers/{server}/definitions", READERS, "Every definition of one entry")
+        .query("kind", kind, "What it is")
+        .query("name", json!({"type": "string"}), "Its name, URI or URI template")
+        .json(200, "The latest first", definitions)
+        .problems(&["not-found", "malformed-query"]);
+    vec![observing, listing, showing, comparing]
 }
 
 fn service(c: &mut Components) -> Vec<Operation> {
