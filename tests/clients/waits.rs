@@ -4,6 +4,7 @@
 //! `cargo test -p holdpoint-tests --test clients waits -- --nocapture` prints the table with all times divided by
 //! [`SCALE`]; with `HOLDPOINT_FULL=1` nothing is divided, and it takes ten minutes.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -130,9 +131,9 @@ async fn approve_when_due(bob: Person, waits: BTreeMap<String, Duration>) -> any
     let mut approved = BTreeSet::new();
     loop {
         for id in bob.ids("pending").await? {
-            if !open.contains_key(&id) {
-                let view = bob.show(&id).await?;
-                open.insert(id, (Instant::now(), view));
+            if let Entry::Vacant(slot) = open.entry(id) {
+                let view = bob.show(slot.key()).await?;
+                slot.insert((Instant::now(), view));
             }
         }
         for (id, (since, view)) in &open {

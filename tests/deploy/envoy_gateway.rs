@@ -125,40 +125,42 @@ fn add(target: &mut Value, pointer: &str, value: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The pointers that one step of a path leads to from a value at a pointer.
+type Step<'a> = Box<dyn Fn(&Value, &str) -> Vec<String> + 'a>;
+
 /// The JSON pointers of what a JSONPath of RFC 9535 finds; of its steps only those that are rendered.
 fn found(target: &Value, json_path: &str) -> anyhow::Result<Vec<String>> {
     let mut here = vec![String::new()];
     let mut rest = json_path.strip_prefix('$').unwrap_or(json_path);
     while !rest.is_empty() {
-        let (step, after): (Box<dyn Fn(&Value, &str) -> Vec<String>>, &str) =
-            if let Some(after) = rest.strip_prefix("[*]") {
-                (
-                    Box::new(|value, at| {
-                        (0..value.as_array().map_or(0, Vec::len)).map(|index| format!("{at}/{index}")).collect()
-                    }),
-                    after,
-                )
-            } else if let Some((name, after)) =
-                rest.strip_prefix("[?(@.name == \"").and_then(|rest| rest.split_once("\")]"))
-            {
-                let step = move |value: &Value, at: &str| {
-                    let items = value.as_array().into_iter().flatten().enumerate();
-                    items.filter(|(_, item)| item["name"] == name).map(|(index, _)| format!("{at}/{index}")).collect()
-                };
-                (Box::new(step), after)
-            } else if let Some(after) = rest.strip_prefix("..") {
-                let end = after.find(['.', '[']).unwrap_or(after.len());
-                let name = &after[..end];
-                (Box::new(move |value, at| below(value, at, name)), &after[end..])
-            } else {
-                let after = rest.strip_prefix('.').context("a step")?;
-                let end = after.find(['.', '[']).unwrap_or(after.len());
-                let name = &after[..end];
-                (
-                    Box::new(move |value, at| value.get(name).map(|_| format!("{at}/{name}")).into_iter().collect()),
-                    &after[end..],
-                )
+        let (step, after): (Step<'_>, &str) = if let Some(after) = rest.strip_prefix("[*]") {
+            (
+                Box::new(|value, at| {
+                    (0..value.as_array().map_or(0, Vec::len)).map(|index| format!("{at}/{index}")).collect()
+                }),
+                after,
+            )
+        } else if let Some((name, after)) =
+            rest.strip_prefix("[?(@.name == \"").and_then(|rest| rest.split_once("\")]"))
+        {
+            let step = move |value: &Value, at: &str| {
+                let items = value.as_array().into_iter().flatten().enumerate();
+                items.filter(|(_, item)| item["name"] == name).map(|(index, _)| format!("{at}/{index}")).collect()
             };
+            (Box::new(step), after)
+        } else if let Some(after) = rest.strip_prefix("..") {
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            let name = &after[..end];
+            (Box::new(move |value, at| below(value, at, name)), &after[end..])
+        } else {
+            let after = rest.strip_prefix('.').context("a step")?;
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            let name = &after[..end];
+            (
+                Box::new(move |value, at| value.get(name).map(|_| format!("{at}/{name}")).into_iter().collect()),
+                &after[end..],
+            )
+        };
         here = here.iter().flat_map(|at| target.pointer(at).map(|value| step(value, at)).unwrap_or_default()).collect();
         rest = after;
     }

@@ -58,7 +58,7 @@ impl TileReader for Fetched {
             .map(|tile| {
                 let path = tile.path();
                 let found = fetched.iter().find(|(one, _)| *one == path);
-                found.map(|(_, bytes)| bytes.clone()).ok_or_else(|| tlog_tiles::Error::InvalidInput(path))
+                found.map(|(_, bytes)| bytes.clone()).ok_or(tlog_tiles::Error::InvalidInput(path))
             })
             .collect()
     }

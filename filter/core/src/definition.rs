@@ -57,7 +57,7 @@ pub struct Definition {
     pub kind: DefinitionKind,
     /// Tool name, resource URI, URI template or prompt name.
     pub name: String,
-    /// sha256 of [`DEFINITION_TAG`], a line feed and the canonical `{"definition": …, "kind": …}`.
+    /// sha256 of `holdpoint/definition/v1`, a line feed and the canonical `{"definition": …, "kind": …}`.
     pub digest: Digest,
     /// Canonical JSON of the entry: every member, known or not, but those that only say how it is at the moment. For a
     /// tool that is name, title, description, input and output schema, annotations, icons, execution.

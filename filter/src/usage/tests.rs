@@ -193,7 +193,7 @@ fn many_who_make_names_up_together_grow_nothing_without_end() {
         let taker = Taker { plugin: PLUGIN, who: who(&format!("{}", number % 100)), holder: 1 };
         // All of them in one shard, by trying.
         let limit = rate("r", 1, &number.to_string());
-        let in_shard = limit.rates.iter().all(|limit| windows::entry_of(PLUGIN, limit)[0] % 64 == 0);
+        let in_shard = limit.rates.iter().all(|limit| windows::entry_of(PLUGIN, limit)[0].is_multiple_of(64));
         if in_shard {
             super::take(&mut shared, &taker, &limit, 0);
         }

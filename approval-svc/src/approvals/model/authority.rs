@@ -409,7 +409,7 @@ impl World {
                     until_ms: now_ms + ms,
                     reason: "away".to_owned(),
                 };
-                let lent = self.delegations.add(&person("alice", &["sre"]), body).await.unwrap();
+                let lent = self.delegations.add(&person("alice", &["sre"]), body, None).await.unwrap();
                 self.lent_until_ms.push((lent.id, lent.until_ms));
             }
             Step::EndLending => {
@@ -423,7 +423,7 @@ impl World {
                 if self.frozen.is_none() {
                     let scope = FreezeScope { tool: Some("create_issue".to_owned()), ..FreezeScope::default() };
                     let body = FreezeBody { scope, reason: "incident".to_owned() };
-                    self.frozen = Some(self.freezes.add(&person("root", &[]), body).await.unwrap().id);
+                    self.frozen = Some(self.freezes.add(&person("root", &[]), body, None).await.unwrap().id);
                 }
             }
             Step::Lift => {

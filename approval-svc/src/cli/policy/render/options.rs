@@ -129,7 +129,7 @@ pub struct EnvoyArgs {
     /// Where a server of the catalogue is; one for each
     #[arg(long = "server", value_name = "NAME=HOST:PORT")]
     pub servers: Vec<Assigned>,
-    /// How clients reach it: [host]/path-prefix. Needed for all but one of several servers
+    /// How clients reach it, by host, path prefix or both. Needed for all but one of several servers
     #[arg(long = "route", value_name = "NAME=[HOST]/PREFIX")]
     pub routes: Vec<Assigned>,
     /// Read the filter from this discovery file (`--target ecds`), so that policies change without a restart
