@@ -270,7 +270,7 @@ fn inventory(c: &mut Components) -> Vec<Operation> {
     let observing = post("/v1/inventory/observations", &[Enforcer], "Tell what servers said of themselves")
         .body(batch)
         .empty(204, "Taken in")
-        .problems(&["count", "field", "busy"]);
+        .problems(&["batch-size", "field", "busy"]);
     let listing = get("/v1/inventory/servers", READERS, "Servers that were seen").json(200, "By name", servers);
     let showing = get("/v1/inventory/servers/{server}", READERS, "What one server offers, who calls it, what changed")
         .json(200, "As it was last seen", server)
