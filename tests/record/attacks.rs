@@ -43,7 +43,7 @@ const ATTACKS: &[Attack] = &[
         kept: true,
         finding: "checkpoint `kept` was signed, and the log has only 10 entries",
     },
-    Attack { name: "forged checkpoint", kept: false, finding: "checkpoint 19 was signed for other entries" },
+    Attack { name: "forged checkpoint", kept: false, finding: "checkpoint 19 is not to be believed: the signature" },
     Attack { name: "no checkpoints", kept: true, finding: "checkpoint `kept` was signed for other entries" },
 ];
 

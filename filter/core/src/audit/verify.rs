@@ -112,9 +112,6 @@ impl Verifier {
         while let Some(mut met) = self.ahead.pop_if(|ahead| ahead.signed.checkpoint.size <= self.frontier.size()) {
             let checkpoint = &met.signed.checkpoint;
             met.holds = checkpoint.size == self.frontier.size() && checkpoint.root == self.frontier.root();
-            if !met.holds {
-                self.find(format!("{} was signed for other entries: some up to there changed since", met.name));
-            }
             self.met.push(met);
         }
     }
@@ -145,8 +142,8 @@ impl Verifier {
                 self.find(format!("the entries have the root {found}, the log's head says {said}"));
             }
         }
-        let (believed, unbelieved) = self.believe();
-        for finding in unbelieved {
+        let (believed, findings) = self.believe();
+        for finding in findings {
             self.find(finding);
         }
         while let Some(met) = self.ahead.pop() {
@@ -165,7 +162,7 @@ impl Verifier {
     }
 
     /// Learns keys from the entries that believed checkpoints cover, until nothing new is learnt; how many checkpoints
-    /// are believed then, and why the others are not.
+    /// are believed then, and what is wrong with those that are not or that the entries do not lead to.
     fn believe(&mut self) -> (u64, Vec<String>) {
         loop {
             let signed = self.met.iter().filter(|met| met.holds && self.vouches(&met.signed).is_ok());
@@ -181,29 +178,39 @@ impl Verifier {
             self.trusted.extend(learnt);
         }
         let mut believed = 0_u64;
-        let mut unbelieved = Vec::new();
+        let mut findings = Vec::new();
         for met in &self.met {
             match self.vouches(&met.signed) {
-                Ok(()) => believed = believed.saturating_add(1),
-                Err(error) => unbelieved.push(format!("{} is not to be believed: {error}", met.name)),
+                Ok(()) => {
+                    believed = believed.saturating_add(1);
+                    if !met.holds {
+                        let name = &met.name;
+                        findings.push(format!("{name} was signed for other entries: some up to there changed since"));
+                    }
+                }
+                Err(error) => findings.push(format!("{} is not to be believed: {error}", met.name)),
             }
         }
-        (believed, unbelieved)
+        (believed, findings)
     }
 
     /// Whether a trusted key signed it that had not been retired by then.
     fn vouches(&self, signed: &SignedCheckpoint) -> Result<(), NoteError> {
-        let mut why = NoteError::Signature;
+        let mut why = None;
         for key in &self.trusted {
             let size = signed.checkpoint.size;
             let ended = |one: &Rotation| one.is_end && one.keys.contains(key) && one.seq < size;
-            match signed.check(key) {
-                Ok(()) if self.rotations.iter().any(ended) => why = NoteError::Retired,
+            let error = match signed.check(key) {
+                Ok(()) if self.rotations.iter().any(ended) => NoteError::Retired,
                 Ok(()) => return Ok(()),
-                Err(error) => why = error,
+                Err(error) => error,
+            };
+            // That one key did not sign it says less than what is wrong with the signature of another.
+            if matches!(why, None | Some(NoteError::Signer { .. })) {
+                why = Some(error);
             }
         }
-        Err(why)
+        Err(why.unwrap_or(NoteError::Signature))
     }
 }
 

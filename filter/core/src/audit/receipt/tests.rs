@@ -59,7 +59,7 @@ fn nothing_in_a_receipt_can_be_changed() {
     check(&|receipt| receipt.checkpoint = receipt.checkpoint.replace("\n11\n", "\n12\n"), "the signature is not");
     check(
         &|receipt| receipt.checkpoint = receipt.checkpoint.replace("— holdpoint/", "— holdpoint/x"),
-        "this key signs",
+        "has not signed it",
     );
 }
 
