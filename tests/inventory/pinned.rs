@@ -3,6 +3,7 @@
 
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::tools_call;
+use holdpoint_tests::probe;
 
 use crate::server::{BAD, GOOD, RUN, WAIT, create, definition, list, policy, ran, stack};
 
@@ -71,7 +72,7 @@ async fn changed_tool_may_be_put_before_people_who_see_what_changed() -> anyhow:
     let opened = sec.pending().await?;
     let id = opened["id"].as_str().unwrap_or_default().to_owned();
     // What the gateway saw may reach the service a moment after the call that waits.
-    let view = holdpoint_tests::probe::until("the difference is shown", holdpoint_tests::probe::PATIENCE, async || {
+    let view = probe::until("the difference is shown", probe::PATIENCE, async || {
         let view = sec.show(&id).await.ok()?;
         view["definition"]["difference"].is_array().then_some(view)
     })
@@ -111,7 +112,12 @@ async fn call_that_was_approved_before_its_tool_changed_never_runs_on_that_appro
             let id = view["id"].as_str().unwrap_or_default();
             bob.until_status(id, "superseded").await?;
             let anew = bob.pending().await?;
-            assert_eq!(anew["definition"]["standing"], "changed", "{pin}");
+            let id = anew["id"].as_str().unwrap_or_default();
+            // What the gateway saw may reach the service a moment after the call that waits.
+            probe::until(&format!("the change is shown {pin}"), probe::PATIENCE, async || {
+                (bob.show(id).await.ok()?["definition"]["standing"] == "changed").then_some(())
+            })
+            .await?;
             bob.deny(&anew, "who wrote that?").await?;
             assert!(held.answer().await?.text().contains("who wrote that?"));
         }
