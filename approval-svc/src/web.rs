@@ -5,7 +5,7 @@
 use askama::Template;
 use askama::filters::HtmlSafe;
 
-use crate::inventory::difference::{Line, Mark};
+use crate::inventory::difference::{DifferenceLine, Mark};
 use crate::text::{JsonPart, Piece, laid_out, pieces, span, time};
 use crate::tokens::{Credential, Role};
 
@@ -120,7 +120,7 @@ struct ShownLine {
 }
 
 impl Difference {
-    pub fn new(lines: &[Line]) -> Self {
+    pub fn new(lines: &[DifferenceLine]) -> Self {
         Self { lines: lines.iter().map(|line| ShownLine { mark: line.mark, text: shown(&line.text) }).collect() }
     }
 }

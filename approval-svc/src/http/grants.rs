@@ -63,7 +63,7 @@ pub async fn batch(
     if body.reviews.is_empty() || body.reviews.len() > BATCH_REVIEWS_MAX {
         let detail =
             format!("a batch holds 1 to {BATCH_REVIEWS_MAX} reviews, this one {}: split it", body.reviews.len());
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-size", detail));
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "batch-size", detail));
     }
     let answers = app.approvals.review_batch(&caller, &body).await.into_iter().map(|(id, answer)| match answer {
         Ok(state) => BatchResult { id, state: Some(state), problem: None },

@@ -61,7 +61,7 @@ impl From<ObserveError> for Problem {
     fn from(error: ObserveError) -> Self {
         let (status, code) = match error {
             ObserveError::Store(error) => return error.into(),
-            ObserveError::Count(_) => (StatusCode::PAYLOAD_TOO_LARGE, "batch-size"),
+            ObserveError::Count(_) => (StatusCode::UNPROCESSABLE_ENTITY, "batch-size"),
             ObserveError::Field { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
             ObserveError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         };

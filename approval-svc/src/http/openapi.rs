@@ -44,13 +44,11 @@ impl Components {
     /// A reference to `T`, which is described from now on.
     fn of<T: ToSchema>(&mut self) -> Value {
         let name = T::name().into_owned();
-        if !self.0.contains_key(&name) {
-            self.0.insert(name.clone(), T::schema());
-            let mut inner = Vec::new();
-            T::schemas(&mut inner);
-            for (name, schema) in inner {
-                self.0.entry(name).or_insert(schema);
-            }
+        let mut described = vec![(name.clone(), T::schema())];
+        T::schemas(&mut described);
+        for (name, schema) in described {
+            let kept = self.0.entry(name.clone()).or_insert_with(|| schema.clone());
+            debug_assert!(*kept == schema, "two types are called `{name}`: rename one");
         }
         json!({"$ref": format!("#/components/schemas/{name}")})
     }

@@ -238,7 +238,7 @@ impl From<AppendError> for Problem {
         let (status, code) = match error {
             AppendError::Store(error) => return error.into(),
             AppendError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            AppendError::Count(_) => (StatusCode::PAYLOAD_TOO_LARGE, "batch-size"),
+            AppendError::Count(_) => (StatusCode::UNPROCESSABLE_ENTITY, "batch-size"),
             AppendError::Source | AppendError::Counter => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
             AppendError::Kind { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "entry-kind"),
             AppendError::Long { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "entry-too-long"),

@@ -8,7 +8,7 @@ const LINES_MAX: usize = 1_500;
 
 /// One line of the comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Line {
+pub struct DifferenceLine {
     pub mark: Mark,
     pub text: String,
 }
@@ -34,9 +34,9 @@ impl Mark {
 }
 
 /// Compares two canonical JSON texts, laid out.
-pub fn lines(before: &str, after: &str) -> Vec<Line> {
+pub fn lines(before: &str, after: &str) -> Vec<DifferenceLine> {
     let (before, after) = (laid_out(before), laid_out(after));
-    let line = |mark: Mark| move |text: &String| Line { mark, text: text.clone() };
+    let line = |mark: Mark| move |text: &String| DifferenceLine { mark, text: text.clone() };
     if before.len() > LINES_MAX || after.len() > LINES_MAX {
         return before.iter().map(line(Mark::Before)).chain(after.iter().map(line(Mark::After))).collect();
     }

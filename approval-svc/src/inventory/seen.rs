@@ -5,7 +5,7 @@ use holdpoint_core::definition::{DefinitionFact, DefinitionKind};
 use holdpoint_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::difference::{self, Line, Mark};
+use super::difference::{self, DifferenceLine, Mark};
 use crate::store::{Store, StoreError};
 
 /// A change is shown to approvers for so long.
@@ -27,12 +27,12 @@ pub struct DefinitionView {
     pub changed_at_ms: Option<u64>,
     /// What changed, line by line; empty where one of the two texts is not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub difference: Vec<Line>,
+    pub difference: Vec<DifferenceLine>,
 }
 
 impl DefinitionView {
     /// The lines that differ.
-    pub fn changed_lines(&self) -> impl Iterator<Item = &Line> {
+    pub fn changed_lines(&self) -> impl Iterator<Item = &DifferenceLine> {
         self.difference.iter().filter(|line| line.mark != Mark::Both)
     }
 

@@ -24,7 +24,7 @@ pub const PROBLEM_TYPES: &[ProblemType] = &[
     of("already-decided", &[409], "Somebody was faster, or the approval has ended. Look at it again."),
     of("already-reviewed", &[409], "One person counts once. Nothing is left to do."),
     of("basis-changed", &[409], "The rules that took part have changed since people looked. The call is asked anew."),
-    of("batch-size", &[413], "Too many items at once, or none. Split the batch."),
+    of("batch-size", &[422], "Too many items at once, or none. Split the batch."),
     of("body-incomplete", &[400, 408], "The body did not arrive whole, or too slowly. Send it again."),
     of("body-too-large", &[413], "More than 2 MiB at once. Send less."),
     of("busy", &[503], "Others kept changing the same thing. Try again."),
