@@ -31,8 +31,9 @@ servers:
     match: {route_metadata: tracker}
     tools: {"*": {action: read}}
 rules:
+# What a server says of its tools only tightens: those of this one say that they write.
 - id: all-run
-  match: {labels: {mcp.action: read}}
+  match: {labels: {mcp.action: [read, write, admin]}}
   decision: allow
 - id: people-may-be-asked
   match: {topics: [job.mcp.elicitation]}

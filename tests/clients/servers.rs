@@ -22,7 +22,7 @@ servers:
 rules:
 - id: all-run
   match:
-    labels: {mcp.action: read}
+    labels: {mcp.action: [read, write, admin]}
     mcp: {allow_servers: [tracker]}
   decision: allow
   reason: "Everything on this server is free"

@@ -173,7 +173,10 @@ async fn call_until_it_ran(client: &mut impl Caller, name: &str, wait: Duration)
         let result = client.call("create_issue", &arguments).await?;
         let text = result["content"][0]["text"].as_str().unwrap_or_default();
         if result["isError"] == true {
-            ensure!(text.contains("waiting for human approval") && text.contains("Repeat the same call"), "{result}");
+            let is_pending = text.contains("waiting for human approval") && text.contains("Repeat the same call");
+            // With a hold of a second and a half, a busy machine may not hear of the service in time, and says so.
+            let is_slow = scale() > 1 && text.contains("service is unavailable") && text.contains("Try again later");
+            ensure!(is_pending || is_slow, "{result}");
             ensure!(began.elapsed() < wait + MARGIN, "told to repeat the call for longer than anybody waits: {result}");
             continue;
         }

@@ -148,25 +148,26 @@ impl Event {
     /// is the same text, and control characters stand nowhere.
     #[must_use]
     pub fn for_every_reader(self) -> Self {
-        let has_mark = self.raw.starts_with(BYTE_ORDER_MARK);
-        if !has_mark && !self.raw.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e | 0xc2 | 0xe2)) {
+        if !self.raw.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e | 0xc2 | 0xe2 | 0xef)) {
             return self;
         }
         let mut raw = Vec::with_capacity(self.raw.len());
         let mut rest = self.raw.as_slice();
-        if has_mark && self.is_first {
-            let (mark, after) = rest.split_at_checked(BYTE_ORDER_MARK.len()).unwrap_or_default();
-            raw.extend_from_slice(mark);
+        if let Some(after) = self.after_mark() {
+            raw.extend_from_slice(BYTE_ORDER_MARK);
             rest = after;
         }
-        // A mark that does not open the stream makes its line one of no known field. Were what stands before it taken away, it
-        // would open the stream, and its line would count: as a comment it says nothing to anybody, wherever it stands.
-        if let Some(after) = rest.strip_prefix(BYTE_ORDER_MARK) {
-            raw.push(b':');
-            rest = after;
-        }
+        let mut begins_line = true;
         while let [byte, after @ ..] = rest {
+            let is_at_start = std::mem::replace(&mut begins_line, matches!(byte, b'\n' | b'\r'));
             rest = match rest {
+                // A mark that does not open the stream makes its line one of no known field. Were the lines before it taken
+                // away, it would open the stream, and its line would count: as a comment it says nothing to anybody,
+                // wherever it stands.
+                [0xef, 0xbb, 0xbf, tail @ ..] if is_at_start => {
+                    raw.push(b':');
+                    tail
+                }
                 [0x0b | 0x0c | 0x1c..=0x1e, tail @ ..] => {
                     raw.push(b' ');
                     tail
@@ -200,6 +201,10 @@ impl Event {
             return self;
         }
         let mut raw = Vec::with_capacity(self.raw.len());
+        // Without it, a second one behind it would open the stream.
+        if self.after_mark().is_some() {
+            raw.extend_from_slice(BYTE_ORDER_MARK);
+        }
         for line in self.lines().filter(|line| !is_id(line)) {
             raw.extend_from_slice(line);
             raw.push(b'\n');
@@ -248,10 +253,14 @@ impl Event {
         out
     }
 
+    /// What stands behind the mark that opens the stream, if this event does and has one.
+    fn after_mark(&self) -> Option<&[u8]> {
+        self.raw.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.is_first)
+    }
+
     /// Its lines without their ends, and without the mark that may open a stream.
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let without_mark = self.raw.strip_prefix(BYTE_ORDER_MARK).filter(|_| self.is_first);
-        let mut rest = without_mark.unwrap_or(&self.raw);
+        let mut rest = self.after_mark().unwrap_or(&self.raw);
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 return None;

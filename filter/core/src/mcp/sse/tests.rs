@@ -153,10 +153,13 @@ fn ids_of_an_event_are_all_that_a_client_might_send_back() {
 fn mark_that_opens_no_stream_never_comes_to_open_one() {
     let mark = "\u{feff}";
     let mut splitter = Splitter::new(1_000);
-    let stream = format!("{mark}{mark}data: hidden\nid: 1\ndata: a\n\n{mark}data: hidden\ndata: b\n\n");
+    let stream = format!(
+        "{mark}{mark}data: hidden\nid: 1\ndata: a\n\n{mark}data: hidden\ndata: b\n\n\
+         id: 2\n{mark}data: hidden\ndata: c\n\n"
+    );
     let events: Vec<Event> =
         splitter.push(stream.as_bytes()).expect("short").into_iter().map(Event::for_every_reader).collect();
-    for (event, data) in events.iter().zip(["a", "b"]) {
+    for (event, data) in events.iter().zip(["a", "b", "c"]) {
         assert_eq!(event.data().as_deref(), Some(data.as_bytes()));
         // Whatever was before it, and whatever was made of it, is gone from the stream that its client sees.
         for written in [
@@ -168,5 +171,5 @@ fn mark_that_opens_no_stream_never_comes_to_open_one() {
             assert!(!seen.iter().filter_map(Event::data).any(|data| data.starts_with(b"hidden")), "{written:?}");
         }
     }
-    assert_eq!(events.len(), 2);
+    assert_eq!(events.len(), 3);
 }
