@@ -7,7 +7,7 @@ use holdpoint_tests::client::{HttpCall, tools_call};
 use holdpoint_tests::envoy::{Envoy, PolicyUpdate};
 use holdpoint_tests::probe;
 use holdpoint_tests::stack::Stack;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The names of all series of the filter.
 async fn series(envoy: &Envoy) -> anyhow::Result<BTreeSet<String>> {
@@ -146,9 +146,13 @@ async fn metrics_say_which_policy_is_in_force_and_a_refused_one_never_is() -> an
     let changed = async || in_force(&stack.envoy).await.ok().filter(|now| now.len() == 1 && *now != first);
     probe::until("the new policy is the one in force", probe::PATIENCE, changed).await?;
     let token = stack.agent("agent-7")?;
-    tools_call("list_issues", "{}", &token).send(stack.port()).await?;
-    let line = stack.envoy.filter_line("decision", |line| line["rule"] == "reads-still-run").await?;
-    let shown: Value = line["snapshot"].clone();
-    assert!(in_force(&stack.envoy).await?[0].contains(shown.as_str().expect("a snapshot")));
+    let after = changed().await.expect("the new policy");
+    // A worker takes it up a moment after the main thread.
+    probe::until("a decision names the policy in force", probe::PATIENCE, async || {
+        tools_call("delete_project", "{}", &token).send(stack.port()).await.ok()?;
+        let lines = stack.envoy.filter_lines("decision");
+        lines.last()?["snapshot"].as_str().filter(|snapshot| after[0].contains(snapshot)).map(drop)
+    })
+    .await?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::narrower::{actions, asks_for_action, wanted};
 use crate::decision::Verdict;
+use crate::envelope::SECRETS_TAG;
 use crate::policy::condition;
 use crate::policy::document::{Entry, Match, PolicyDocument, Rule, Server};
 
@@ -63,8 +64,10 @@ impl Described<'_> {
         };
         let capability = self.entry.and_then(|entry| entry.capability.as_deref());
         let has_label = |name: &String| labels.get(name).or_else(|| self.server.labels.get(name));
-        // Other facts can add tags, but what they add grants nothing.
-        let has_tag = condition.risk_tags.iter().any(|tag| tags.contains(tag) || self.server.risk_tags.contains(tag));
+        // What a caller adds grants nothing. A secret that is found does not either, but where another rule lets only calls
+        // without one run, it is this one that decides of those with one.
+        let has = |tag: &String| tags.contains(tag) || self.server.risk_tags.contains(tag) || tag == SECRETS_TAG;
+        let has_tag = condition.risk_tags.iter().any(has);
         (condition.risk_tags.is_empty() || !plainly_allows(rule) || has_tag)
             && condition.requires.iter().all(|need| requires.contains(need) || self.server.requires.contains(need))
             && (condition.capabilities.is_empty()
