@@ -206,7 +206,10 @@ impl Event {
             raw.extend_from_slice(BYTE_ORDER_MARK);
         }
         for line in self.lines().filter(|line| !is_id(line)) {
-            raw.extend_from_slice(line);
+            // With the line before it gone, its mark could come to open the stream: as a comment it cannot.
+            let comment = line.strip_prefix(BYTE_ORDER_MARK);
+            raw.extend(comment.map(|_| b':'));
+            raw.extend_from_slice(comment.unwrap_or(line));
             raw.push(b'\n');
         }
         Self { raw, ..self }
