@@ -107,7 +107,8 @@ fn judge(file: CaseFile, policy: &Policy) -> Ran {
             CaseResult { differences: case.expected.differences(&judged), judged }
         })
         .collect();
-    let tested: BTreeSet<&str> = results.iter().flat_map(|result| rules(&result.judged)).collect();
+    let tested: BTreeSet<&str> =
+        results.iter().flat_map(|result| rules(&result.judged).chain(observed(&result.judged))).collect();
     let all = policy.document.rules.iter().map(|rule| rule.id.as_str());
     let untested = all.filter(|id| !tested.contains(id)).map(str::to_owned).collect();
     Ran { snapshot_id: policy.snapshot.id().to_string(), untested, results, file }
@@ -125,6 +126,15 @@ fn rules(judged: &Judged) -> impl Iterator<Item = &str> {
         Judged::Refused(_) => None,
     };
     decision.into_iter().flat_map(|decision| decision.reasons.iter().map(|reason| reason.rule_id.as_str()))
+}
+
+/// Rules on trial that had a say.
+fn observed(judged: &Judged) -> impl Iterator<Item = &str> {
+    let observed = match judged {
+        Judged::Decided(decision) => decision.observed.as_ref(),
+        Judged::Refused(_) => None,
+    };
+    observed.into_iter().flat_map(|observed| observed.rule_ids.iter().map(String::as_str))
 }
 
 fn text(ran: &[Ran], verbose: bool, paint: Paint) -> String {
