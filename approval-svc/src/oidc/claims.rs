@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::TokenError;
-use super::settings::IssuerSettings;
+use super::settings::{ANYBODY, IssuerSettings, RoleEntry};
 use crate::text::visible;
 use crate::tokens::{Credential, Proof, Role};
 
@@ -16,8 +16,6 @@ const LIFETIME_S_MAX: u64 = 24 * 60 * 60;
 /// Longest name, in bytes; the same as for callers of MCP servers.
 const NAME_BYTES_MAX: usize = 512;
 const GROUPS_MAX: usize = 1_000;
-/// The group that stands for everybody whose token is good.
-const ANYBODY: &str = "*";
 /// Claims by which providers say to which client a token was given.
 const CLIENT_CLAIMS: [&str; 4] = ["azp", "client_id", "cid", "appid"];
 
@@ -32,9 +30,12 @@ pub(super) fn judge(
     let subject = name(claims.get("sub")).ok_or(TokenError::Name("sub"))?;
     let client_id = by_a_person(claims, settings, &subject)?;
     let groups = groups(claims, settings)?;
-    let fits = |wanted: &BTreeSet<String>| wanted.contains(ANYBODY) || !wanted.is_disjoint(&groups);
-    let role = settings.roles.iter().find(|(_, wanted)| fits(wanted)).map(|(role, _)| *role);
-    let role = role.ok_or(TokenError::NoRole)?;
+    let fits = |entry: &&RoleEntry| {
+        let is_client = |clients: &BTreeSet<String>| client_id.as_ref().is_some_and(|id| clients.contains(id));
+        (entry.groups.contains(ANYBODY) || !entry.groups.is_disjoint(&groups))
+            && entry.clients.as_ref().is_none_or(is_client)
+    };
+    let role = settings.roles.iter().find(fits).map(|entry| entry.role).ok_or(TokenError::NoRole)?;
     let tenant = tenant(claims, settings, role)?;
     Ok(Credential {
         role,

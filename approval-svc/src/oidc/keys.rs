@@ -1,17 +1,17 @@
 //! The public keys of one identity provider: fetched, kept when they cannot be had again, and never more than a bound.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Certificate, Client, Url, redirect};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::IssuerStanding;
-use super::settings::{Jwks, JwksSource};
+use super::settings::{Jwks, JwksSource, key_url};
 
 /// Most keys of one provider, and the longest text they come in.
 const KEYS_MAX: usize = 100;
@@ -25,6 +25,7 @@ const KEPT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// The keys, and how they came.
 pub struct Keys {
     source: JwksSource,
+    ca_file: Option<PathBuf>,
     refresh_every: Duration,
     retry_min: Duration,
     state: Mutex<State>,
@@ -65,9 +66,16 @@ struct KeySet {
 
 impl Keys {
     pub fn new(jwks: Jwks) -> Self {
-        let Jwks { source, refresh_every } = jwks;
+        let Jwks { source, ca_file, refresh_every } = jwks;
         let retry_min = RETRY_MIN.min(refresh_every);
-        Self { source, refresh_every, retry_min, state: Mutex::default(), fetching: tokio::sync::Mutex::new(()) }
+        Self {
+            source,
+            ca_file,
+            refresh_every,
+            retry_min,
+            state: Mutex::default(),
+            fetching: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// The key of this id that fits the algorithm; of a token without an id, the only one that fits. Asks the provider
@@ -103,7 +111,10 @@ impl Keys {
         self.state().tried_at = Some(Instant::now());
         let fetched = match &self.source {
             JwksSource::File(file) => read(file).map(|text| (text, None)),
-            JwksSource::Url(url) => fetch(url).await,
+            JwksSource::Url(url) => fetch(url, self.ca_file.as_deref()).await,
+            JwksSource::Discovered { description, issuer } => {
+                discover(description, issuer, self.ca_file.as_deref()).await
+            }
         };
         let taken = fetched.and_then(|(text, ahead)| Ok((parse(&text)?, ahead)));
         let mut state = self.state();
@@ -210,11 +221,43 @@ fn read(file: &Path) -> Result<String, String> {
     std::fs::read_to_string(file).map_err(problem)
 }
 
+/// What a provider says of itself, as far as it concerns us.
+#[derive(Deserialize)]
+struct Description {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// The keys from where the provider says that they are.
+async fn discover(description: &Url, issuer: &str, ca_file: Option<&Path>) -> Result<(String, Option<i64>), String> {
+    let (text, _) = fetch(description, ca_file).await?;
+    let Description { issuer: named, jwks_uri } = serde_json::from_str(&text)
+        .map_err(|error| format!("{description} is no description of a provider: {error}"))?;
+    // OpenID Connect Discovery §4.3: a description of somebody else would bring somebody else's keys.
+    if named != issuer {
+        return Err(format!("{description} describes `{named}`, not `{issuer}`"));
+    }
+    fetch(&key_url("jwks_uri", &jwks_uri)?, ca_file).await
+}
+
 /// The text at `url`, and how far ahead the clock of whoever answers is.
-async fn fetch(url: &Url) -> Result<(String, Option<i64>), String> {
+async fn fetch(url: &Url, ca_file: Option<&Path>) -> Result<(String, Option<i64>), String> {
     let problem = |error: reqwest::Error| format!("{url}: {}", root_cause(&error));
     // Keys come from where the operator said, by no way that an environment or an answer names.
     let http = Client::builder().timeout(FETCH_MAX).no_proxy().redirect(redirect::Policy::none());
+    let http = match ca_file {
+        None => http,
+        // Read each time: certificates are replaced, too.
+        Some(file) => {
+            let no_certificates = |why: String| format!("`{}` holds no certificates: {why}", file.display());
+            let found = Certificate::from_pem_bundle(read(file)?.as_bytes());
+            let found = found.map_err(|error| no_certificates(root_cause(&error)))?;
+            if found.is_empty() {
+                return Err(no_certificates("there is no PEM block `CERTIFICATE` in it".to_owned()));
+            }
+            http.tls_certs_only(found)
+        }
+    };
     let http = http.build().map_err(problem)?;
     let mut answer = http.get(url.clone()).send().await.map_err(problem)?;
     if !answer.status().is_success() {

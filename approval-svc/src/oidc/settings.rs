@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 use crate::tokens::{ISSUER_LOCAL, Role};
 
+/// The group that stands for everybody whose token is good.
+pub(super) const ANYBODY: &str = "*";
 /// Most identity providers.
 const ISSUERS_MAX: usize = 20;
 const REFRESH_MS_DEFAULT: u64 = 300_000;
@@ -38,18 +40,35 @@ pub struct IssuerSettings {
     /// The claim that names somebody's tenant. A token without it is refused then.
     pub tenant_claim: Option<Vec<String>>,
     /// The first that fits says what its holder may do.
-    pub roles: Vec<(Role, BTreeSet<String>)>,
+    pub roles: Vec<RoleEntry>,
+}
+
+/// Who has a role.
+#[derive(Clone, Debug)]
+pub struct RoleEntry {
+    pub role: Role,
+    /// Whoever is in one of these groups.
+    pub groups: BTreeSet<String>,
+    /// And signed in with one of these clients, where they are named.
+    pub clients: Option<BTreeSet<String>>,
 }
 
 /// Where the public keys of a provider are.
 #[derive(Clone, Debug)]
 pub struct Jwks {
     pub source: JwksSource,
+    /// Certificates (PEM) that alone vouch for the provider's server; `None` for those of the system.
+    pub ca_file: Option<PathBuf>,
     pub refresh_every: Duration,
 }
 
 #[derive(Clone, Debug)]
 pub enum JwksSource {
+    /// Where the provider itself says, in its description at this address (OpenID Connect Discovery §4).
+    Discovered {
+        description: Url,
+        issuer: String,
+    },
     Url(Url),
     File(PathBuf),
 }
@@ -78,6 +97,7 @@ struct IssuerDocument {
     clients: BTreeSet<String>,
     #[serde(default)]
     algorithms: Option<Vec<String>>,
+    #[serde(default)]
     jwks: JwksDocument,
     #[serde(default)]
     groups: GroupsDocument,
@@ -86,11 +106,12 @@ struct IssuerDocument {
     roles: Vec<RoleDocument>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct JwksDocument {
     url: Option<String>,
     file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     refresh_ms: Option<u64>,
 }
 
@@ -121,6 +142,7 @@ enum ClaimDocument {
 struct RoleDocument {
     role: Role,
     groups: BTreeSet<String>,
+    clients: Option<BTreeSet<String>>,
 }
 
 impl ClaimDocument {
@@ -187,19 +209,39 @@ fn check(document: IssuerDocument) -> Result<IssuerSettings, String> {
         return Err(format!("`jwks.refresh_ms` must be {REFRESH_MS_MIN} to {REFRESH_MS_MAX}"));
     }
     let source = match (jwks.url, jwks.file) {
-        (Some(url), None) => JwksSource::Url(key_url(&url)?),
+        (Some(url), None) => JwksSource::Url(key_url("jwks.url", &url)?),
+        (None, Some(_)) if jwks.ca_file.is_some() => {
+            return Err("`jwks.ca_file` is for keys that come over the network, not for `file`".to_owned());
+        }
         (None, Some(file)) => JwksSource::File(file),
-        (Some(_), Some(_)) | (None, None) => return Err("`jwks` needs either `url` or `file`".to_owned()),
+        (None, None) => JwksSource::Discovered { description: description_url(&issuer)?, issuer: issuer.clone() },
+        (Some(_), Some(_)) => return Err("`jwks` takes either `url` or `file`, or neither".to_owned()),
     };
     if roles.is_empty() {
         return Err("`roles` must say who may do what, such as `[{role: approver, groups: [sre]}]`".to_owned());
     }
-    for RoleDocument { role, groups } in &roles {
+    for RoleDocument { role, groups, clients: signed_in_with } in &roles {
         if *role == Role::Enforcer {
             return Err("people are no gateways: `roles` cannot give the role `enforcer`".to_owned());
         }
         if groups.is_empty() {
             return Err(format!("the entry of `roles` for `{role}` needs `groups`"));
+        }
+        // Everybody whom the provider knows is more than anybody means who stops things or decides alone.
+        if matches!(role, Role::Admin | Role::BreakGlass) && groups.contains(ANYBODY) {
+            return Err(format!("the entry of `roles` for `{role}` must name its groups: `*` is everybody"));
+        }
+        if let Some(named) = signed_in_with {
+            if let Some(other) = named.difference(&clients).next() {
+                return Err(format!(
+                    "the entry of `roles` for `{role}` names `{other}`, which `clients` does not list"
+                ));
+            }
+            if named.is_empty() {
+                return Err(format!(
+                    "`clients` of the entry of `roles` for `{role}` must list at least one, or be left out"
+                ));
+            }
         }
     }
     let group_claims: Vec<Vec<String>> = match groups.claims {
@@ -216,11 +258,14 @@ fn check(document: IssuerDocument) -> Result<IssuerSettings, String> {
         mcp_audiences,
         clients,
         algorithms,
-        jwks: Jwks { source, refresh_every: Duration::from_millis(refresh_ms) },
+        jwks: Jwks { source, ca_file: jwks.ca_file, refresh_every: Duration::from_millis(refresh_ms) },
         group_claims,
         group_names: groups.rename,
         tenant_claim,
-        roles: roles.into_iter().map(|RoleDocument { role, groups }| (role, groups)).collect(),
+        roles: roles
+            .into_iter()
+            .map(|RoleDocument { role, groups, clients }| RoleEntry { role, groups, clients })
+            .collect(),
     })
 }
 
@@ -244,15 +289,22 @@ fn algorithm(name: &str) -> Result<Algorithm, String> {
     })
 }
 
+/// Where a provider describes itself.
+fn description_url(issuer: &str) -> Result<Url, String> {
+    let hint = "`jwks` needs `url` or `file` where `issuer` is no address that describes itself";
+    let text = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    key_url("issuer", &text).map_err(|problem| format!("{hint}: {problem}"))
+}
+
 /// Whoever can change the keys on their way can be anybody.
-fn key_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("`jwks.url`: {error}"))?;
+pub(super) fn key_url(name: &str, text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{name}`: {error}"))?;
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     let is_here = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_here => Ok(url),
-        _ => Err("`jwks.url` must begin with https:// (http:// only on this machine)".to_owned()),
+        _ => Err(format!("`{name}` must begin with https:// (http:// only on this machine)")),
     }
 }

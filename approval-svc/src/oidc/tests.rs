@@ -189,6 +189,20 @@ async fn algorithms_are_those_of_the_issuer() {
 }
 
 #[tokio::test]
+async fn role_may_be_had_only_by_those_who_signed_in_with_a_client_of_its_own() {
+    let desk = desk(|issuer| {
+        issuer["clients"] = json!(["page", "emergency"]);
+        issuer["roles"] = json!([{"role": "break_glass", "groups": ["sre"], "clients": ["emergency"]},
+                                 {"role": "approver", "groups": ["sre"]}]);
+    })
+    .await;
+    let role = async |azp: Value| desk.with(json!({"azp": azp})).await.unwrap().role;
+    assert_eq!(role(json!("page")).await, Role::Approver);
+    assert_eq!(role(json!("emergency")).await, Role::BreakGlass);
+    assert_eq!(role(Value::Null).await, Role::Approver, "a token that names no client was given to none of its own");
+}
+
+#[tokio::test]
 async fn groups_are_read_where_the_settings_say_and_renamed() {
     let desk = desk(|issuer| {
         issuer["groups"] = json!({"claims": ["roles", ["realm_access", "roles"]], "rename": {"6f1c": "sre"}});
@@ -222,11 +236,16 @@ fn settings_that_would_let_the_wrong_ones_in_are_refused() {
         ("clients", json!([]), "`clients` must list"),
         ("jwks", json!({"url": "http://idp.example/jwks"}), "https://"),
         ("jwks", json!({"url": "ftp://localhost/jwks"}), "https://"),
-        ("jwks", json!({}), "either `url` or `file`"),
+        ("jwks", json!({"url": "https://idp/jwks", "file": "x"}), "either `url` or `file`"),
+        ("jwks", json!({"file": "x", "ca_file": "y"}), "not for `file`"),
         ("jwks", json!({"file": "x", "refresh_ms": 5}), "refresh_ms"),
         ("roles", json!([]), "`roles` must say"),
         ("roles", json!([{"role": "enforcer", "groups": ["sre"]}]), "no gateways"),
         ("roles", json!([{"role": "approver", "groups": []}]), "needs `groups`"),
+        ("roles", json!([{"role": "admin", "groups": ["*"]}]), "`*` is everybody"),
+        ("roles", json!([{"role": "break_glass", "groups": ["sre", "*"]}]), "`*` is everybody"),
+        ("roles", json!([{"role": "admin", "groups": ["root"], "clients": ["bot"]}]), "`clients` does not list"),
+        ("roles", json!([{"role": "admin", "groups": ["root"], "clients": []}]), "or be left out"),
         ("audience", json!("holdpoint"), "unknown field `audience`"),
     ];
     for (name, value, why) in refused {
@@ -238,6 +257,9 @@ fn settings_that_would_let_the_wrong_ones_in_are_refused() {
     let twice = document(&json!({"file": "x"}))["issuers"][0].clone();
     assert!(parse(&json!({"issuers": [twice, twice]}).to_string()).unwrap_err().contains("twice"));
     assert!(parse("issuers: [{issuer: a, issuer: b}]").is_err(), "one of two would be dropped without a word");
+    let mut undescribed = document(&json!({}));
+    undescribed["issuers"][0]["issuer"] = json!("urn:idp");
+    assert!(parse(&undescribed.to_string()).unwrap_err().contains("no address that describes itself"));
     for url in ["https://idp.example/jwks", "http://127.0.0.1:8/jwks", "http://[::1]:8/jwks"] {
         parse(&document(&json!({"url": url})).to_string()).unwrap();
     }
@@ -248,6 +270,83 @@ struct Server {
     url: String,
     answer: Arc<std::sync::Mutex<(u16, String)>>,
     asked: Arc<AtomicU64>,
+}
+
+/// A provider that describes itself: `jwks_uri` is its own unless another one is said.
+async fn describing(issuer: Option<&str>, jwks_uri: Option<&str>) -> (Idp, Oidc, Bench) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (idp, listener) = (Idp::new(1), tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let own = format!("http://{}/realm", listener.local_addr().unwrap());
+    let uri = jwks_uri.map_or(format!("{own}/keys"), str::to_owned);
+    let description = json!({"issuer": issuer.unwrap_or(&own), "jwks_uri": uri, "other": [1]}).to_string();
+    let keys = idp.jwks();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4_096];
+            let read = stream.read(&mut head).await.unwrap_or(0);
+            let path = String::from_utf8_lossy(&head[..read]).split(' ').nth(1).unwrap_or_default().to_owned();
+            let (status, text) = match path.as_str() {
+                "/realm/.well-known/openid-configuration" => (200, description.as_str()),
+                "/realm/keys" => (200, keys.as_str()),
+                _ => (404, ""),
+            };
+            let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", text.len());
+            let _ = stream.write_all(format!("{head}{text}").as_bytes()).await;
+        }
+    });
+    let mut document = document(&json!({"refresh_ms": 1_000}));
+    document["issuers"][0]["issuer"] = json!(own);
+    let oidc = Oidc::new(parse(&document.to_string()).unwrap());
+    (idp, oidc, contract::open().await)
+}
+
+impl Oidc {
+    fn issuer(&self) -> String {
+        self.standings()[0].issuer.clone()
+    }
+}
+
+#[tokio::test]
+async fn keys_are_where_the_provider_says_in_its_description() {
+    let (idp, oidc, bench) = describing(None, None).await;
+    let mut claims = claims("alice");
+    claims["iss"] = json!(oidc.issuer());
+    let alice = oidc.authenticate(&*bench.store, &idp.sign(&claims)).await.unwrap();
+    assert_eq!(alice.name(), format!("{} alice", oidc.issuer()));
+}
+
+#[tokio::test]
+async fn description_of_another_provider_or_of_keys_that_anybody_could_change_is_not_followed() {
+    for (issuer, uri, why) in [
+        (Some("https://elsewhere"), None, "describes `https://elsewhere`"),
+        (None, Some("http://idp.example/keys"), "must begin with https://"),
+        (None, Some("file:///etc/passwd"), "must begin with https://"),
+    ] {
+        let (idp, oidc, bench) = describing(issuer, uri).await;
+        let mut claims = claims("alice");
+        claims["iss"] = json!(oidc.issuer());
+        let error = oidc.authenticate(&*bench.store, &idp.sign(&claims)).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn authority_of_ones_own_that_cannot_be_read_keeps_the_keys_away() {
+    let server = server(Idp::new(1).jwks()).await;
+    let dir = scratch_dir();
+    let file = dir.join("ca.pem");
+    let document = document(&json!({"url": server.url, "ca_file": file, "refresh_ms": 1_000}));
+    let oidc = Oidc::new(parse(&document.to_string()).unwrap());
+    let refreshing = tokio::spawn(oidc.clone().keep_keys_fresh());
+    let trouble = async |why: &'static str| {
+        until(why, async || oidc.troubles().first().is_some_and(|trouble| trouble.contains(why)).then_some(())).await;
+    };
+    trouble("cannot be read").await;
+    std::fs::write(&file, "no certificate").unwrap();
+    trouble("holds no certificates").await;
+    refreshing.abort();
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 async fn server(jwks: String) -> Server {

@@ -134,10 +134,52 @@ async fn token_in_a_browser_is_believed_for_its_signature_alone() {
     let status = async |token: &str, cookie: &str| desk.visit(token, cookie, "/approvals").await.status.as_u16();
     assert_eq!(status(&forged, "").await, 401);
     assert_eq!(status(&forged, &bob.cookie).await, 401, "a cookie does not make up for it");
-    assert_eq!(status(&token(&idp, "bob", &json!({"groups": ["audit"]})), "").await, 403);
+    assert_eq!(status(&token(&idp, "bob", &json!({"groups": ["other"]})), "").await, 403);
     assert_eq!(status(&token(&idp, "bob", &json!({"azp": "bot"})), "").await, 403);
     let local = desk.token(Role::Approver, "alice", &["sre"]).await;
     assert_eq!(status(&local, "").await, 401, "a token of the API opens no page");
+}
+
+#[tokio::test]
+async fn administrator_and_whoever_breaks_glass_sign_in_by_their_provider_as_well() {
+    let idp = Idp::new(1);
+    let desk = desk_of(&idp, |issuer| {
+        issuer["clients"] = json!(["page", "emergency"]);
+        issuer["roles"] = json!([{"role": "break_glass", "groups": ["sre"], "clients": ["emergency"]},
+                                 {"role": "approver", "groups": ["sre"]}, {"role": "admin", "groups": ["root"]},
+                                 {"role": "auditor", "groups": ["audit"]}]);
+    })
+    .await;
+    let path = desk.hold(asked(1, "x", "basis")).await;
+    let root = token(&idp, "rita", &json!({"groups": ["root"]}));
+    let page = desk.visit(&root, "", "/freezes").await;
+    let form =
+        format!("form_token={}&server=github&reason=incident&confirmed=yes", pages::field(&page.text, "form_token"));
+    let stopped = desk.send(&root, "/freezes", &form).await;
+    assert!(stopped.status.is_redirection(), "{} {}", stopped.status, stopped.text);
+    assert_eq!(desk.get(&root, "/v1/freezes").await.body["freezes"][0]["by"], "https://idp rita");
+    assert_eq!(
+        desk.visit(&token(&idp, "dan", &json!({"groups": ["audit"]})), "", "/approvals").await.status,
+        StatusCode::OK
+    );
+    let alice = token(&idp, "alice", &json!({}));
+    assert_eq!(desk.send(&alice, "/freezes", &form).await.status, StatusCode::FORBIDDEN, "nobody else stops anything");
+
+    let glass = token(&idp, "zoe", &json!({"azp": "emergency"}));
+    let page = desk.visit(&glass, "", &path).await;
+    let digest = pages::field(&page.text, "call_digest").replace(':', "%3A");
+    let form = format!(
+        "form_token={}&call_digest={digest}&verdict=approve&confirmed=yes",
+        pages::field(&page.text, "form_token")
+    );
+    let review = format!("{path}/review");
+    let silent = desk.send(&glass, &review, &form).await;
+    assert!(!silent.status.is_redirection(), "breaking glass says why");
+    assert_eq!(desk.get(&alice, &format!("/v1{path}")).await.body["status"], "pending");
+    let decided = desk.send(&glass, &review, &format!("{form}&reason=site+is+down")).await;
+    assert!(decided.status.is_redirection(), "{} {}", decided.status, decided.text);
+    let seen = desk.get(&alice, &format!("/v1{path}")).await.body;
+    assert_eq!((&seen["status"], &seen["reviews"][0]["break_glass"]), (&json!("approved"), &json!(true)));
 }
 
 #[tokio::test]
