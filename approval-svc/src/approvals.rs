@@ -113,10 +113,10 @@ impl Approvals {
             | ApprovalStatus::Lapsed
             | ApprovalStatus::Revoked => ApprovalStatus::Expired,
         };
-        self.close(approval, to, None, None, now_ms).await.map(drop)
+        self.close(approval, to, None, None, now_ms, None).await.map(drop)
     }
 
-    /// Moves an approval to a status that ends it, with the entry that says so.
+    /// Moves an approval to a status that ends it, with the entry that says so, and the answer that is kept with it.
     async fn close(
         &self,
         approval: &Approval,
@@ -124,6 +124,7 @@ impl Approvals {
         by: Option<String>,
         reason: Option<String>,
         now_ms: u64,
+        answer: Option<Write>,
     ) -> Result<Attempt, StoreError> {
         let mut entry = entry_of(EntryKind::ApprovalClosed, approval, now_ms);
         entry.status = Some(to.as_str().to_owned());
@@ -132,6 +133,7 @@ impl Approvals {
         let step = ApprovalMove { reason, decided_by: by, ..step(approval, to, now_ms) };
         let mut writes = self.notify.moved(approval, &step, false);
         writes.push(Write::MoveApproval(Box::new(step)));
+        writes.extend(answer);
         self.attempt(Change { writes, entries: vec![entry] }).await
     }
 }
@@ -152,7 +154,7 @@ fn step(approval: &Approval, to: ApprovalStatus, at_ms: u64) -> ApprovalMove {
 }
 
 /// An entry that says which call and which approval it is about.
-fn entry_of(kind: EntryKind, approval: &Approval, at_ms: u64) -> AuditEntry {
+pub(crate) fn entry_of(kind: EntryKind, approval: &Approval, at_ms: u64) -> AuditEntry {
     let asked = &approval.asked;
     let mut entry = AuditEntry::new(kind, at_ms);
     entry.principal = Some(asked.principal.clone());

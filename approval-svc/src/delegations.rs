@@ -7,6 +7,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{Ledger, clip};
+use crate::once::Once;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::tokens::{Credential, Role};
 
@@ -78,8 +79,6 @@ pub enum DelegationError {
     NoGroups,
     #[error("a delegation needs a `reason`: it stands in the record")]
     ReasonMissing,
-    #[error("this `Idempotency-Key` was used for something else, or for what has ended since: use a new one")]
-    KeyUsed,
     #[error("you have lent nothing under `{0}`: list with GET /v1/delegations")]
     NotFound(String),
     #[error(transparent)]
@@ -98,13 +97,12 @@ impl Delegations {
         Self { store, ledger }
     }
 
-    /// Lends own groups: what was itself lent cannot be lent on. Under `id` if one is given: what stands under it already is
-    /// not lent twice.
+    /// Lends own groups: what was itself lent cannot be lent on.
     pub async fn add(
         &self,
         by: &Credential,
         body: DelegationBody,
-        id: Option<String>,
+        once: Option<&Once>,
     ) -> Result<Delegation, DelegationError> {
         let now_ms = self.store.now_ms().await?;
         let from = by.person();
@@ -126,22 +124,20 @@ impl Delegations {
         if reason.is_empty() {
             return Err(DelegationError::ReasonMissing);
         }
-        let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string());
+        let id = uuid::Uuid::now_v7().simple().to_string();
         let delegation =
             Delegation { id, from, to: body.to, groups, tenant: by.tenant.clone(), reason, until_ms: body.until_ms };
         let entry = entry(&delegation, "lent", &by.name(), now_ms);
-        let write = Write::AddDelegation { delegation: delegation.clone(), at_ms: now_ms };
-        match self.commit(Change { writes: vec![write], entries: vec![entry] }, &delegation.id).await {
-            Err(DelegationError::KeyUsed) => {
-                let lent = self.store.delegations(now_ms).await?;
-                lent.into_iter().find(|lent| *lent == delegation).ok_or(DelegationError::KeyUsed)
-            }
-            done => done.map(|()| delegation),
+        let mut writes = vec![Write::AddDelegation { delegation: delegation.clone(), at_ms: now_ms }];
+        if let Some(once) = once {
+            writes.push(once.keep(&delegation, now_ms)?);
         }
+        self.commit(Change { writes, entries: vec![entry] }, &delegation.id).await?;
+        Ok(delegation)
     }
 
     /// Ends one, by who lent it or by an administrator.
-    pub async fn end(&self, by: &Credential, id: &str) -> Result<Delegation, DelegationError> {
+    pub async fn end(&self, by: &Credential, id: &str, once: Option<&Once>) -> Result<Delegation, DelegationError> {
         let now_ms = self.store.now_ms().await?;
         let found = self.store.delegations(now_ms).await?.into_iter().find(|delegation| delegation.id == id);
         let may_end = |delegation: &Delegation| {
@@ -149,8 +145,11 @@ impl Delegations {
         };
         let Some(delegation) = found.filter(may_end) else { return Err(DelegationError::NotFound(id.to_owned())) };
         let entry = entry(&delegation, "ended", &by.name(), now_ms);
-        let write = Write::EndDelegation { id: id.to_owned(), at_ms: now_ms };
-        self.commit(Change { writes: vec![write], entries: vec![entry] }, id).await?;
+        let mut writes = vec![Write::EndDelegation { id: id.to_owned(), at_ms: now_ms }];
+        if let Some(once) = once {
+            writes.push(once.keep(&delegation, now_ms)?);
+        }
+        self.commit(Change { writes, entries: vec![entry] }, id).await?;
         Ok(delegation)
     }
 
@@ -168,7 +167,6 @@ impl Delegations {
     async fn commit(&self, change: Change, id: &str) -> Result<(), DelegationError> {
         match self.ledger.commit(change).await {
             Ok(()) => Ok(()),
-            Err(CommitError::Conflict(Conflict::Exists)) => Err(DelegationError::KeyUsed),
             Err(CommitError::Conflict(Conflict::Missing)) => Err(DelegationError::NotFound(id.to_owned())),
             Err(CommitError::Conflict(conflict)) => Err(StoreError::Database(conflict.to_string()).into()),
             Err(CommitError::Store(error)) => Err(error.into()),

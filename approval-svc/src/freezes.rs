@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::keys::{ServiceSigner, Signatures};
 use crate::ledger::{Ledger, clip};
 use crate::notify::Notify;
+use crate::once::Once;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::tokens::Credential;
 
@@ -50,8 +51,8 @@ pub enum FreezeError {
     TooMany,
     #[error("no freeze `{0}` is in force: list them with GET /v1/freezes")]
     NotFound(String),
-    #[error("this `Idempotency-Key` was used for something else, or for what has been lifted since: use a new one")]
-    KeyUsed,
+    #[error("the list of freezes has changed since you looked: look at it again")]
+    Changed,
     #[error("the list could not be written: {0}")]
     Text(serde_json::Error),
     #[error(transparent)]
@@ -73,8 +74,8 @@ impl Freezes {
         Self { store, ledger, signer, notify: Notify::default() }
     }
 
-    /// Stops something from now on, under `id` if one is given: what stands under it already is not stopped twice.
-    pub async fn add(&self, by: &Credential, body: FreezeBody, id: Option<String>) -> Result<Freeze, FreezeError> {
+    /// Stops something from now on.
+    pub async fn add(&self, by: &Credential, body: FreezeBody, once: Option<&Once>) -> Result<Freeze, FreezeError> {
         let FreezeBody { scope, reason } = body;
         let is_name = |name: &String| (1..=NAME_CHARS_MAX).contains(&name.chars().count());
         let names = [&scope.server, &scope.tool, &scope.principal];
@@ -86,24 +87,26 @@ impl Freezes {
             return Err(FreezeError::ReasonMissing);
         }
         let since_ms = self.store.now_ms().await?;
-        let id = id.unwrap_or_else(|| uuid::Uuid::now_v7().simple().to_string());
+        let id = uuid::Uuid::now_v7().simple().to_string();
         let freeze = Freeze { id, scope, reason, by: by.name(), since_ms };
         let entry = entry(&freeze, "frozen", &freeze.by, &freeze.reason, since_ms);
         let mut writes = self.notify.freeze(&freeze, "frozen", &freeze.by, since_ms);
         writes.push(Write::AddFreeze { freeze: freeze.clone(), at_ms: since_ms, in_force_max: FREEZES_MAX });
-        match self.commit(Change { writes, entries: vec![entry] }, &freeze.id).await {
-            Err(FreezeError::KeyUsed) => {
-                let is_it = |there: &Freeze| {
-                    (&there.id, &there.scope, &there.reason) == (&freeze.id, &freeze.scope, &freeze.reason)
-                };
-                self.store.freezes().await?.freezes.into_iter().find(is_it).ok_or(FreezeError::KeyUsed)
-            }
-            done => done.map(|()| freeze),
+        if let Some(once) = once {
+            writes.push(once.keep(&freeze, since_ms)?);
         }
+        self.commit(Change { writes, entries: vec![entry] }, &freeze.id).await?;
+        Ok(freeze)
     }
 
-    /// Lets it go on; what was stopped.
-    pub async fn lift(&self, by: &Credential, id: &str) -> Result<Freeze, FreezeError> {
+    /// Lets it go on; what was stopped. Only if the list stands at `if_version`, where one is given.
+    pub async fn lift(
+        &self,
+        by: &Credential,
+        id: &str,
+        if_version: Option<u64>,
+        once: Option<&Once>,
+    ) -> Result<Freeze, FreezeError> {
         let list = self.store.freezes().await?;
         let Some(freeze) = list.freezes.into_iter().find(|freeze| freeze.id == id) else {
             return Err(FreezeError::NotFound(id.to_owned()));
@@ -111,7 +114,10 @@ impl Freezes {
         let at_ms = self.store.now_ms().await?;
         let entry = entry(&freeze, "lifted", &by.name(), &freeze.reason, at_ms);
         let mut writes = self.notify.freeze(&freeze, "lifted", &by.name(), at_ms);
-        writes.push(Write::LiftFreeze { id: id.to_owned(), at_ms });
+        writes.push(Write::LiftFreeze { id: id.to_owned(), at_ms, if_version });
+        if let Some(once) = once {
+            writes.push(once.keep(&freeze, at_ms)?);
+        }
         self.commit(Change { writes, entries: vec![entry] }, id).await?;
         Ok(freeze)
     }
@@ -134,7 +140,7 @@ impl Freezes {
         match self.ledger.commit(change).await {
             Ok(()) => Ok(()),
             Err(CommitError::Conflict(Conflict::TooManyFreezes)) => Err(FreezeError::TooMany),
-            Err(CommitError::Conflict(Conflict::Exists)) => Err(FreezeError::KeyUsed),
+            Err(CommitError::Conflict(Conflict::Moved)) => Err(FreezeError::Changed),
             Err(CommitError::Conflict(Conflict::Missing)) => Err(FreezeError::NotFound(id.to_owned())),
             Err(CommitError::Conflict(conflict)) => Err(StoreError::Database(conflict.to_string()).into()),
             Err(CommitError::Store(error)) => Err(error.into()),

@@ -18,6 +18,7 @@ pub mod history;
 pub mod holds;
 pub mod idempotency;
 pub mod inventory;
+pub mod list;
 pub mod notices;
 pub mod openapi;
 pub mod pages;

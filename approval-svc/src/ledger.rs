@@ -48,7 +48,9 @@ pub struct Event {
 impl Event {
     /// The event that this entry reports, if it is about an approval and the service's own.
     pub fn of(seq: u64, entry: &AuditEntry) -> Option<Self> {
-        let approval_id = entry.approval_id.clone().filter(|_| entry.source.is_none())?;
+        // Who was told of an approval changes nothing about it.
+        let is_ours = entry.source.is_none() && entry.kind != EntryKind::NoticeChanged;
+        let approval_id = entry.approval_id.clone().filter(|_| is_ours)?;
         let tenant = entry.principal.as_ref().and_then(|principal| principal.tenant.clone());
         Some(Self { seq, kind: entry.kind, approval_id, status: entry.status.clone(), tenant })
     }
@@ -74,6 +76,7 @@ impl Event {
             | EntryKind::KeyChanged
             | EntryKind::SourceBegan
             | EntryKind::DefinitionChanged
+            | EntryKind::NoticeChanged
             | EntryKind::Gap => false,
         }
     }
@@ -242,6 +245,7 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::ArgumentsErased
             | EntryKind::KeyChanged
             | EntryKind::FreezeChanged
+            | EntryKind::NoticeChanged
             | EntryKind::DefinitionChanged => return Err(AppendError::Kind { at, kind: entry.kind.as_str() }),
         }
         let bytes = serde_json::to_string(entry).map_or(usize::MAX, |text| text.len());

@@ -14,7 +14,9 @@ mod freezes;
 mod inventory;
 mod ledger;
 mod oidc;
+mod once;
 mod policies;
+mod revocations;
 
 mod sessions;
 mod store;

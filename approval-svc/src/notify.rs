@@ -20,6 +20,7 @@ use settings::{Channel, NotifySettings, Route};
 pub mod courier;
 pub mod guard;
 pub mod notice;
+pub mod record;
 pub mod settings;
 pub mod slack;
 pub mod webhook;

@@ -66,7 +66,7 @@ pub async fn register(
 
 /// How long a process that reports no more is remembered: claims of before it went may still be on their way.
 const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1_000;
-/// Longest names in a report, and most rows of one list.
+/// Longest names in a report, and most gateways that are looked at.
 const NAME_CHARS_MAX: usize = 1_000;
 const ROWS_MAX: u32 = 1_000;
 
@@ -113,11 +113,16 @@ pub async fn report(store: &dyn Store, ledger: &Ledger, report: PolicyReport) ->
     Ok(())
 }
 
-/// The policies registered last, with the gateways that have each in force and were seen in the last minutes.
-pub async fn list(store: &dyn Store) -> Result<Vec<(Digest, u64, Vec<InForceRow>)>, StoreError> {
+/// The policies registered last, behind one of them, with the gateways that have each in force and were seen in the last
+/// minutes.
+pub async fn list(
+    store: &dyn Store,
+    behind: Option<(u64, Digest)>,
+    rows_max: u32,
+) -> Result<Vec<(Digest, u64, Vec<InForceRow>)>, StoreError> {
     let now_ms = store.now_ms().await?;
     let in_force = store.all_in_force(now_ms.saturating_sub(GONE_AFTER_MS), ROWS_MAX).await?;
-    let policies = store.policies(ROWS_MAX).await?;
+    let policies = store.policies(behind, rows_max).await?;
     let with_gateways = policies.into_iter().map(|(id, registered_at_ms)| {
         let gateways = in_force.iter().filter(|row| row.report.snapshot_id == id).cloned().collect();
         (id, registered_at_ms, gateways)

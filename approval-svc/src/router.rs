@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::oidc::Oidc;
+use crate::revocations::Revocations;
 use crate::store::Store;
 use crate::supervise::Tasks;
 use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
@@ -43,6 +44,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub limits: Arc<Limits>,
     pub oidc: Oidc,
+    pub revocations: Revocations,
     pub tasks: Tasks,
 }
 
@@ -71,8 +73,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
         .route("/v1/reviews:batch", may(&[Approver]).post(grants::batch))
         .route("/v1/grants", may(READERS).get(grants::list))
+        .route("/v1/grants/{id}", may(READERS).get(grants::show))
         .route("/v1/grants/{id}/revoke", may(&[Approver, Admin]).post(grants::revoke))
         .route("/v1/delegations", may(&[Approver]).post(delegations::add).merge(may(READERS).get(delegations::list)))
+        .route("/v1/delegations/{id}", may(READERS).get(delegations::show))
         .route("/v1/delegations/{id}/end", may(&[Approver, Admin]).post(delegations::end))
         .route("/v1/freezes", may(&[Admin]).post(freezes::add).merge(may(EVERYBODY).get(freezes::list)))
         .route("/v1/freezes/{id}/lift", may(&[Admin]).post(freezes::lift))

@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::notify::Notify;
 use crate::notify::courier::Courier;
 use crate::oidc::Oidc;
+use crate::revocations::Revocations;
 use crate::router::{App, router};
 use crate::settings::Settings;
 use crate::store::Store;
@@ -135,7 +136,20 @@ fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHand
             }
         }
     });
-    vec![tokio::spawn(sweeping), tokio::spawn(signing), tokio::spawn(telling), tokio::spawn(keys)]
+    let looking = (app.revocations.clone(), Arc::clone(&app.store));
+    let (tasks, name, pace, until) = keep("revocations");
+    let stop = stopping.clone();
+    let revocations = tasks.keep(name, pace, until, move || {
+        let ((revocations, store), mut stop) = (looking.clone(), stop.clone());
+        async move {
+            tokio::select! {
+                () = revocations.keep_looking(store) => {}
+                _ = stop.changed() => {}
+            }
+        }
+    });
+    let tasks = [tokio::spawn(sweeping), tokio::spawn(signing), tokio::spawn(telling)];
+    tasks.into_iter().chain([tokio::spawn(keys), tokio::spawn(revocations)]).collect()
 }
 
 /// What bounds approvals.
@@ -177,6 +191,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         metrics,
         limits,
         oidc: Oidc::default(),
+        revocations: Revocations::default(),
         tasks: Tasks::default(),
     }
 }

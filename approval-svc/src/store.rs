@@ -20,14 +20,15 @@ pub mod contract;
 pub mod inventory;
 pub mod row;
 pub mod sqlite;
+pub mod words;
 
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
 use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, ServerRow};
 use row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
-    LogEntry, PolicyRow, Review, SignIn, Token,
+    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
+    InForceRow, LogEntry, PolicyRow, Review, SignIn, Token,
 };
 
 /// One atomic change of state with its audit entries.
@@ -87,16 +88,16 @@ pub enum Write {
     AddGrant(Box<Grant>),
     /// One of them. Fails when none is left, or its time is over at `at_ms`, or it was taken back.
     UseGrant { id: String, at_ms: u64 },
-    /// Fails when it is not in force.
-    RevokeGrant { id: String, at_ms: u64 },
+    /// Fails when it is not in force, or not as many uses are left as were seen.
+    RevokeGrant { id: String, at_ms: u64, if_uses_left: Option<u32> },
     /// Lends somebody's authority. Fails when the id is taken.
     AddDelegation { delegation: Delegation, at_ms: u64 },
     /// Fails when it is not in force.
     EndDelegation { id: String, at_ms: u64 },
     /// Stops something. Fails when the id is taken, or `in_force_max` are in force.
     AddFreeze { freeze: Freeze, at_ms: u64, in_force_max: usize },
-    /// Lets it go on. Fails when it is not in force.
-    LiftFreeze { id: String, at_ms: u64 },
+    /// Lets it go on. Fails when it is not in force, or the list is at another version than the one that was seen.
+    LiftFreeze { id: String, at_ms: u64, if_version: Option<u64> },
     /// Something that a channel is to be told. Fails when the id is taken.
     AddNotice(Box<Notice>),
     /// How a try ended. Fails unless the notice waits, after as many tries as were read.
@@ -111,6 +112,9 @@ pub enum Write {
     AdvanceSource { source: String, from: u64, to: u64 },
     /// What was seen of servers.
     Inventory(Box<InventoryWrite>),
+    /// Keeps an answer, to be given again. Fails when one is kept under this id. Those that were made before
+    /// `forget_before_ms` are forgotten.
+    KeepAnswer { row: AnswerRow, forget_before_ms: u64 },
     /// Keeps a signed checkpoint; the first one of a size stays.
     AddCheckpoint(CheckpointRow),
 }
@@ -149,6 +153,8 @@ pub enum Conflict {
     Reviewed,
     #[error("the hold has claimed already")]
     Claimed,
+    #[error("it was answered already")]
+    Answered,
     #[error("it exists already")]
     Exists,
     #[error("there is no such row")]
@@ -233,14 +239,18 @@ pub trait Store: Send + Sync + 'static {
     fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>>;
 
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>>;
-    /// Snapshot id and time of registration, the newest first, at most `rows_max`.
-    fn policies(&self, rows_max: u32) -> Read<'_, Vec<(Digest, u64)>>;
+    /// Snapshot id and time of registration, the newest first, at most `rows_max`, behind one of them.
+    fn policies(&self, behind: Option<(u64, Digest)>, rows_max: u32) -> Read<'_, Vec<(Digest, u64)>>;
     /// What this process has in force for this plugin, as far as it has reported.
     fn in_force<'a>(&'a self, instance: &'a str, plugin: &'a str) -> Read<'a, Option<InForceRow>>;
     /// What gateways have in force that were seen since then, by gateway, at most `rows_max`.
     fn all_in_force(&self, seen_since_ms: u64, rows_max: u32) -> Read<'_, Vec<InForceRow>>;
     fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
     fn tokens(&self) -> Read<'_, Vec<Token>>;
+    /// How many tokens have been revoked; cheap.
+    fn tokens_revoked(&self) -> Read<'_, u64>;
+    /// The answer that is kept under this id.
+    fn answer<'a>(&'a self, id: &'a str) -> Read<'a, Option<AnswerRow>>;
     /// A sign-in link that has not been used, though it may be too old.
     fn sign_in_code(&self, hash: Digest) -> Read<'_, Option<SignIn>>;
     /// A session that has not been ended, though it may be too old.

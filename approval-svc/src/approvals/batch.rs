@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::review::{ReviewBody, ReviewError};
 use super::{Approvals, ReviewVerdict, grant};
+use crate::once::Once;
 use crate::tokens::Credential;
 
 /// Most reviews in one batch.
@@ -30,20 +31,28 @@ pub struct BatchReview {
 }
 
 impl Approvals {
-    /// Takes each review by itself; what became of each, in their order.
+    /// Takes each review by itself; what became of each, in their order. Under a key, each is taken once: what a service that
+    /// died had taken of a batch is answered as it was, and the rest is taken now.
     pub async fn review_batch(
         &self,
         reviewer: &Credential,
         body: &BatchBody,
+        once: Option<&Once>,
     ) -> Vec<(String, Result<ApprovalState, ReviewError>)> {
         let mut answers = Vec::with_capacity(body.reviews.len());
-        for one in &body.reviews {
-            answers.push((one.id.clone(), self.review_one(reviewer, one).await));
+        for (at, one) in body.reviews.iter().enumerate() {
+            let once = once.map(|once| once.part(at));
+            answers.push((one.id.clone(), self.review_one(reviewer, one, once.as_ref()).await));
         }
         answers
     }
 
-    async fn review_one(&self, reviewer: &Credential, one: &BatchReview) -> Result<ApprovalState, ReviewError> {
+    async fn review_one(
+        &self,
+        reviewer: &Credential,
+        one: &BatchReview,
+        once: Option<&Once>,
+    ) -> Result<ApprovalState, ReviewError> {
         if one.verdict == ReviewVerdict::Approve
             && self.store.approval(&one.id).await?.is_some_and(|approval| grant::is_destructive(&approval))
         {
@@ -51,6 +60,6 @@ impl Approvals {
         }
         let BatchReview { verdict, call_digest, reason, .. } = one.clone();
         let body = ReviewBody { verdict, call_digest: Some(call_digest), reason, scope: None };
-        self.review(&one.id, reviewer, &body, None).await
+        self.review_once(&one.id, reviewer, &body, None, once).await
     }
 }

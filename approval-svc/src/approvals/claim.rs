@@ -85,7 +85,7 @@ impl Approvals {
             }
             if approval.asked.basis != request.basis {
                 let reason = Some("the policy changed between approval and claim".to_owned());
-                match self.close(&approval, ApprovalStatus::Superseded, None, reason, now_ms).await? {
+                match self.close(&approval, ApprovalStatus::Superseded, None, reason, now_ms, None).await? {
                     Attempt::Done => return Err(ClaimError::BasisChanged),
                     Attempt::Lost(_) => continue,
                 }

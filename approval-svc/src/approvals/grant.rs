@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Approvals, Attempt, StuckError, entry_of};
 use crate::ledger::clip;
+use crate::once::Once;
 use crate::store::row::{Approval, Review};
-use crate::store::{Change, Conflict, StoreError, Write};
+use crate::store::{Change, StoreError, Write};
 use crate::tokens::Credential;
 
 /// Most arguments that may differ.
@@ -96,6 +97,8 @@ pub enum ScopeError {
 pub enum RevokeGrantError {
     #[error("no grant `{0}` is in force: list them with GET /v1/grants")]
     NotFound(String),
+    #[error("the grant has been used since you looked: look at it again")]
+    Changed,
     #[error(transparent)]
     Stuck(#[from] StuckError),
 }
@@ -256,16 +259,35 @@ impl Approvals {
         Ok(seen.map(|grant| Grant { call_text: String::new(), ..grant }).collect())
     }
 
-    /// Takes a grant back; what it still was good for.
-    pub async fn revoke_grant(&self, id: &str, by: &Credential) -> Result<Grant, RevokeGrantError> {
-        let found = self.grants(by).await?.into_iter().find(|grant| grant.id == id);
-        let Some(grant) = found else { return Err(RevokeGrantError::NotFound(id.to_owned())) };
+    /// One of them.
+    pub async fn grant(&self, id: &str, by: &Credential) -> Result<Option<Grant>, StoreError> {
+        Ok(self.grants(by).await?.into_iter().find(|grant| grant.id == id))
+    }
+
+    /// Takes a grant back; what it still was good for. Only if `if_uses_left` are left, where that is given.
+    pub async fn revoke_grant(
+        &self,
+        id: &str,
+        by: &Credential,
+        if_uses_left: Option<u32>,
+        once: Option<&Once>,
+    ) -> Result<Grant, RevokeGrantError> {
+        let Some(grant) = self.grant(id, by).await? else { return Err(RevokeGrantError::NotFound(id.to_owned())) };
+        if if_uses_left.is_some_and(|seen| seen != grant.uses_left) {
+            return Err(RevokeGrantError::Changed);
+        }
         let at_ms = self.store.now_ms().await?;
         let entries = vec![entry(&grant, "revoked", &by.name(), at_ms)];
-        let writes = vec![Write::RevokeGrant { id: id.to_owned(), at_ms }];
+        let mut writes = vec![Write::RevokeGrant { id: id.to_owned(), at_ms, if_uses_left }];
+        if let Some(once) = once {
+            writes.push(once.keep(&grant, at_ms)?);
+        }
         match self.attempt(Change { writes, entries }).await? {
             Attempt::Done => Ok(grant),
-            Attempt::Lost(Conflict::Missing | _) => Err(RevokeGrantError::NotFound(id.to_owned())),
+            Attempt::Lost(_) if if_uses_left.is_some() && self.grant(id, by).await?.is_some() => {
+                Err(RevokeGrantError::Changed)
+            }
+            Attempt::Lost(_) => Err(RevokeGrantError::NotFound(id.to_owned())),
         }
     }
 

@@ -118,7 +118,7 @@ async fn take(desk: &Desk, model: &mut Model, step: &Step) {
         Step::Revoke { nth } => {
             let Some(id) = model.nth(*nth) else { return };
             let before = desk.status(&id).await;
-            let answer = desk.approvals.revoke(&id, &person("carol", &[]), &RevokeBody::default()).await;
+            let answer = desk.approvals.revoke(&id, &person("carol", &[]), &RevokeBody::default(), None, None).await;
             assert_eq!(answer.is_ok(), before == Approved);
         }
         Step::Pass { ms } => {

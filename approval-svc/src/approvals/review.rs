@@ -12,6 +12,7 @@ use super::grant::{self, Grant, Scope, ScopeError};
 use super::quorum::{self, Quorum};
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, step};
 use crate::ledger::clip;
+use crate::once::{self, Once, OnceError};
 use crate::store::row::{Approval, Dossier, Review};
 use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
 use crate::tokens::{Credential, ISSUER_LOCAL, Role};
@@ -64,6 +65,8 @@ pub enum ReviewError {
     #[error("the approval is {0}: its time ran out before anybody decided; an identical call asks anew")]
     Gone(ApprovalStatus),
     #[error(transparent)]
+    Once(#[from] OnceError),
+    #[error(transparent)]
     Stuck(#[from] StuckError),
 }
 
@@ -90,6 +93,29 @@ impl Approvals {
         reviewer: &Credential,
         body: &ReviewBody,
         if_version: Option<u64>,
+    ) -> Result<ApprovalState, ReviewError> {
+        self.review_once(id, reviewer, body, if_version, None).await
+    }
+
+    /// The same under a key.
+    pub async fn review_once(
+        &self,
+        id: &str,
+        reviewer: &Credential,
+        body: &ReviewBody,
+        if_version: Option<u64>,
+        once: Option<&Once>,
+    ) -> Result<ApprovalState, ReviewError> {
+        once::answer(once, &*self.store, self.take_review(id, reviewer, body, if_version, once)).await
+    }
+
+    async fn take_review(
+        &self,
+        id: &str,
+        reviewer: &Credential,
+        body: &ReviewBody,
+        if_version: Option<u64>,
+        once: Option<&Once>,
     ) -> Result<ApprovalState, ReviewError> {
         let reason = body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty()).map(clip);
         if body.call_digest.is_none() && if_version.is_none() {
@@ -132,6 +158,9 @@ impl Approvals {
             let told = self.notify.moved(&approval, &to, review.break_glass);
             let mut change = review_change(&approval, review, to);
             change.writes.extend(told);
+            if let Some(once) = once {
+                change.writes.push(once.keep(&after, now_ms)?);
+            }
             if let Some(grant) = given {
                 change.entries.push(grant::entry(&grant, "granted", &grant.by, now_ms));
                 change.writes.push(Write::AddGrant(Box::new(grant)));

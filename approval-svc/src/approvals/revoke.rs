@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::grant::RevokeGrantError;
 use super::{Approvals, Attempt, StuckError, TRIES_MAX};
 use crate::ledger::clip;
+use crate::once::Once;
 use crate::store::StoreError;
 use crate::tokens::Credential;
 
@@ -24,6 +25,8 @@ pub enum RevokeError {
     NotFound(String),
     #[error("the approval is {0}: only an approved one that is not yet used can be revoked")]
     NotApproved(ApprovalStatus),
+    #[error("the approval is at version {version} by now: look at it again")]
+    VersionChanged { version: u64 },
     #[error(transparent)]
     Stuck(#[from] StuckError),
 }
@@ -36,8 +39,15 @@ impl From<StoreError> for RevokeError {
 
 impl Approvals {
     /// Moves an approved call that has not run to `revoked`, and takes back how far it reached beyond that call; the
-    /// approval as it stands afterwards.
-    pub async fn revoke(&self, id: &str, by: &Credential, body: &RevokeBody) -> Result<ApprovalState, RevokeError> {
+    /// approval as it stands afterwards. Only if it stands at `if_version`, where one is given.
+    pub async fn revoke(
+        &self,
+        id: &str,
+        by: &Credential,
+        body: &RevokeBody,
+        if_version: Option<u64>,
+        once: Option<&Once>,
+    ) -> Result<ApprovalState, RevokeError> {
         for _ in 0..TRIES_MAX {
             let Some(approval) = self.store.approval(id).await? else {
                 return Err(RevokeError::NotFound(id.to_owned()));
@@ -45,13 +55,16 @@ impl Approvals {
             if !by.sees_tenant(approval.asked.principal.tenant.as_deref()) {
                 return Err(RevokeError::NotFound(id.to_owned()));
             }
+            if if_version.is_some_and(|seen| seen != approval.version) {
+                return Err(RevokeError::VersionChanged { version: approval.version });
+            }
             if approval.status != ApprovalStatus::Approved {
                 return Err(RevokeError::NotApproved(approval.status));
             }
             // The wider reach first: no moment is left in which the call is revoked and its repeat still runs.
             for grant in self.grants(by).await?.into_iter().filter(|grant| grant.approval_id == id) {
-                match self.revoke_grant(&grant.id, by).await {
-                    Ok(_) | Err(RevokeGrantError::NotFound(_)) => {}
+                match self.revoke_grant(&grant.id, by, None, None).await {
+                    Ok(_) | Err(RevokeGrantError::NotFound(_) | RevokeGrantError::Changed) => {}
                     Err(RevokeGrantError::Stuck(error)) => return Err(error.into()),
                 }
             }
@@ -64,7 +77,8 @@ impl Approvals {
                 decided_by: by.clone(),
                 ..approval.state()
             };
-            match self.close(&approval, ApprovalStatus::Revoked, by, reason, now_ms).await? {
+            let answer = once.map(|once| once.keep(&state, now_ms)).transpose()?;
+            match self.close(&approval, ApprovalStatus::Revoked, by, reason, now_ms, answer).await? {
                 Attempt::Done => return Ok(state),
                 Attempt::Lost(_) => {}
             }

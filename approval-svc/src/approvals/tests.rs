@@ -460,7 +460,7 @@ async fn grant_is_revoked_until_it_is_used() {
     let desk = desk().await;
     let opened = desk.open(1, "x").await.unwrap();
     let admin = person("carol", &[]);
-    let revoke = async || desk.approvals.revoke(&opened.id, &admin, &RevokeBody::default()).await;
+    let revoke = async || desk.approvals.revoke(&opened.id, &admin, &RevokeBody::default(), None, None).await;
     assert!(matches!(revoke().await, Err(RevokeError::NotApproved(ApprovalStatus::Pending))));
     desk.approve(&opened.id).await;
     assert_eq!(revoke().await.unwrap().status, ApprovalStatus::Revoked);

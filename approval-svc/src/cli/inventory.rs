@@ -130,7 +130,13 @@ impl From<Kind> for DefinitionKind {
 pub async fn run(command: InventoryCommand) -> anyhow::Result<ExitCode> {
     match command {
         InventoryCommand::List { server, output } => {
-            let view: ServersView = server.client()?.get("/v1/inventory/servers").await?;
+            let client = server.client()?;
+            let mut view: ServersView = client.get("/v1/inventory/servers").await?;
+            while let Some(cursor) = view.next_cursor.take() {
+                let more: ServersView = client.get(&format!("/v1/inventory/servers?cursor={cursor}")).await?;
+                view.servers.extend(more.servers);
+                view.next_cursor = more.next_cursor;
+            }
             match output.output {
                 Form::Text => view.servers.iter().for_each(|line| println!("{}", server_line(line))),
                 Form::Json => println!("{}", json!(view)),

@@ -33,10 +33,10 @@ async fn frozen_call_is_neither_opened_nor_claimed_until_it_is_lifted() {
     assert_eq!((list.freezes, list.version), (vec![freeze.clone()], view.version));
     assert!(view.version > before.version);
 
-    freezes.lift(&person("root", &[]), &freeze.id).await.unwrap();
+    freezes.lift(&person("root", &[]), &freeze.id, None, None).await.unwrap();
     let after = freezes.view().await.unwrap();
     assert!(after.version > view.version && after.freezes.is_empty());
-    assert!(matches!(freezes.lift(&person("root", &[]), &freeze.id).await, Err(FreezeError::NotFound(_))));
+    assert!(matches!(freezes.lift(&person("root", &[]), &freeze.id, None, None).await, Err(FreezeError::NotFound(_))));
     desk.claim(&opened.id, 1, 9, "basis").await.unwrap();
     let told: Vec<_> =
         desk.entries().await.into_iter().filter(|entry| entry.kind == EntryKind::FreezeChanged).collect();
@@ -70,6 +70,6 @@ async fn freezes_added_at_once_are_never_more_than_may_be_in_force() {
     let refused = added.iter().filter(|answer| matches!(answer, Err(FreezeError::TooMany))).count();
     assert_eq!((refused, freezes.view().await.unwrap().freezes.len()), (5, FREEZES_MAX));
     let first = added.into_iter().find_map(Result::ok).unwrap();
-    freezes.lift(&person("root", &[]), &first.id).await.unwrap();
+    freezes.lift(&person("root", &[]), &first.id, None, None).await.unwrap();
     add(FREEZES_MAX).await.unwrap();
 }

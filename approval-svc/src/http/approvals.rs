@@ -5,12 +5,12 @@ use axum::http::header::{ETAG, HeaderValue, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, extract::rejection::QueryRejection};
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, ClaimRequest, OpenApproval, SignedClaim};
 use serde::{Deserialize, Serialize};
 
 use super::body::Body;
+use super::idempotency;
+use super::list;
 use super::path::Path;
 use super::prefer;
 use super::problem::Problem;
@@ -18,6 +18,7 @@ use crate::approvals::review::ReviewBody;
 use crate::approvals::revoke::RevokeBody;
 use crate::approvals::view::ApprovalLine;
 use crate::approvals::wait::Until;
+use crate::once;
 use crate::router::App;
 use crate::store::row::ApprovalFilter;
 use crate::tokens::{Credential, Role};
@@ -26,8 +27,8 @@ use crate::tokens::{Credential, Role};
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 200;
-/// What a cursor of this list begins with.
-const CURSOR_TAG: &str = "approvals before ";
+/// What cursors of this list are for.
+const LIST: &str = "approvals";
 
 /// `POST /v1/approvals`
 pub async fn open(
@@ -114,38 +115,18 @@ pub async fn list(
     Extension(caller): Extension<Credential>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<ApprovalPage>, Problem> {
-    let Query(query) =
-        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
+    let query = list::read(query)?;
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     // One more than asked for tells whether there is a next page.
     let filter = ApprovalFilter {
         status: query.status,
         server: query.server,
         tenant: caller.tenant,
-        before_id: query.cursor.as_deref().map(read_cursor).transpose()?,
+        before_id: query.cursor.as_deref().map(|cursor| list::read_cursor(LIST, cursor)).transpose()?,
         rows_max: limit + 1,
     };
-    let mut rows = app.store.approvals(filter).await?;
-    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    if more {
-        rows.pop();
-    }
-    let next_cursor = rows.last().filter(|_| more).map(|row| cursor(&row.id));
+    let (rows, next_cursor) = list::cut(LIST, app.store.approvals(filter).await?, |row| &row.id, limit);
     Ok(Json(ApprovalPage { approvals: rows.iter().map(ApprovalLine::new).collect(), next_cursor }))
-}
-
-/// Before which id the next page begins. Its form says that there is nothing to be made of it.
-fn cursor(id: &str) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(format!("{CURSOR_TAG}{id}"))
-}
-
-fn read_cursor(cursor: &str) -> Result<String, Problem> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.and_then(|text| text.strip_prefix(CURSOR_TAG).map(str::to_owned)).ok_or_else(|| {
-        let detail = "`cursor` is none that this service gave: begin without one".to_owned();
-        Problem::new(StatusCode::BAD_REQUEST, "malformed-query", detail)
-    })
 }
 
 /// `POST /v1/approvals/{id}/reviews`
@@ -157,7 +138,8 @@ pub async fn review(
     Body(body): Body<ReviewBody>,
 ) -> Result<Response, Problem> {
     let if_version = prefer::if_match(&headers)?;
-    let state = app.approvals.review(&id, &caller, &body, if_version).await?;
+    let once = idempotency::once(&headers, &caller, &format!("approvals/{id}/reviews"), &(&body, if_version))?;
+    let state = app.approvals.review_once(&id, &caller, &body, if_version, once.as_ref()).await?;
     Ok((StatusCode::CREATED, tagged(&state)).into_response())
 }
 
@@ -175,9 +157,15 @@ pub async fn revoke(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
     Path(id): Path<String>,
+    headers: HeaderMap,
     Body(body): Body<RevokeBody>,
 ) -> Result<Response, Problem> {
-    Ok(tagged(&app.approvals.revoke(&id, &caller, &body).await?).into_response())
+    let if_version = prefer::if_match(&headers)?;
+    let once = idempotency::once(&headers, &caller, &format!("approvals/{id}/revoke"), &(&body, if_version))?;
+    let once = once.as_ref();
+    let act = async { Ok(app.approvals.revoke(&id, &caller, &body, if_version, once).await?) };
+    let state: Result<ApprovalState, Problem> = once::answer(once, &*app.store, act).await;
+    Ok(tagged(&state?).into_response())
 }
 
 fn tagged(state: &ApprovalState) -> impl IntoResponse + use<> {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::body::Body;
+use super::list;
 use super::path::Path;
 use super::problem::Problem;
 use crate::ledger::BatchReceipt;
@@ -26,6 +27,8 @@ mod tests;
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 1_000;
+/// What cursors of this list are for.
+const LIST: &str = "entries";
 
 /// `POST /v1/audit/entries`
 pub async fn append(State(app): State<App>, Body(batch): Body<EntryBatch>) -> Result<Json<BatchReceipt>, Problem> {
@@ -39,6 +42,8 @@ pub struct EntriesQuery {
     /// Only entries with a greater sequence number.
     after: Option<u64>,
     limit: Option<u32>,
+    /// Instead of `after`: where the page before ended.
+    cursor: Option<String>,
 }
 
 /// One entry with its place in the log.
@@ -52,6 +57,10 @@ pub struct NumberedEntry {
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EntryPage {
     pub entries: Vec<NumberedEntry>,
+    /// Send it as `cursor` for the next page; absent at the end of the log. A page may hold fewer entries than were asked
+    /// for, or none, where others' stand between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// `GET /v1/audit`: JSON, or NDJSON where the caller accepts `application/x-ndjson`.
@@ -61,17 +70,26 @@ pub async fn list(
     headers: HeaderMap,
     query: Result<Query<EntriesQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(query) =
-        query.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-query", error.body_text()))?;
-    let from = query.after.map_or(0, |after| after.saturating_add(1));
-    let rows = app.store.entries(from, query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX)).await?;
+    let query = list::read(query)?;
+    let malformed = || Problem::new(StatusCode::BAD_REQUEST, "malformed-query", "`cursor` is none of ours".to_owned());
+    let after = match query.cursor.as_deref().map(|cursor| list::read_cursor(LIST, cursor)).transpose()? {
+        Some(seq) => Some(seq.parse::<u64>().map_err(|_| malformed())?),
+        None => query.after,
+    };
+    let from = after.map_or(0, |after| after.saturating_add(1));
+    let limit = query.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let rows = app.store.entries(from, limit).await?;
+    // A full page may be the last one: whoever follows its cursor then finds an empty one, without a cursor.
+    let is_full = rows.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let next_cursor = rows.last().filter(|_| is_full).map(|row| list::cursor(LIST, &row.seq.to_string()));
     let entries = rows.into_iter().map(|row| match serde_json::from_str(&row.body) {
         Ok(entry) => Ok(NumberedEntry { seq: row.seq, entry }),
         Err(error) => Err(StoreError::Corrupt { what: "an audit entry", problem: error.to_string() }),
     });
     let entries: Vec<NumberedEntry> = entries.collect::<Result<_, _>>()?;
     // Sequence numbers stay as they are in the log: a tenant's auditor sees that there are others' entries, not what.
-    let page = EntryPage { entries: entries.into_iter().filter(|one| is_seen(&caller, &one.entry)).collect() };
+    let entries = entries.into_iter().filter(|one| is_seen(&caller, &one.entry)).collect();
+    let page = EntryPage { entries, next_cursor };
     let wants_lines =
         headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.contains("ndjson"));
     if !wants_lines {

@@ -6,6 +6,7 @@ use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::prefer;
 use super::problem::Problem;
 use crate::limits::{Exceeded, Peer};
 use crate::oidc::{self, TokenError};
@@ -43,8 +44,20 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
             if let Err(exceeded) = app.limits.admit(&credential) {
                 return limited(&app, "credential", exceeded);
             }
+            let proof = credential.proof.clone();
+            let waits = request.headers().contains_key(prefer::PREFER);
             request.extensions_mut().insert(credential);
-            next.run(request).await
+            if !waits {
+                return next.run(request).await;
+            }
+            // What is being written is written to its end, whether or not anybody waits for it.
+            tokio::select! {
+                response = next.run(request) => response,
+                ended = app.revocations.ended(&*app.store, &proof) => match ended {
+                    Ok(()) => unauthorized(&app, peer, "the token was revoked, or its time has ended, while you waited"),
+                    Err(error) => Problem::from(error).into_response(),
+                },
+            }
         }
     }
 }

@@ -88,7 +88,7 @@ pub async fn decide(State(app): State<App>, form: OwnForm) -> Page {
         let error = "a deny needs a reason: it is what the agents are told";
         return chosen(&app, &session, ids(), Some(error), String::new(), StatusCode::UNPROCESSABLE_ENTITY).await;
     }
-    let answers = app.approvals.review_batch(&session.person, &BatchBody { reviews }).await;
+    let answers = app.approvals.review_batch(&session.person, &BatchBody { reviews }, None).await;
     let now_ms = app.store.now_ms().await?;
     let mut done = Vec::new();
     for (id, answer) in answers {

@@ -64,6 +64,6 @@ fn draft(fields: &Fields) -> Draft {
 
 /// `POST /delegations/{id}/end`
 pub async fn end(State(app): State<App>, Path(id): Path<String>, form: OwnForm) -> Page {
-    app.delegations.end(&form.session.person, &id).await?;
+    app.delegations.end(&form.session.person, &id, None).await?;
     Ok(Redirect::to("/delegations").into_response())
 }

@@ -18,8 +18,6 @@ use crate::router::App;
 use crate::tokens::{Credential, Proof};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How soon a stream ends whose reader may not read any more: the token was revoked, the session or its time ended.
-const PROOF_CHECK_EVERY: Duration = Duration::from_secs(2);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Entries read back for a listener that comes again; whoever missed more reloads.
 const RESUME_ENTRIES_MAX: u32 = 1_000;
@@ -62,19 +60,11 @@ pub async fn follow(app: &App, reader: Credential, headers: &HeaderMap) -> Resul
     Ok(([("x-accel-buffering", "no")], Sse::new(events).keep_alive(keep_alive)).into_response())
 }
 
-/// Returns when `proof` does not hold any more. Revoked by another process, so nothing here is told.
+/// Returns when `proof` does not hold any more.
 async fn ended(app: App, proof: Proof) {
-    loop {
-        tokio::time::sleep(PROOF_CHECK_EVERY).await;
-        match proof.holds(&*app.store).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                // Who may read cannot be said: then nobody does, and whoever may comes back.
-                tracing::warn!(%error, "a stream of events ends, because its reader cannot be checked");
-                return;
-            }
-        }
+    if let Err(error) = app.revocations.ended(&*app.store, &proof).await {
+        // Who may read cannot be said: then nobody does, and whoever may comes back.
+        tracing::warn!(%error, "a stream of events ends, because its reader cannot be checked");
     }
 }
 

@@ -15,6 +15,7 @@ use super::path::Path;
 use super::prefer;
 use super::problem::Problem;
 use crate::freezes::{FreezeBody, FreezeError};
+use crate::once;
 use crate::router::App;
 use crate::tokens::Credential;
 
@@ -25,8 +26,11 @@ pub async fn add(
     headers: HeaderMap,
     Body(body): Body<FreezeBody>,
 ) -> Result<Response, Problem> {
-    let freeze = app.freezes.add(&caller, body, idempotency::id(&headers, &caller, "freezes")?).await?;
-    Ok((StatusCode::CREATED, Json(freeze)).into_response())
+    let once = idempotency::once(&headers, &caller, "freezes", &body)?;
+    let once = once.as_ref();
+    let act = async { Ok(app.freezes.add(&caller, body, once).await?) };
+    let freeze: Result<Freeze, Problem> = once::answer(once, &*app.store, act).await;
+    Ok((StatusCode::CREATED, Json(freeze?)).into_response())
 }
 
 /// `GET /v1/freezes`
@@ -45,8 +49,14 @@ pub async fn lift(
     State(app): State<App>,
     Extension(caller): Extension<Credential>,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Json<Freeze>, Problem> {
-    Ok(Json(app.freezes.lift(&caller, &id).await?))
+    let if_version = prefer::if_match(&headers)?;
+    let once = idempotency::once(&headers, &caller, &format!("freezes/{id}/lift"), &if_version)?;
+    let once = once.as_ref();
+    let act = async { Ok(app.freezes.lift(&caller, &id, if_version, once).await?) };
+    let freeze: Result<Freeze, Problem> = once::answer(once, &*app.store, act).await;
+    Ok(Json(freeze?))
 }
 
 impl From<FreezeError> for Problem {
@@ -56,7 +66,7 @@ impl From<FreezeError> for Problem {
             FreezeError::Scope => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
             FreezeError::ReasonMissing => (StatusCode::UNPROCESSABLE_ENTITY, "reason-missing"),
             FreezeError::TooMany => (StatusCode::CONFLICT, "too-many-freezes"),
-            FreezeError::KeyUsed => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key"),
+            FreezeError::Changed => (StatusCode::PRECONDITION_FAILED, "version-changed"),
             FreezeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             FreezeError::Text(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         };

@@ -58,7 +58,7 @@ pub async fn lift(State(app): State<App>, Path(id): Path<String>, form: OwnForm)
         let action = format!("/freezes/{id}/lift");
         return confirm(&app, &session, &fields, question, &action, "Lift it", "/freezes").await;
     }
-    app.freezes.lift(&session.person, &id).await?;
+    app.freezes.lift(&session.person, &id, None, None).await?;
     Ok(Redirect::to("/freezes").into_response())
 }
 

@@ -32,7 +32,7 @@ pub async fn revoke(State(app): State<App>, Path(id): Path<String>, form: OwnFor
         let action = format!("/grants/{id}/revoke");
         return confirm(&app, &session, &fields, question, &action, "Take it back", "/grants").await;
     }
-    app.approvals.revoke_grant(&id, &session.person).await?;
+    app.approvals.revoke_grant(&id, &session.person, None, None).await?;
     Ok(Redirect::to("/grants").into_response())
 }
 

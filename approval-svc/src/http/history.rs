@@ -13,7 +13,8 @@ use crate::approvals::view::may_read_arguments;
 use crate::router::App;
 use crate::sessions::Session;
 use crate::store::read_word;
-use crate::store::row::{HistoryFilter, Readable};
+use crate::store::row::{HistoryFilter, Judge, Readable};
+use crate::tokens::Role;
 use crate::web::history::{Asked, HistoryPage};
 
 /// Approvals on one page.
@@ -54,6 +55,11 @@ pub async fn search(
     };
     let some = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let reader = session.person.clone();
+    let readable = match reader.role {
+        Role::Auditor | Role::BreakGlass => Readable::All,
+        Role::Admin | Role::Enforcer => Readable::Nothing,
+        Role::Approver => Readable::Judged(Judge(Arc::new(move |approval| may_read_arguments(approval, &reader)))),
+    };
     let found = app
         .store
         .history(HistoryFilter {
@@ -63,9 +69,8 @@ pub async fn search(
             target: some(&asked.tool),
             who: some(&asked.who),
             text: some(&asked.text),
-            // What the word was found in may be the arguments: who may not see them must not find by them, nor learn from
-            // the pages whether others would.
-            readable: Some(Readable(Arc::new(move |approval| may_read_arguments(approval, &reader)))),
+            // Who may not see arguments must not find by them, nor learn from the pages whether others would.
+            readable,
             before_id: some(&query.before),
             rows_max: ROWS_MAX,
             ..HistoryFilter::default()

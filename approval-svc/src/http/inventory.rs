@@ -9,11 +9,15 @@ use holdpoint_core::inventory::ObservationBatch;
 use serde::Deserialize;
 
 use super::body::Body;
+use super::list::{self, PageQuery};
 use super::problem::Problem;
 use crate::inventory::ObserveError;
 use crate::inventory::view::{DefinitionsView, ServerView, ServersView};
 use crate::router::App;
 use crate::tokens::Credential;
+
+/// What cursors of this list are for.
+const LIST: &str = "servers";
 
 /// `POST /v1/inventory/observations`
 pub async fn observe(State(app): State<App>, Body(batch): Body<ObservationBatch>) -> Result<StatusCode, Problem> {
@@ -22,8 +26,14 @@ pub async fn observe(State(app): State<App>, Body(batch): Body<ObservationBatch>
 }
 
 /// `GET /v1/inventory/servers`
-pub async fn servers(State(app): State<App>) -> Result<Json<ServersView>, Problem> {
-    Ok(Json(app.inventory.servers().await?))
+pub async fn servers(
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Json<ServersView>, Problem> {
+    let query = list::read(query)?;
+    let servers = app.inventory.servers().await?.servers;
+    let (servers, next_cursor) = list::page(LIST, servers, |line| &line.server, &query)?;
+    Ok(Json(ServersView { servers, next_cursor }))
 }
 
 /// `GET /v1/inventory/servers/{server}`

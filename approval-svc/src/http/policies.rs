@@ -1,7 +1,8 @@
 //! Step 6 over HTTP: policies by their snapshot id, so that a decision can be read years later.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use holdpoint_core::in_force::PolicyReport;
 use serde::Serialize;
 
 use super::body::{Body, Verbatim};
+use super::list::{self, PageQuery};
 use super::path::Path;
 use super::problem::Problem;
 use crate::policies::{self, Registered};
@@ -60,15 +62,40 @@ pub struct InForce {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct List {
     policies: Vec<Line>,
+    /// Send it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
 }
 
+const LIMIT_DEFAULT: u32 = 100;
+const LIMIT_MAX: u32 = 1_000;
+/// What cursors of this list are for.
+const LIST: &str = "policies";
+
 /// `GET /v1/policies`: the newest first, each with the gateways that have it in force.
-pub async fn list(State(app): State<App>) -> Result<Response, Problem> {
-    let lines = policies::list(&*app.store).await?.into_iter().map(|(snapshot_id, registered_at_ms, rows)| {
+pub async fn list(
+    State(app): State<App>,
+    query: Result<Query<PageQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let PageQuery { limit, cursor } = list::read(query)?;
+    let limit = limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let behind = cursor.as_deref().map(|cursor| list::read_cursor(LIST, cursor)).transpose()?;
+    let key = |key: &str| {
+        let (at_ms, id) = key.split_once(' ')?;
+        Some((at_ms.parse().ok()?, id.parse().ok()?))
+    };
+    let malformed = || Problem::new(StatusCode::BAD_REQUEST, "malformed-query", "`cursor` is none of ours".to_owned());
+    let behind = behind.map(|text| key(&text).ok_or_else(malformed)).transpose()?;
+    let mut rows = policies::list(&*app.store, behind, limit + 1).await?;
+    let more = rows.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let last = rows.last().filter(|_| more);
+    let next_cursor = last.map(|(id, at_ms, _)| list::cursor(LIST, &format!("{at_ms} {id}")));
+    let lines = rows.into_iter().map(|(snapshot_id, registered_at_ms, rows)| {
         let in_force = rows.into_iter().map(|row| InForce { report: row.report, seen_at_ms: row.seen_at_ms });
         Line { snapshot_id, registered_at_ms, in_force: in_force.collect() }
     });
-    Ok(Json(List { policies: lines.collect() }).into_response())
+    Ok(Json(List { policies: lines.collect(), next_cursor }).into_response())
 }
 
 fn parse(id: &str) -> Result<Digest, Problem> {

@@ -1,14 +1,20 @@
-//! The headers of a poll: `Prefer: wait=N` (RFC 7240), `If-None-Match` and `If-Match` with a version.
+//! The headers of a poll and of a change: `Prefer: wait=N` (RFC 7240), `If-None-Match` and `If-Match`, with a version or with
+//! the digest of what was shown.
 
 use std::time::Duration;
 
-use axum::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use axum::Json;
+use axum::http::header::{ETAG, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use holdpoint_core::digest::{Digest, hex_encode};
+use serde::Serialize;
 
 use super::problem::Problem;
 use crate::approvals::wait::WAIT_MAX;
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// By which a caller says that it waits.
+pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How long the caller is ready to wait; zero when it does not say. More than the longest wait is cut to it.
 pub fn wait(headers: &HeaderMap) -> Result<Duration, Problem> {
@@ -32,6 +38,45 @@ pub fn if_none_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
 /// The version that the caller acts on.
 pub fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     version(headers, IF_MATCH, "`If-Match` takes one version in quotes, such as \"3\"")
+}
+
+/// What has no version of its own is named by a digest of how it is shown, in quotes.
+pub fn tag_of(shown: &impl Serialize) -> String {
+    let text = serde_json::to_string(shown).unwrap_or_default();
+    let digest = Digest::of(text.as_bytes());
+    format!("\"{}\"", hex_encode(digest.as_bytes().get(..8).unwrap_or_default()))
+}
+
+/// Shows it under its tag, or says that it is still what the caller has.
+pub fn tagged(headers: &HeaderMap, shown: &impl Serialize) -> Response {
+    let tag = tag_of(shown);
+    let is_known = headers.get(IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"0\""));
+    match is_known {
+        true => (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response(),
+        false => ([(ETAG, tag)], Json(shown)).into_response(),
+    }
+}
+
+/// The tag that the caller acts on.
+pub fn if_match_tag(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let tag =
+        value.to_str().ok().map(str::trim).filter(|tag| tag.len() > 1 && tag.starts_with('"') && tag.ends_with('"'));
+    tag.map(Some).ok_or_else(|| bad("`If-Match` takes one `ETag`, as it was given"))
+}
+
+/// Nothing, if it is still what the caller saw, or the caller does not say.
+pub fn unchanged(headers: &HeaderMap, shown: &impl Serialize) -> Result<(), Problem> {
+    match if_match_tag(headers)? {
+        Some(seen) if seen != tag_of(shown) => Err(changed()),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn changed() -> Problem {
+    let detail = "it has changed since you looked: look at it again".to_owned();
+    Problem::new(StatusCode::PRECONDITION_FAILED, "version-changed", detail)
 }
 
 fn version(headers: &HeaderMap, name: HeaderName, sentence: &str) -> Result<Option<u64>, Problem> {

@@ -158,6 +158,7 @@ impl From<ReviewError> for Problem {
     fn from(error: ReviewError) -> Self {
         let (status, code) = match error {
             ReviewError::Stuck(error) => return error.into(),
+            ReviewError::Once(error) => return error.into(),
             ReviewError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             ReviewError::NothingSeen => (StatusCode::PRECONDITION_REQUIRED, "nothing-seen"),
             ReviewError::DigestChanged => (StatusCode::CONFLICT, "digest-changed"),
@@ -226,6 +227,7 @@ impl From<RevokeError> for Problem {
     fn from(error: RevokeError) -> Self {
         let (status, code) = match error {
             RevokeError::Stuck(error) => return error.into(),
+            RevokeError::VersionChanged { .. } => (StatusCode::PRECONDITION_FAILED, "version-changed"),
             RevokeError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
             RevokeError::NotApproved(_) => (StatusCode::CONFLICT, "not-approved"),
         };

@@ -21,6 +21,9 @@ const GATEWAYS_MAX: u32 = 1_000;
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServersView {
     pub servers: Vec<ServerLine>,
+    /// Send it as `cursor` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
 }
 
 /// One server in a list.
@@ -100,7 +103,7 @@ impl Inventory {
             let items = items(&row, self.store.inventory_items(&row.server).await?, &policies);
             servers.push(line(row, introduced, &items));
         }
-        Ok(ServersView { servers })
+        Ok(ServersView { servers, next_cursor: None })
     }
 
     /// All of one server; `None` for one that was never seen.

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use super::Notify;
 use super::guard::{Guard, Lookup, system_lookup};
 use super::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
+use super::record;
 use super::settings::{Channel, Delivery};
 use super::webhook::Sent;
 use crate::ledger::{Event, Ledger};
@@ -145,21 +146,30 @@ impl Courier {
     }
 
     async fn deliver(&self, channel: &Channel, http: &Client, notice: Notice) -> Result<(), StoreError> {
+        let approval = match &notice.approval_id {
+            Some(id) => self.store.approval(id).await?,
+            None => None,
+        };
         let sent = match channel {
             Channel::Webhook(webhook) => webhook.send(http, &notice, self.store.now_ms().await?).await,
             Channel::Slack(slack) => {
-                let approval = match &notice.approval_id {
-                    Some(id) => self.store.approval(id).await?,
-                    None => None,
-                };
                 let posted = self.posted(&notice).await?;
                 slack.send(http, &notice, approval.as_ref(), &posted).await
             }
         };
         self.metrics.notice_tried(matches!(sent, Sent::Delivered { .. }));
         let now_ms = self.store.now_ms().await?;
-        let write = Write::TryNotice(after(&notice, sent, &self.notify.settings().delivery, now_ms, jitter()));
-        match self.store.commit(Change { writes: vec![write], entries: Vec::new() }).await {
+        let done = after(&notice, sent, &self.notify.settings().delivery, now_ms, jitter());
+        let told = match done.to {
+            NoticeState::Delivered => Some("delivered"),
+            NoticeState::Dead => Some("given_up"),
+            // It is tried again by itself: nothing has come of it yet.
+            NoticeState::Waiting => None,
+        };
+        let tried = Notice { trouble: done.trouble.clone(), ..notice };
+        let entries = told.map(|status| record::entry(&tried, approval.as_ref(), status, None, now_ms));
+        let entries = entries.into_iter().collect();
+        match self.store.commit(Change { writes: vec![Write::TryNotice(done)], entries }).await {
             // Somebody else has marked it: as good.
             Ok(_) | Err(CommitError::Conflict(_)) => Ok(()),
             Err(CommitError::Store(error)) => Err(error),
@@ -173,8 +183,8 @@ impl Courier {
             state: Some(NoticeState::Delivered),
             approval_id: Some(approval_id),
             channel: Some(notice.channel.clone()),
-            tenant: None,
             rows_max: POSTED_MAX,
+            ..NoticeFilter::default()
         };
         let mut receipts: Vec<String> =
             self.store.notices(filter).await?.into_iter().filter_map(|earlier| earlier.receipt).collect();

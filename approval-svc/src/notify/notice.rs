@@ -144,6 +144,8 @@ pub struct NoticeFilter {
     pub approval_id: Option<String>,
     pub channel: Option<String>,
     pub tenant: Option<String>,
+    /// Only those older than this id (ids grow with time).
+    pub before_id: Option<String>,
     pub rows_max: u32,
 }
 

@@ -37,7 +37,7 @@ impl Desk {
 
     /// The policies that any gateway has in force.
     async fn in_force(&self) -> Vec<Digest> {
-        let listed = list(&*self.bench.store).await.unwrap();
+        let listed = list(&*self.bench.store, None, 9).await.unwrap();
         listed.into_iter().filter(|(_, _, rows)| !rows.is_empty()).map(|(id, _, _)| id).collect()
     }
 }

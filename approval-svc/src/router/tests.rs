@@ -17,7 +17,9 @@ use crate::serve::{Limits, wire};
 use crate::store::contract::{self, Bench, asked, number};
 use crate::tokens::{NewToken, create};
 
+mod lists;
 mod oidc;
+mod once;
 mod pages;
 
 struct Desk {
@@ -395,12 +397,49 @@ async fn stream_of_events_ends_when_its_token_is_revoked() {
     let (alices, mut bobs) = (listen(&alice).await, listen(&bob).await);
     let tokens = desk.bench.store.tokens().await.unwrap();
     let id = &tokens.iter().find(|token| token.subject == "alice").unwrap().id;
+    let looking = tokio::spawn(desk.app.revocations.clone().keep_looking(Arc::clone(&desk.bench.store)));
     crate::tokens::revoke(&*desk.bench.store, id).await.unwrap();
     assert!(ended(alices).await);
+    looking.abort();
     desk.get(&alice, "/v1/approvals").await.is(401, "token");
     let edge = desk.token(Role::Enforcer, "edge", &[]).await;
     desk.open(&edge, asked(1, "x", "basis")).await;
     assert!(bobs.frame().await.is_some(), "others still hear");
+}
+
+#[tokio::test]
+async fn whoever_waits_is_sent_away_as_soon_as_the_token_is_revoked() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
+    let path = desk.open(&edge, asked(1, "x", "basis")).await.header("location").to_owned();
+    let looking = tokio::spawn(desk.app.revocations.clone().keep_looking(Arc::clone(&desk.bench.store)));
+    let began = std::time::Instant::now();
+    let prefer = ["prefer: wait=60"];
+    let again = json!(asked(2, "x", "basis")).to_string();
+    let polls = async {
+        tokio::join!(
+            desk.call(&edge, Method::GET, &path, &prefer, ""),
+            desk.call(&edge, Method::POST, "/v1/approvals", &prefer, &again),
+            desk.call(&alice, Method::GET, &path, &prefer, ""),
+        )
+    };
+    let revoke = async {
+        // Whatever is asked for has to be waited for first.
+        while desk.bench.store.hold(&number(2)).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        for token in desk.bench.store.tokens().await.unwrap() {
+            crate::tokens::revoke(&*desk.bench.store, &token.id).await.unwrap();
+        }
+    };
+    let ((polled, opened, read), ()) = tokio::join!(polls, revoke);
+    for answer in [polled, opened, read] {
+        answer.is(401, "token");
+        assert!(answer.text.contains("while you waited"), "{}", answer.text);
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(50), "long before their time was up");
+    looking.abort();
 }
 
 #[tokio::test]
@@ -452,38 +491,6 @@ async fn service_with_a_task_that_ended_is_not_ready() {
         tokio::task::yield_now().await;
     };
     assert_eq!(answer.body["degraded"], json!(["the task `sweep` panicked: a fault; it is begun again"]));
-}
-
-#[tokio::test]
-async fn request_that_is_sent_again_under_its_key_is_done_once() {
-    let desk = desk().await;
-    let root = desk.token(Role::Admin, "root", &[]).await;
-    let other = desk.token(Role::Admin, "other", &[]).await;
-    let alice = desk.token(Role::Approver, "alice", &["sre"]).await;
-    let send = async |token: &str, path: &str, key: &str, body: &Value| {
-        desk.call(token, Method::POST, path, &[&format!("idempotency-key: {key}")], &body.to_string()).await
-    };
-    let freeze = json!({"scope": {"server": "github"}, "reason": "incident 7"});
-    let until_ms = contract::START_MS + 60_000;
-    let lend = json!({"to": {"issuer": "local", "subject": "carol"}, "until_ms": until_ms, "reason": "away"});
-    for (token, path, body) in [(&root, "/v1/freezes", &freeze), (&alice, "/v1/delegations", &lend)] {
-        let first = send(token, path, "k-1", body).await;
-        assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
-        desk.bench.advance(5);
-        let again = send(token, path, "k-1", body).await;
-        assert_eq!((again.status, &again.body), (StatusCode::CREATED, &first.body), "the same, not another one");
-        let mut changed = body.clone();
-        changed["reason"] = json!("something else");
-        send(token, path, "k-1", &changed).await.is(422, "idempotency-key");
-        assert_ne!(send(token, path, "k-2", body).await.body["id"], first.body["id"]);
-        send(token, path, "k 1", body).await.is(400, "idempotency-key");
-    }
-    assert_eq!(desk.get(&root, "/v1/freezes").await.body["freezes"].as_array().unwrap().len(), 2);
-    let others = send(&other, "/v1/freezes", "k-1", &freeze).await;
-    assert_eq!(others.status, StatusCode::CREATED, "somebody else's key is another one");
-    let mine = send(&root, "/v1/freezes", "k-1", &freeze).await.body["id"].as_str().unwrap().to_owned();
-    desk.post(&root, &format!("/v1/freezes/{mine}/lift"), json!({})).await;
-    send(&root, "/v1/freezes", "k-1", &freeze).await.is(422, "idempotency-key");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::{Digest, hex_encode};
 use serde_json::json;
 
-use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, PolicyRow, Readable, Review};
+use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, PolicyRow, Readable, Review};
 use super::sqlite::SqliteStore;
 use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
 use crate::approvals::ReviewVerdict;
@@ -432,15 +432,37 @@ async fn history_is_found_by_what_is_known_of_it(store: &dyn Store) {
     assert_eq!(find(target.clone()).await.0.len(), 3);
     assert_eq!(find(HistoryFilter { over: true, ..target }).await.0, [""; 0], "all of them wait");
     // Words in arguments that the reader may not read find nothing, and no page tells that others would find something.
-    let nobody = Readable(Arc::new(|_| false));
+    let nobody = Readable::Judged(Judge(Arc::new(|_| false)));
     let hidden = |text: &str| HistoryFilter {
         text: Some(text.to_owned()),
-        readable: Some(nobody.clone()),
+        readable: nobody.clone(),
         rows_max: 2,
         ..HistoryFilter::default()
     };
     assert_eq!(find(hidden("pay_")).await, find(hidden("in no call at all")).await);
     assert_eq!(find(hidden("create_issue")).await.0, ["c", "b"], "a tool's name is nobody's secret");
+    let by_nobody = |text: &str| HistoryFilter { readable: Readable::Nothing, ..hidden(text) };
+    assert_eq!(find(by_nobody("pay_")).await, (Vec::new(), None));
+    assert_eq!(find(by_nobody("create_iss")).await.0, ["c", "b"]);
+    // What a decision says is found as well, and what was erased is not any more.
+    let mut denied = moving("b", ApprovalStatus::Pending, 1, ApprovalStatus::Denied);
+    (denied.reason, denied.decided_by) = (Some("Not on Friday".to_owned()), Some("local alice".to_owned()));
+    store.commit(one(Write::MoveApproval(Box::new(denied)))).await.unwrap();
+    assert_eq!(
+        (find(text("not on fri")).await.0, find(who("alice")).await.0),
+        (vec!["b".to_owned()], vec!["b".to_owned()])
+    );
+    assert_eq!(find(text("friday")).await.0, ["b"]);
+    assert_eq!(find(text("riday")).await.0, [""; 0], "from the beginning of a word on");
+    assert_eq!(find(text("%")).await.0.len(), 2, "what has no word is looked for in the texts themselves");
+    let erase = Write::EraseArguments { ids: vec!["b".to_owned(), "c".to_owned()], at_ms: START_MS };
+    store.commit(one(erase)).await.unwrap();
+    assert_eq!(find(text("pay_b")).await.0, [""; 0]);
+    assert_eq!(find(text("pay_c")).await.0, ["c"], "what still waits keeps its arguments");
+    // A call of more words than are kept is found all the same.
+    let many: Vec<String> = (0..300).map(|n| format!("w{n}")).collect();
+    store.commit(opening("d", 9, &many.join(" "))).await.unwrap();
+    assert_eq!(find(text("w298 w29")).await.0, ["d"]);
 }
 
 async fn lists_come_newest_first_in_pages(store: &dyn Store) {

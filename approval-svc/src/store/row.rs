@@ -11,6 +11,7 @@ use holdpoint_core::in_force::PolicyReport;
 
 use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
+use crate::store::words;
 use crate::tokens::Role;
 
 /// One approval.
@@ -72,7 +73,7 @@ pub struct ApprovalFilter {
     pub rows_max: u32,
 }
 
-/// Which approvals of the past to find. Words are looked for anywhere, whatever their case.
+/// Which approvals of the past to find. Texts are looked for whatever their case.
 #[derive(Clone, Debug, Default)]
 pub struct HistoryFilter {
     pub status: Option<ApprovalStatus>,
@@ -83,24 +84,49 @@ pub struct HistoryFilter {
     pub method: Option<String>,
     /// Exact tool name, resource URI or prompt name.
     pub target: Option<String>,
-    /// Words in the subject, the agent or the names of those who decided.
+    /// A text in the subject, the agent or the names of those who decided, from the beginning of a word on.
     pub who: Option<String>,
-    /// Words in the call, its target or the reason of the decision.
+    /// The same in the call, its target or the reason of the decision.
     pub text: Option<String>,
-    /// Whose arguments are the reader's to read: words in those of others find nothing. `None` for all.
-    pub readable: Option<Readable>,
+    /// Whose arguments are the reader's to read: words in those of others find nothing.
+    pub readable: Readable,
     /// Only those older than this id.
     pub before_id: Option<String>,
     pub rows_max: u32,
 }
 
+/// The arguments of which approvals a reader may read, of those that the rest of the filter leaves.
+#[derive(Clone, Debug, Default)]
+pub enum Readable {
+    #[default]
+    All,
+    Nothing,
+    Judged(Judge),
+}
+
 /// Tells of an approval whether its arguments may be read.
 #[derive(Clone)]
-pub struct Readable(pub Arc<dyn Fn(&Approval) -> bool + Send + Sync>);
+pub struct Judge(pub Arc<dyn Fn(&Approval) -> bool + Send + Sync>);
 
-impl fmt::Debug for Readable {
+impl fmt::Debug for Judge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Readable")
+        f.write_str("Judge")
+    }
+}
+
+impl HistoryFilter {
+    /// Whether an approval is found by the texts that are looked for. Words have narrowed the choice; this decides.
+    pub fn is_found(&self, approval: &Approval) -> bool {
+        let may_read = || match &self.readable {
+            Readable::All => true,
+            Readable::Nothing => false,
+            Readable::Judged(Judge(may_read)) => may_read(approval),
+        };
+        let is_text = |text: &String| {
+            words::holds(&words::named(approval), text) || (words::holds(&approval.asked.call_text, text) && may_read())
+        };
+        let is_who = |who: &String| words::holds(&words::who(approval), who);
+        self.text.as_ref().is_none_or(is_text) && self.who.as_ref().is_none_or(is_who)
     }
 }
 
@@ -205,6 +231,17 @@ pub struct InForceRow {
     pub report: PolicyReport,
     /// When the last report came, by the store's clock.
     pub seen_at_ms: u64,
+}
+
+/// What was answered under a key, to be given again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerRow {
+    pub id: String,
+    /// Digest of what was asked.
+    pub asked: Digest,
+    /// JSON.
+    pub answer: String,
+    pub made_at_ms: u64,
 }
 
 /// A token as stored: never the secret itself.

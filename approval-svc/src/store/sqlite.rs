@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, ItemRow, PageRow, ServerRow};
 use super::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold, InForceRow,
-    LogEntry, PolicyRow, Review, SignIn, Token,
+    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
+    InForceRow, LogEntry, PolicyRow, Review, SignIn, Token,
 };
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
@@ -34,6 +34,7 @@ mod in_force;
 mod inventory;
 mod notices;
 mod reads;
+mod words;
 mod writer;
 mod writes;
 
@@ -223,8 +224,8 @@ impl Store for SqliteStore {
         reads::last_run(&self.readers, call_digest).boxed()
     }
 
-    fn policies(&self, rows_max: u32) -> Read<'_, Vec<(Digest, u64)>> {
-        in_force::policies(&self.readers, rows_max).boxed()
+    fn policies(&self, behind: Option<(u64, Digest)>, rows_max: u32) -> Read<'_, Vec<(Digest, u64)>> {
+        in_force::policies(&self.readers, behind, rows_max).boxed()
     }
 
     fn in_force<'a>(&'a self, instance: &'a str, plugin: &'a str) -> Read<'a, Option<InForceRow>> {
@@ -245,6 +246,14 @@ impl Store for SqliteStore {
 
     fn tokens(&self) -> Read<'_, Vec<Token>> {
         reads::tokens(&self.readers).boxed()
+    }
+
+    fn tokens_revoked(&self) -> Read<'_, u64> {
+        reads::tokens_revoked(&self.readers).boxed()
+    }
+
+    fn answer<'a>(&'a self, id: &'a str) -> Read<'a, Option<AnswerRow>> {
+        reads::answer(&self.readers, id).boxed()
     }
 
     fn sign_in_code(&self, hash: Digest) -> Read<'_, Option<SignIn>> {

@@ -66,6 +66,8 @@ pub enum EntryKind {
     /// A server came to offer something else than it did; `status` says how: `new`, `changed`, `removed`, or of many at
     /// once `first_list` and `more`. `definition` is the one of now.
     DefinitionChanged,
+    /// Somebody was told something, or could not be; `status` says which: `delivered`, `given_up`, `retried` or `tested`.
+    NoticeChanged,
     /// Entries of a source are missing; `detail` says how many.
     Gap,
 }
@@ -94,6 +96,7 @@ impl EntryKind {
             Self::KeyChanged => "key_changed",
             Self::SourceBegan => "source_began",
             Self::DefinitionChanged => "definition_changed",
+            Self::NoticeChanged => "notice_changed",
             Self::Gap => "gap",
         }
     }

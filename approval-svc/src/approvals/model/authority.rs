@@ -382,7 +382,8 @@ impl World {
             Step::Revoke { nth } => {
                 let Some(at) = self.nth(*nth) else { return };
                 let (id, was) = (self.items[at].id.clone(), self.items[at].status);
-                let answer = self.desk.approvals.revoke(&id, &person("carol", &[]), &RevokeBody::default()).await;
+                let answer =
+                    self.desk.approvals.revoke(&id, &person("carol", &[]), &RevokeBody::default(), None, None).await;
                 assert_eq!(answer.is_ok(), was == Approved);
                 if was == Approved {
                     self.become_(at, Revoked);
@@ -397,7 +398,7 @@ impl World {
                 let Some(at) = self.grants.len().checked_sub(usize::from(*nth) + 1) else { return };
                 let grant = &mut self.grants[at];
                 let in_force = grant.uses_left > 0 && grant.until_ms > now_ms && !grant.is_revoked;
-                let answer = self.desk.approvals.revoke_grant(&grant.id, &person("carol", &[])).await;
+                let answer = self.desk.approvals.revoke_grant(&grant.id, &person("carol", &[]), None, None).await;
                 assert_eq!(answer.is_ok(), in_force, "{grant:?}");
                 grant.is_revoked |= in_force;
                 self.seen.insert(if in_force { "grant revoked" } else { "grant was over" });
@@ -416,7 +417,7 @@ impl World {
                 let in_force = self.lent_until_ms.iter().position(|(_, until_ms)| *until_ms > now_ms);
                 let Some(at) = in_force else { return };
                 let (id, _) = self.lent_until_ms.remove(at);
-                self.delegations.end(&person("alice", &["sre"]), &id).await.unwrap();
+                self.delegations.end(&person("alice", &["sre"]), &id, None).await.unwrap();
                 self.seen.insert("lending ended");
             }
             Step::Freeze => {
@@ -428,7 +429,7 @@ impl World {
             }
             Step::Lift => {
                 if let Some(id) = self.frozen.take() {
-                    self.freezes.lift(&person("root", &[]), &id).await.unwrap();
+                    self.freezes.lift(&person("root", &[]), &id, None, None).await.unwrap();
                 }
             }
             Step::Pass { ms } => {

@@ -105,9 +105,9 @@ async fn grant_ends_with_its_time_its_policy_and_who_takes_it_back() {
     let alice = person("alice", &["sre"]);
     let [grant] = &desk.approvals.grants(&alice).await.unwrap()[..] else { panic!("one grant") };
     assert_eq!((grant.uses_left, grant.call_text.as_str()), (4, ""), "lists hold no arguments");
-    desk.approvals.revoke_grant(&grant.id, &alice).await.unwrap();
+    desk.approvals.revoke_grant(&grant.id, &alice, None, None).await.unwrap();
     assert_eq!(desk.status_of(5, r#"{"n":2}"#).await, ApprovalStatus::Pending);
-    assert!(desk.approvals.revoke_grant(&grant.id, &alice).await.is_err());
+    assert!(desk.approvals.revoke_grant(&grant.id, &alice, None, None).await.is_err());
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn whoever_revokes_an_approval_takes_its_grant_back_too() {
     let first = desk.approvals.open(asking(1, r#"{"n":1}"#, "basis")).await.unwrap();
     desk.approve_further(&first.id, scope(5, 20_000, &[])).await.unwrap();
     let stranger = Credential { tenant: Some("other".to_owned()), ..person("alice", &["sre"]) };
-    let refused = desk.approvals.revoke(&first.id, &stranger, &RevokeBody::default()).await;
+    let refused = desk.approvals.revoke(&first.id, &stranger, &RevokeBody::default(), None, None).await;
     assert!(matches!(refused, Err(RevokeError::NotFound(_))), "another tenant's approval is not there: {refused:?}");
-    desk.approvals.revoke(&first.id, &person("alice", &["sre"]), &RevokeBody::default()).await.unwrap();
+    desk.approvals.revoke(&first.id, &person("alice", &["sre"]), &RevokeBody::default(), None, None).await.unwrap();
     assert_eq!(desk.status_of(2, r#"{"n":1}"#).await, ApprovalStatus::Pending, "its repeat is asked anew");
     assert_eq!(desk.approvals.grants(&person("alice", &["sre"])).await.unwrap(), []);
 }
@@ -168,7 +168,7 @@ async fn scope_needs_the_rules_leave_a_reason_and_a_call_that_is_not_destructive
     };
     let stale = BatchReview { call_digest: Digest::of(b"other"), ..review(&plain) };
     let reviews = vec![stale, review(&allowed), review(&admin)];
-    let answers = desk.approvals.review_batch(&person("alice", &["sre"]), &BatchBody { reviews }).await;
+    let answers = desk.approvals.review_batch(&person("alice", &["sre"]), &BatchBody { reviews }, None).await;
     let [(_, first), (_, second), (_, third)] = &answers[..] else { panic!("{answers:?}") };
     assert!(matches!(first, Err(ReviewError::DigestChanged)), "{first:?}");
     assert!(matches!(second, Ok(state) if state.status == ApprovalStatus::Approved), "{second:?}");

@@ -115,8 +115,8 @@ async fn delegation_is_ended_by_who_lent_it_or_an_administrator_alone() {
     assert!(matches!(lend(None, soon, alice.person()).await, Err(DelegationError::To)));
     let lent = lend(None, soon, dora.person()).await.unwrap();
     let others = desk.delegations();
-    assert!(matches!(others.end(&dora, &lent.id).await, Err(DelegationError::NotFound(_))));
-    others.end(&of(Role::Admin, "root"), &lent.id).await.unwrap();
+    assert!(matches!(others.end(&dora, &lent.id, None).await, Err(DelegationError::NotFound(_))));
+    others.end(&of(Role::Admin, "root"), &lent.id, None).await.unwrap();
     assert_eq!(desk.now(&dora).await.lent, []);
     let told: Vec<_> =
         desk.entries().await.into_iter().filter(|entry| entry.kind == EntryKind::DelegationChanged).collect();

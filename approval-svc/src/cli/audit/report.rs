@@ -170,6 +170,7 @@ impl Report {
             | EntryKind::ApprovalJoined
             | EntryKind::ApprovalEscalated
             | EntryKind::HoldEnded
+            | EntryKind::NoticeChanged
             | EntryKind::Outcome => {}
         }
     }

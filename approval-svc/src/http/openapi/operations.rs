@@ -33,6 +33,8 @@ use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
 const READERS: &[Role] = &[Approver, BreakGlass, Auditor, Admin];
 const EVERYBODY: &[Role] = &[Enforcer, Approver, BreakGlass, Auditor, Admin];
 const VERSION: &str = "^\"[0-9]{1,18}\"$";
+/// What has no version is named by a digest of how it is shown.
+const TAG: &str = "^\"[0-9a-f]{16}\"$";
 
 /// All of them, in the order of the router.
 pub(super) fn all(c: &mut Components) -> Vec<Operation> {
@@ -62,6 +64,17 @@ fn keyed(operation: Operation) -> Operation {
     operation.header("Idempotency-Key", "^[!-~]{1,200}$", meaning).problems(&["idempotency-key"])
 }
 
+/// A list that comes in pages.
+fn paged(operation: Operation, limit_max: &str) -> Operation {
+    let cursor = json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,300}$"});
+    operation.query("limit", limit(), limit_max).query("cursor", cursor, "`next_cursor` of the page before")
+}
+
+/// A change that may name what its author saw.
+fn seen(operation: Operation, pattern: &str) -> Operation {
+    operation.header("If-Match", pattern, "Only if it is still what was seen").problems(&["version-changed"])
+}
+
 fn approvals(c: &mut Components) -> Vec<Operation> {
     let state = c.of::<ApprovalState>();
     let body = c.of::<OpenApproval>();
@@ -87,14 +100,8 @@ fn approvals(c: &mut Components) -> Vec<Operation> {
                                                    "consumed", "lapsed", "revoked"]});
     let listing = get("/v1/approvals", READERS, "List approvals, the newest first")
         .query("status", status, "Only those that stand there")
-        .query("server", json!({"type": "string"}), "Only of this server")
-        .query("limit", limit(), "At most so many, up to 200")
-        .query(
-            "cursor",
-            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,300}$"}),
-            "`next_cursor` of the page before",
-        )
-        .json(200, "A page", page);
+        .query("server", json!({"type": "string"}), "Only of this server");
+    let listing = paged(listing, "At most so many, up to 200").json(200, "A page", page);
     let view = c.of::<ApprovalView>();
     let showing = get(
         "/v1/approvals/{id}",
@@ -107,7 +114,7 @@ fn approvals(c: &mut Components) -> Vec<Operation> {
     .empty(304, "Still at that version")
     .problems(&["not-found"]);
     let review = c.of::<ReviewBody>();
-    let reviewing = post("/v1/approvals/{id}/reviews", &[Approver, BreakGlass], "Approve or deny")
+    let reviewing = keyed(post("/v1/approvals/{id}/reviews", &[Approver, BreakGlass], "Approve or deny"))
         .header("If-Match", VERSION, "The version that was seen")
         .body(review)
         .json(201, "As it stands afterwards", state.clone())
@@ -148,7 +155,8 @@ fn approvals(c: &mut Components) -> Vec<Operation> {
             "internal",
         ]);
     let revoke = c.of::<RevokeBody>();
-    let revoking = post("/v1/approvals/{id}/revoke", &[Approver, Admin], "Take an approval back before it is used")
+    let revoking = post("/v1/approvals/{id}/revoke", &[Approver, Admin], "Take an approval back before it is used");
+    let revoking = seen(keyed(revoking), VERSION)
         .body(revoke)
         .json(200, "As it stands afterwards", state.clone())
         .problems(&["not-found", "not-approved", "busy"]);
@@ -162,7 +170,7 @@ fn approvals(c: &mut Components) -> Vec<Operation> {
         .empty(204, "Whatever waited under that key does not any more")
         .problems(&["busy"]);
     let (batch, answers) = (c.of::<BatchBody>(), c.of::<BatchAnswer>());
-    let reviewing_many = post("/v1/reviews:batch", &[Approver], "Review up to 50 approvals, each by its digest")
+    let reviewing_many = keyed(post("/v1/reviews:batch", &[Approver], "Review up to 50 approvals, each by its digest"))
         .body(batch)
         .json(200, "What became of each, in their order", answers)
         .problems(&["batch-size"]);
@@ -171,8 +179,8 @@ fn approvals(c: &mut Components) -> Vec<Operation> {
 
 fn policies(c: &mut Components) -> Vec<Operation> {
     let list = c.of::<List>();
-    let listing = get("/v1/policies", EVERYBODY, "Registered policies, each with the gateways that have it in force")
-        .json(200, "The newest first", list);
+    let listing = get("/v1/policies", EVERYBODY, "Registered policies, each with the gateways that have it in force");
+    let listing = paged(listing, "At most so many, up to 1000").json(200, "The newest first", list);
     let report = c.of::<PolicyReport>();
     let reporting = post("/v1/policies/in-force", &[Enforcer], "A gateway says what it has put in force")
         .body(report)
@@ -207,6 +215,11 @@ fn record(c: &mut Components) -> Vec<Operation> {
     let listing = get("/v1/audit", READ, "Entries of the record, in their order")
         .query("after", number.clone(), "Only those with a greater sequence number")
         .query("limit", limit(), "At most so many, up to 1000")
+        .query(
+            "cursor",
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,300}$"}),
+            "Instead of `after`: `next_cursor`",
+        )
         .json(200, "A page; NDJSON where `Accept` asks for application/x-ndjson", page);
     let proof =
         get("/v1/audit/{seq}/proof", READ, "One entry with the proof that it stands in the log (C2SP tlog-proof)")
@@ -233,9 +246,14 @@ fn record(c: &mut Components) -> Vec<Operation> {
 
 fn authority(c: &mut Components) -> Vec<Operation> {
     let (grants, grant) = (c.of::<GrantPage>(), c.of::<Grant>());
-    let listing_grants =
-        get("/v1/grants", READERS, "Approvals that reach further calls, in force").json(200, "All", grants);
-    let revoking = post("/v1/grants/{id}/revoke", &[Approver, Admin], "Take one of them back")
+    let listing_grants = get("/v1/grants", READERS, "Approvals that reach further calls, in force");
+    let listing_grants = paged(listing_grants, "At most so many, up to 500").json(200, "A page", grants);
+    let showing_grant = get("/v1/grants/{id}", READERS, "One of them")
+        .header("If-None-Match", TAG, "What is known")
+        .json(200, "As it stands", grant.clone())
+        .empty(304, "Still that")
+        .problems(&["not-found"]);
+    let revoking = seen(keyed(post("/v1/grants/{id}/revoke", &[Approver, Admin], "Take one of them back")), TAG)
         .json(200, "As it was", grant)
         .problems(&["not-found", "busy"]);
     let (lend, lent, all) = (c.of::<DelegationBody>(), c.of::<Delegation>(), c.of::<DelegationPage>());
@@ -243,8 +261,17 @@ fn authority(c: &mut Components) -> Vec<Operation> {
         .body(lend)
         .json(201, "What was lent", lent.clone())
         .problems(&["field", "reason-missing", "not-in-group", "not-found"]);
-    let listing = get("/v1/delegations", READERS, "What is lent").json(200, "All that concern you", all);
-    let ending = post("/v1/delegations/{id}/end", &[Approver, Admin], "Take it back")
+    let listing = paged(get("/v1/delegations", READERS, "What is lent"), "At most so many, up to 500").json(
+        200,
+        "A page of those that concern you",
+        all,
+    );
+    let showing = get("/v1/delegations/{id}", READERS, "One of them")
+        .header("If-None-Match", TAG, "What is known")
+        .json(200, "As it stands", lent.clone())
+        .empty(304, "Still that")
+        .problems(&["not-found"]);
+    let ending = seen(keyed(post("/v1/delegations/{id}/end", &[Approver, Admin], "Take it back")), TAG)
         .json(200, "As it was", lent)
         .problems(&["not-found"]);
     let (body, freeze, list) = (c.of::<FreezeBody>(), c.of::<Freeze>(), c.of::<FreezesView>());
@@ -257,10 +284,10 @@ fn authority(c: &mut Components) -> Vec<Operation> {
         .json(200, "The list", list)
         .empty(304, "Still at that version")
         .problems(&["internal"]);
-    let lifting = post("/v1/freezes/{id}/lift", &[Admin], "Let it go on")
+    let lifting = seen(keyed(post("/v1/freezes/{id}/lift", &[Admin], "Let it go on")), VERSION)
         .json(200, "What was stopped", freeze)
         .problems(&["not-found"]);
-    vec![listing_grants, revoking, lending, listing, ending, freezing, frozen, lifting]
+    vec![listing_grants, showing_grant, revoking, lending, listing, showing, ending, freezing, frozen, lifting]
 }
 
 fn inventory(c: &mut Components) -> Vec<Operation> {
@@ -271,7 +298,8 @@ fn inventory(c: &mut Components) -> Vec<Operation> {
         .body(batch)
         .empty(204, "Taken in")
         .problems(&["batch-size", "field", "busy"]);
-    let listing = get("/v1/inventory/servers", READERS, "Servers that were seen").json(200, "By name", servers);
+    let listing = paged(get("/v1/inventory/servers", READERS, "Servers that were seen"), "At most so many, up to 500")
+        .json(200, "By name", servers);
     let showing = get("/v1/inventory/servers/{server}", READERS, "What one server offers, who calls it, what changed")
         .json(200, "As it was last seen", server)
         .problems(&["not-found"]);
@@ -290,16 +318,20 @@ fn service(c: &mut Components) -> Vec<Operation> {
     let listing = get("/v1/notices", &[Auditor, Admin], "Who was told what")
         .query("state", state, "Only those that stand there")
         .query("approval", text.clone(), "Only of this approval")
-        .query("channel", text, "Only to this channel")
-        .query("limit", limit(), "At most so many, up to 500")
-        .json(200, "The newest first", notices);
+        .query("channel", text, "Only to this channel");
+    let listing = paged(listing, "At most so many, up to 500").json(200, "The newest first", notices);
     let showing = get("/v1/notices/{id}", &[Auditor, Admin], "One notice")
+        .header("If-None-Match", TAG, "What is known")
         .json(200, "As it stands", notice.clone())
+        .empty(304, "Still that")
         .problems(&["not-found"]);
-    let retrying = post("/v1/notices/{id}/retry", &[Admin], "Try a notice again that was given up")
-        .json(200, "As it stands", notice.clone())
-        .problems(&["not-found", "not-dead", "conflict"]);
-    let testing = post("/v1/notices:test", &[Admin], "Send a test to a channel")
+    let retrying = post("/v1/notices/{id}/retry", &[Admin], "Try a notice again that was given up");
+    let retrying = seen(keyed(retrying), TAG).json(200, "As it stands", notice.clone()).problems(&[
+        "not-found",
+        "not-dead",
+        "conflict",
+    ]);
+    let testing = keyed(post("/v1/notices:test", &[Admin], "Send a test to a channel"))
         .body(test)
         .json(202, "It is on its way", notice)
         .problems(&["not-found", "conflict"]);

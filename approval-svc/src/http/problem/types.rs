@@ -81,7 +81,7 @@ pub const PROBLEM_TYPES: &[ProblemType] = &[
     of("token-unfit", &[403], "The identity provider's token is genuine, and not one that a person decides with."),
     of("too-many-freezes", &[409], "As many freezes as the gateways take are in force. Lift those that are over."),
     of("too-many-pending", &[429], "The requester has too many pending approvals. Wait until some are decided."),
-    of("version-changed", &[412], "The approval has moved on since `If-Match`. Look at it again."),
+    of("version-changed", &[412], "It has changed since you looked (`If-Match`). Look at it again."),
 ];
 
 /// The type of this code.

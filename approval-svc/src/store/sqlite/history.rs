@@ -8,35 +8,38 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 use super::column::{nat, word};
 use super::reads::approval_of;
 use crate::store::StoreError;
-use crate::store::row::{History, HistoryFilter, Past};
+use crate::store::row::{History, HistoryFilter, Past, Readable};
+use crate::store::words::{self, Field};
 
-/// Approvals looked at for one page of a search for words, however few of them match.
+/// Approvals looked at for one page where no index tells which of them match.
 const ROWS_READ_MAX: u32 = 5_000;
+/// The same where words tell, and the reader may not read the arguments of all of them. Counted in approvals of any kind:
+/// where a page ends must not tell of what the reader may not read.
+const ROWS_JUDGED_MAX: u32 = 50_000;
 
 pub(super) async fn history(readers: &SqlitePool, filter: HistoryFilter) -> Result<History, StoreError> {
     let rows_max = usize::try_from(filter.rows_max).unwrap_or(usize::MAX);
     let mut snapshot = readers.begin().await?;
-    // Words are looked for in the calls themselves, where no index helps: what is read at once is bounded. Names are not:
-    // each has an index that ends in the id, so that only what is shown is read.
-    let is_named = filter.server.is_some() || filter.target.is_some();
-    let window_end = if filter.who.is_some() || filter.text.is_some() || (filter.method.is_some() && !is_named) {
-        let end = sqlx::query(
-            "SELECT id FROM approvals WHERE ($1 IS NULL OR id < $1) ORDER BY id DESC LIMIT 1 OFFSET $2 - 1",
-        );
-        let end = end.bind(filter.before_id.as_deref()).bind(i64::from(ROWS_READ_MAX));
-        let end = end.fetch_optional(&mut *snapshot).await?;
-        end.map(|row| row.try_get::<String, _>("id")).transpose()?
-    } else {
-        None
+    let window_end = match window(&filter) {
+        None => None,
+        Some(rows) => {
+            let end = match filter.before_id.as_deref() {
+                None => sqlx::query("SELECT id FROM approvals ORDER BY id DESC LIMIT 1 OFFSET $1"),
+                Some(_) => sqlx::query("SELECT id FROM approvals WHERE id < $2 ORDER BY id DESC LIMIT 1 OFFSET $1"),
+            };
+            let end = end.bind(i64::from(rows) - 1);
+            let end = if let Some(before) = filter.before_id.as_deref() { end.bind(before) } else { end };
+            let end = end.fetch_optional(&mut *snapshot).await?;
+            end.map(|row| row.try_get::<String, _>("id")).transpose()?
+        }
     };
     let mut found = Vec::new();
     let mut query = select(&filter, window_end.as_deref());
     let mut rows = query.build().fetch(&mut *snapshot);
     while let Some(row) = rows.try_next().await? {
         let past = past_of(&row)?;
-        let is_named = row.try_get::<bool, _>("is_named")?;
         // Before it is counted: whether there is another page must not tell of what the reader may not read.
-        if !is_named && !filter.readable.as_ref().is_none_or(|readable| readable.0(&past.approval)) {
+        if !filter.is_found(&past.approval) {
             continue;
         }
         found.push(past);
@@ -50,21 +53,26 @@ pub(super) async fn history(readers: &SqlitePool, filter: HistoryFilter) -> Resu
     Ok(History { rows: found, next_before_id: last.or(window_end) })
 }
 
+/// How many approvals one page looks at, if that must be bounded. Names have indices that end in the id, and words tell which
+/// approvals match: then only what is shown is read.
+fn window(filter: &HistoryFilter) -> Option<u32> {
+    let is_named = filter.server.is_some() || filter.target.is_some();
+    let no_words = |text: &Option<String>| text.as_deref().is_some_and(|text| words::wanted(text).is_empty());
+    if no_words(&filter.who) || no_words(&filter.text) || (filter.method.is_some() && !is_named) {
+        return Some(ROWS_READ_MAX);
+    }
+    match (&filter.text, &filter.readable) {
+        (Some(_), Readable::Judged(_)) => Some(ROWS_JUDGED_MAX),
+        (Some(_), Readable::All | Readable::Nothing) | (None, _) => None,
+    }
+}
+
 /// The statement with the conditions that were asked for and no others, so that the indices of those are used.
 pub(super) fn select(filter: &HistoryFilter, window_end: Option<&str>) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new("SELECT approvals.*, claims.outcome, claims.claimed_at_ms, ");
-    match &filter.text {
-        Some(text) => {
-            query.push(
-                "instr(lower(coalesce(json_extract(asked, '$.target'), '') || char(10) || coalesce(reason, '')), lower(",
-            );
-            query.push_bind(text.clone()).push(")) > 0 AS is_named");
-        }
-        None => drop(query.push("1 AS is_named")),
-    }
-    query.push(
-        " FROM approvals LEFT JOIN claims ON claims.hold_id = (SELECT hold_id FROM claims \
-         WHERE claims.approval_id = approvals.id ORDER BY claimed_at_ms DESC LIMIT 1) WHERE 1",
+    let mut query = QueryBuilder::new(
+        "SELECT approvals.*, claims.outcome, claims.claimed_at_ms \
+         FROM approvals LEFT JOIN claims ON claims.hold_id = (SELECT hold_id FROM claims \
+         WHERE claims.approval_id = approvals.id ORDER BY claimed_at_ms DESC LIMIT 1) WHERE 1 = 1",
     );
     if let Some(status) = filter.status {
         query.push(" AND status = ").push_bind(ApprovalStatus::as_str(status));
@@ -87,21 +95,33 @@ pub(super) fn select(filter: &HistoryFilter, window_end: Option<&str>) -> QueryB
         query.push(" AND approvals.id >= ").push_bind(end.to_owned());
     }
     if let Some(who) = &filter.who {
-        query.push(
-            " AND instr(lower(subject || char(10) || coalesce(json_extract(asked, '$.principal.agent_id'), '') \
-             || char(10) || coalesce(decided_by, '')), lower(",
-        );
-        query.push_bind(who.clone()).push(")) > 0");
+        with_words(&mut query, &[Field::Who], who);
     }
     if let Some(text) = &filter.text {
-        query.push(
-            " AND instr(lower(json_extract(asked, '$.call_text') || char(10) || coalesce(json_extract(asked, '$.target'), '') \
-             || char(10) || coalesce(reason, '')), lower(",
-        );
-        query.push_bind(text.clone()).push(")) > 0");
+        let fields: &[Field] = match &filter.readable {
+            Readable::Nothing => &[Field::Named],
+            Readable::All | Readable::Judged(_) => &[Field::Asked, Field::Named],
+        };
+        with_words(&mut query, fields, text);
     }
     query.push(" ORDER BY approvals.id DESC");
     query
+}
+
+/// Only approvals that have every word of `text` in one of `fields`, or words there that are not kept.
+fn with_words(query: &mut QueryBuilder<Sqlite>, fields: &[Field], text: &str) {
+    for (from, to) in words::wanted(text) {
+        query.push(" AND approvals.id IN (");
+        for (at, field) in fields.iter().enumerate() {
+            query.push(if at == 0 { "" } else { " UNION ALL " });
+            for (least, end) in [(&from, to.as_str()), (&words::ANY.to_owned(), "\u{1}")] {
+                query.push(if least.is_empty() { " UNION ALL " } else { "" });
+                query.push("SELECT approval_id FROM approval_words WHERE field = ").push_bind(field.as_str());
+                query.push(" AND word >= ").push_bind(least.clone()).push(" AND word < ").push_bind(end.to_owned());
+            }
+        }
+        query.push(")");
+    }
 }
 
 fn past_of(row: &SqliteRow) -> Result<Past, StoreError> {

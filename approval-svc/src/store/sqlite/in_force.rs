@@ -33,11 +33,25 @@ pub(super) async fn put(
     Ok(())
 }
 
-pub(super) async fn policies(readers: &SqlitePool, rows_max: u32) -> Result<Vec<(Digest, u64)>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT snapshot_id, registered_at_ms FROM policies ORDER BY registered_at_ms DESC, snapshot_id LIMIT $1",
-    );
-    let rows = rows.bind(i64::from(rows_max)).fetch_all(readers).await?;
+pub(super) async fn policies(
+    readers: &SqlitePool,
+    behind: Option<(u64, Digest)>,
+    rows_max: u32,
+) -> Result<Vec<(Digest, u64)>, StoreError> {
+    let rows = match behind {
+        None => sqlx::query(
+            "SELECT snapshot_id, registered_at_ms FROM policies ORDER BY registered_at_ms DESC, snapshot_id LIMIT $1",
+        )
+        .bind(i64::from(rows_max)),
+        Some((at_ms, id)) => sqlx::query(
+            "SELECT snapshot_id, registered_at_ms FROM policies WHERE registered_at_ms < $2 \
+             OR (registered_at_ms = $2 AND snapshot_id > $3) ORDER BY registered_at_ms DESC, snapshot_id LIMIT $1",
+        )
+        .bind(i64::from(rows_max))
+        .bind(int(at_ms))
+        .bind(id.to_string()),
+    };
+    let rows = rows.fetch_all(readers).await?;
     rows.into_iter()
         .map(|row| {
             let id = digest_from_text(row.try_get("snapshot_id")?, "a snapshot id")?;

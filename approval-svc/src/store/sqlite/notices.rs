@@ -85,13 +85,15 @@ pub(super) async fn due(readers: &SqlitePool, channel: &str, now_ms: u64, rows_m
 pub(super) async fn list(readers: &SqlitePool, filter: NoticeFilter) -> Answer<Vec<Notice>> {
     let rows = sqlx::query(
         "SELECT * FROM notices WHERE ($1 IS NULL OR state = $1) AND ($2 IS NULL OR approval_id = $2) \
-         AND ($3 IS NULL OR channel = $3) AND ($4 IS NULL OR tenant = $4) ORDER BY id DESC LIMIT $5",
+         AND ($3 IS NULL OR channel = $3) AND ($4 IS NULL OR tenant = $4) AND ($6 IS NULL OR id < $6) \
+         ORDER BY id DESC LIMIT $5",
     )
     .bind(filter.state.map(NoticeState::as_str))
     .bind(filter.approval_id)
     .bind(filter.channel)
     .bind(filter.tenant)
     .bind(i64::from(filter.rows_max))
+    .bind(filter.before_id)
     .fetch_all(readers)
     .await?;
     rows.iter().map(notice_of).collect()

@@ -14,8 +14,8 @@ use super::column::{digest_from_blob, digest_from_text, from_json, int, nat, opt
 use crate::approvals::grant::Grant;
 use crate::delegations::{Delegation, Person};
 use crate::store::row::{
-    Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow, Review,
-    SignIn, Token, Visitor,
+    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow,
+    Review, SignIn, Token, Visitor,
 };
 use crate::store::{Head, StoreError};
 
@@ -313,6 +313,24 @@ pub(super) async fn token(readers: &SqlitePool, hash: Digest) -> Answer<Option<T
 pub(super) async fn tokens(readers: &SqlitePool) -> Answer<Vec<Token>> {
     let rows = sqlx::query("SELECT * FROM tokens ORDER BY created_at_ms, id").fetch_all(readers).await?;
     rows.iter().map(token_of).collect()
+}
+
+pub(super) async fn tokens_revoked(readers: &SqlitePool) -> Answer<u64> {
+    let row = sqlx::query("SELECT count(*) FROM tokens WHERE revoked_at_ms IS NOT NULL").fetch_one(readers).await?;
+    Ok(nat(row.try_get(0)?))
+}
+
+pub(super) async fn answer(readers: &SqlitePool, id: &str) -> Answer<Option<AnswerRow>> {
+    let row = sqlx::query("SELECT * FROM answers WHERE id = $1").bind(id).fetch_optional(readers).await?;
+    row.map(|row| {
+        Ok(AnswerRow {
+            id: row.try_get("id")?,
+            asked: digest_from_text(row.try_get("asked")?, "what was asked")?,
+            answer: row.try_get("answer")?,
+            made_at_ms: nat(row.try_get("made_at_ms")?),
+        })
+    })
+    .transpose()
 }
 
 fn token_of(row: &SqliteRow) -> Answer<Token> {

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
-use super::{in_force, inventory, notices};
+use super::{in_force, inventory, notices, words};
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
@@ -136,7 +136,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::EraseArguments { ids, at_ms } => {
             for id in ids {
-                sqlx::query(
+                let erased = sqlx::query(
                     "UPDATE approvals SET asked = json_set(asked, '$.call_text', ''), erased_at_ms = $2 \
                      WHERE id = $1 AND erased_at_ms IS NULL AND status NOT IN ('pending', 'approved')",
                 )
@@ -144,6 +144,9 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
                 .bind(int(*at_ms))
                 .execute(&mut *connection)
                 .await?;
+                if erased.rows_affected() > 0 {
+                    words::forget_asked(connection, id).await?;
+                }
                 // A grant that outlives its arguments goes on only for identical calls.
                 sqlx::query("UPDATE grants SET body = json_set(body, '$.call_text', '') WHERE approval_id = $1")
                     .bind(id)
@@ -169,9 +172,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             );
             touch(connection, take.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
-        Write::RevokeGrant { id, at_ms } => {
-            let revoke = sqlx::query("UPDATE grants SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
-            touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await
+        Write::RevokeGrant { id, at_ms, if_uses_left } => {
+            let revoke = sqlx::query(
+                "UPDATE grants SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL \
+                 AND uses_left = coalesce($3, uses_left)",
+            );
+            let revoke = revoke.bind(id).bind(int(*at_ms)).bind(if_uses_left.map(i64::from));
+            touch(connection, revoke, Conflict::Missing).await
         }
         Write::AddDelegation { delegation, at_ms } => {
             let add = sqlx::query(
@@ -204,7 +211,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             }
             next_freeze_version(connection, *at_ms).await
         }
-        Write::LiftFreeze { id, at_ms } => {
+        Write::LiftFreeze { id, at_ms, if_version } => {
+            if let Some(version) = if_version {
+                let same = sqlx::query("UPDATE freeze_head SET version = version WHERE id = 1 AND version = $1");
+                touch(connection, same.bind(int(*version)), Conflict::Moved).await?;
+            }
             let lift = sqlx::query("UPDATE freezes SET lifted_at_ms = $2 WHERE id = $1 AND lifted_at_ms IS NULL");
             touch(connection, lift.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
             next_freeze_version(connection, *at_ms).await
@@ -222,6 +233,17 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, advance.bind(source).bind(int(*from)).bind(int(*to)), Conflict::Counter).await
         }
         Write::Inventory(write) => inventory::write(connection, write).await,
+        Write::KeepAnswer { row, forget_before_ms } => {
+            sqlx::query("DELETE FROM answers WHERE made_at_ms < $1")
+                .bind(int(*forget_before_ms))
+                .execute(&mut *connection)
+                .await?;
+            let keep = sqlx::query(
+                "INSERT INTO answers (id, asked, answer, made_at_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            );
+            let keep = keep.bind(&row.id).bind(row.asked.to_string()).bind(&row.answer).bind(int(row.made_at_ms));
+            touch(connection, keep, Conflict::Answered).await
+        }
         Write::AddCheckpoint(checkpoint) => {
             sqlx::query(
                 "INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -294,6 +316,7 @@ async fn open_approval(
     let insert = insert.bind(ran_before).bind(&asked.principal.tenant).bind(approval.escalates_at_ms.map(int));
     let insert = insert.bind(&approval.decided_by).bind(approval.decided_at_ms.map(int));
     touch(connection, insert, Conflict::Open).await?;
+    words::keep(connection, approval).await?;
     // Counted before and judged after: whoever may join needs no room of its own.
     if approval.status == ApprovalStatus::Pending && nat(pending.try_get(0)?) >= pending_max {
         return Err(Conflict::TooManyPending.into());
@@ -344,7 +367,8 @@ async fn move_approval(connection: &mut SqliteConnection, to: &ApprovalMove) -> 
     );
     let update = update.bind(&to.id).bind(to.from.as_str()).bind(int(to.version)).bind(to.to.as_str());
     let update = update.bind(to.expires_at_ms.map(int)).bind(&to.reason).bind(&to.decided_by).bind(int(to.at_ms));
-    touch(connection, update.bind(to.if_rejoin_due_at_ms.map(int)), Conflict::Moved).await
+    touch(connection, update.bind(to.if_rejoin_due_at_ms.map(int)), Conflict::Moved).await?;
+    words::keep_decided(connection, to).await
 }
 
 async fn add_claim(connection: &mut SqliteConnection, claim: &ClaimRow) -> Result<(), CommitError> {
