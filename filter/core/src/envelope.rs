@@ -36,7 +36,7 @@ pub use prospects::Offered;
 pub use seal::SealError;
 pub use topic::Topic;
 
-pub(crate) use prospects::prospects;
+pub(crate) use prospects::Prospects;
 pub(crate) use readings::{LabelFact, Reading, SECRETS_TAG, plain};
 
 /// Tag of [`CallEnvelope::cancel_key`].

@@ -42,6 +42,7 @@ pub use document::{
 };
 pub use glob::Glob;
 pub use lint::{Finding, annotated, lint};
+pub use may_ever::Onlooker;
 pub use number::Number;
 pub use past::{NoUsage, Past, UnknownUsage, UsageView};
 pub use pins::{PIN_RULE_ID, PinStanding};

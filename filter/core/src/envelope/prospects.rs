@@ -1,7 +1,11 @@
 //! Step 11: how a call of a listed tool, resource or prompt would be read, before anybody has made it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use super::readings::{Reading, plain};
 use super::topic::Topic;
+use crate::digest::Digest;
 use crate::policy::{ActionClass, CatalogueServer, Fact, Glob, Listed, Listing};
 
 /// One entry of a list that a server answers.
@@ -17,46 +21,69 @@ pub enum Offered<'n> {
 
 /// One way to use what is offered. It can be called that way if each of `readings` can be, as any of its variants:
 /// which one it is depends on the arguments.
+#[derive(Clone)]
 pub(crate) struct Prospect {
     pub(crate) topic: Topic,
     pub(crate) readings: Vec<Vec<Reading>>,
 }
 
-/// Every way to use `offered`; none when every call of it would be refused before any rule.
-pub(crate) fn prospects(offered: Offered<'_>, server: &CatalogueServer) -> Vec<Prospect> {
-    match offered {
-        Offered::Tool(name) => {
-            let base = plain(server, "tools/call").with_label("mcp.tool", name);
-            let found = server.tools.look_up(name);
+/// How calls of what one server offers would be read.
+pub(crate) struct Prospects<'s> {
+    server: &'s CatalogueServer,
+    /// By the catalogue's entries that a tool falls under: tools under the same entries differ in their names alone, so
+    /// that a long list makes few readings.
+    tools: BTreeMap<Vec<Digest>, Prospect>,
+}
+
+impl<'s> Prospects<'s> {
+    pub(crate) fn new(server: &'s CatalogueServer) -> Self {
+        Self { server, tools: BTreeMap::new() }
+    }
+
+    /// Every way to use `offered`; none when every call of it would be refused before any rule.
+    pub(crate) fn of(&mut self, offered: Offered<'_>) -> Cow<'_, [Prospect]> {
+        let server = self.server;
+        let made = match offered {
+            Offered::Tool(name) => return Cow::Borrowed(std::slice::from_ref(self.of_tool(name))),
+            Offered::Prompt(name) => {
+                let base = plain(server, "prompts/get").with_label("mcp.prompt", name);
+                let readings = of_listing(&base, "prompt", name, &server.prompts, server);
+                vec![Prospect { topic: Topic::Prompt, readings }]
+            }
+            Offered::Resource(uri) if !super::seal::is_plain(uri) => Vec::new(),
+            Offered::Resource(uri) => WAYS_TO_RESOURCES
+                .into_iter()
+                .map(|(topic, method)| {
+                    let base = plain(server, method).with_resource(Fact::Known(uri.to_owned()));
+                    Prospect { topic, readings: of_listing(&base, "resource", uri, &server.resources, server) }
+                })
+                .collect(),
+            Offered::ResourceTemplate(template) => match expansions(template) {
+                // Too long a pattern to be judged by: not hidden, and each call of it is judged by itself.
+                None => vec![Prospect { topic: Topic::Resource, readings: Vec::new() }],
+                Some(texts) => WAYS_TO_RESOURCES
+                    .into_iter()
+                    .flat_map(|(topic, method)| of_template(&plain(server, method), topic, &texts, server))
+                    .collect(),
+            },
+        };
+        Cow::Owned(made)
+    }
+
+    fn of_tool(&mut self, name: &str) -> &Prospect {
+        let server = self.server;
+        let found = server.tools.look_up(name);
+        let entries = found.iter().map(|listed| listed.digest).collect();
+        let prospect = self.tools.entry(entries).or_insert_with(|| {
+            let base = plain(server, "tools/call");
             let readings = match found.is_empty() {
                 true => base.as_unlisted("tool", server).into_iter().map(|reading| vec![reading]).collect(),
-                false => found.into_iter().map(|listed| about_resources(&base, listed)).collect(),
+                false => found.iter().map(|listed| about_resources(&base, listed)).collect(),
             };
-            vec![Prospect { topic: Topic::Tool, readings }]
-        }
-        Offered::Prompt(name) => {
-            let base = plain(server, "prompts/get").with_label("mcp.prompt", name);
-            let readings = of_listing(&base, "prompt", name, &server.prompts, server);
-            vec![Prospect { topic: Topic::Prompt, readings }]
-        }
-        Offered::Resource(uri) if !super::seal::is_plain(uri) => Vec::new(),
-        Offered::Resource(uri) => WAYS_TO_RESOURCES
-            .into_iter()
-            .map(|(topic, method)| {
-                let base = plain(server, method).with_resource(Fact::Known(uri.to_owned()));
-                Prospect { topic, readings: of_listing(&base, "resource", uri, &server.resources, server) }
-            })
-            .collect(),
-        Offered::ResourceTemplate(template) => {
-            let Some(texts) = expansions(template) else {
-                // Too long a pattern to be judged by: not hidden, and each call of it is judged by itself.
-                return vec![Prospect { topic: Topic::Resource, readings: Vec::new() }];
-            };
-            WAYS_TO_RESOURCES
-                .into_iter()
-                .flat_map(|(topic, method)| of_template(&plain(server, method), topic, &texts, server))
-                .collect()
-        }
+            Prospect { topic: Topic::Tool, readings }
+        });
+        prospect.readings.iter_mut().flatten().for_each(|reading| reading.rename("mcp.tool", name));
+        prospect
     }
 }
 

@@ -54,6 +54,19 @@ impl Reading {
         self
     }
 
+    /// Puts another value under a label, in the room of the one before.
+    pub(super) fn rename(&mut self, name: &str, value: &str) {
+        match self.labels.get_mut(name) {
+            Some(label) => {
+                label.clear();
+                label.push_str(value);
+            }
+            None => {
+                self.labels.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
     pub(super) fn with_resource(self, resource: Fact) -> Self {
         Self { resource, ..self }
     }

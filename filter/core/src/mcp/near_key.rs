@@ -6,6 +6,9 @@
 use super::malformed::{Malformed, MalformedKind};
 use crate::json::{Value, text};
 
+#[cfg(test)]
+mod tests;
+
 /// Keys of a JSON-RPC message.
 pub(super) const TOP_LEVEL: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error"];
 
@@ -61,13 +64,28 @@ pub(super) fn refuse(object: Value<'_>, protocol_keys: &[&'static str]) -> Resul
         if protocol_keys.contains(&key.as_ref()) {
             continue;
         }
-        if let Some(meant) = protocol_keys.iter().find(|protocol_key| folded(&key).eq(folded(protocol_key))) {
+        if let Some(meant) = protocol_keys.iter().find(|protocol_key| is_near(&key, protocol_key)) {
             let shown = text::excerpt(&key);
             let detail = format!("key `{shown}` could be taken for `{meant}`; spell it `{meant}` or leave it out");
             return Err(Malformed::new(MalformedKind::NearKey, detail));
         }
     }
     Ok(())
+}
+
+/// Whether the most lenient reader takes one for the other.
+fn is_near(key: &str, protocol_key: &str) -> bool {
+    // Nearly all keys are ASCII, and every entry of a long list has some: for them bytes will do.
+    match key.is_ascii() {
+        true => folded_ascii(key).eq(folded_ascii(protocol_key)),
+        false => folded(key).eq(folded(protocol_key)),
+    }
+}
+
+/// As [`folded`], of a key that is ASCII.
+fn folded_ascii(key: &str) -> impl Iterator<Item = u8> {
+    let seen = key.bytes().filter(|byte| !(matches!(byte, b' ' | b'_' | b'-') || byte.is_ascii_control()));
+    seen.map(|byte| byte.to_ascii_lowercase())
 }
 
 /// The key as the most lenient reader sees it.
