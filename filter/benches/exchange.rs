@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use holdpoint_core::config::FilterConfig;
+use holdpoint_filter::desk::Desk;
 use holdpoint_filter::exchange::{
     AnswerFormat, Exchange, HostCommand, HostEvent, RequestHead, ResponseHead, RouteMetadata, Surroundings,
 };
@@ -94,6 +95,7 @@ fn main() {
         Err(problems) => panic!("{problems}"),
     };
     let mut worker = Worker::new([1; 32], "gw".to_owned());
+    let mut desk = Desk::new("gw/1".to_owned());
     worker.put_in_force("holdpoint", Rc::clone(&config));
     worker.logs_info = false;
     let mut shared = Shared::default();
@@ -117,15 +119,16 @@ fn main() {
             HostEvent::Closed,
         ];
         for event in events {
-            let mut around = Surroundings { now_ms: 1_000_000, worker: &mut worker, shared: &mut shared };
+            let mut around =
+                Surroundings { now_ms: 1_000_000, worker: &mut worker, desk: &mut desk, shared: &mut shared };
             for command in black_box(exchange.handle(event, &mut around)) {
                 match command {
                     HostCommand::Forward(_) => forwards += 1,
                     HostCommand::Record(entry) => {
-                        worker.audit.push(*entry);
-                        if worker.audit.len() >= 400 {
-                            black_box(worker.audit.next_batch());
-                            worker.audit.batch_answered(holdpoint_filter::audit_buffer::BatchAnswer::Acknowledged);
+                        desk.audit.push(*entry);
+                        if desk.audit.len() >= 400 {
+                            black_box(desk.audit.next_batch());
+                            desk.audit.batch_answered(holdpoint_filter::audit_buffer::BatchAnswer::Acknowledged);
                         }
                     }
                     _ => {}

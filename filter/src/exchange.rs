@@ -16,6 +16,7 @@ use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::decision::PermitSet;
 use holdpoint_core::digest::Digest;
 
+use crate::desk::Desk;
 use crate::enforce::HeaderEdit;
 use crate::identity::PeerCertificate;
 use crate::line::DecisionLine;
@@ -153,8 +154,10 @@ pub enum HostCommand {
     CloseAnswer,
     /// Call the approval service; its answer comes back as [`HostEvent::CalloutAnswered`].
     Ask(Callout),
-    /// Call the approval service; nobody waits for the answer.
+    /// Call the approval service or the server; nobody waits for the answer.
     Tell(Callout),
+    /// The same at that time, in milliseconds, or soon after; whether or not this exchange is over by then.
+    TellAt(u64, Callout),
     /// Wake this exchange at that Unix time in milliseconds, or soon after.
     WakeAt(u64),
     /// Write filter state `wasm.<name>`.
@@ -226,6 +229,8 @@ enum Phase {
 pub struct Surroundings<'a> {
     pub now_ms: u64,
     pub worker: &'a mut Worker,
+    /// Of the plugin that this exchange belongs to.
+    pub desk: &'a mut Desk,
     pub shared: &'a mut dyn SharedData,
 }
 
@@ -233,6 +238,11 @@ impl Exchange {
     /// An exchange that begins under `config`.
     pub fn new(plugin: Rc<str>, config: Rc<FilterConfig>) -> Self {
         Self { plugin, config, phase: Phase::AwaitingHead, asks: 0, opens_session: None, overheard: None }
+    }
+
+    /// The plugin that it belongs to.
+    pub fn plugin(&self) -> &Rc<str> {
+        &self.plugin
     }
 
     /// Whether any source of identities looks at the client's certificate: reading it costs host calls.

@@ -12,6 +12,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use crate::definitions;
+use crate::desk::Desk;
 use crate::exchange::{
     Callout, CalloutAnswer, Exchange, Forward, HostCommand, HostEvent, LogLevel, RequestHead, Surroundings,
 };
@@ -51,6 +52,8 @@ thread_local! {
     static NEXT_LOOK_AT_MS: Cell<u64> = const { Cell::new(0) };
     /// What this VM keeps. Several root contexts share it while a configuration is replaced.
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
+    /// What each plugin has with its service.
+    static DESKS: RefCell<BTreeMap<Rc<str>, Desk>> = const { RefCell::new(BTreeMap::new()) };
     /// Every live exchange by its context id.
     static EXCHANGES: RefCell<BTreeMap<u32, Live>> = const { RefCell::new(BTreeMap::new()) };
     /// Callouts in flight: token → (context id, ask).
@@ -64,13 +67,16 @@ struct Live {
 }
 
 /// Who waits for a callout.
-#[derive(Clone, Copy)]
 enum Waiting {
-    Exchange { context_id: u32, ask: u32 },
-    AuditBatch,
-    Inventory,
+    Exchange {
+        context_id: u32,
+        ask: u32,
+    },
+    /// The desk of this plugin.
+    AuditBatch(Rc<str>),
+    Inventory(Rc<str>),
+    Freezes(Rc<str>),
     InForce,
-    Freezes,
 }
 
 proxy_wasm::main! {{
@@ -124,24 +130,22 @@ impl RootContext for Root {
                         log::error!("holdpoint: no random numbers from the host: configuration refused");
                         return false;
                     }
-                    let mut worker = Worker::new(seed, facts::gateway());
-                    // Whatever an earlier VM in this one's place had not handed over is lost: the record shows where.
-                    worker.audit.push(AuditEntry::new(EntryKind::SourceBegan, clock::now_ms()));
-                    WORKER.with_borrow_mut(|slot| *slot = Some(worker));
+                    WORKER.with_borrow_mut(|slot| *slot = Some(Worker::new(seed, facts::gateway())));
                 }
                 if !clock::begin() {
                     log::warn!("holdpoint: the host has no steady clock: deadlines follow the wall clock");
                 }
                 let rules = config.policy.concurrency_rules();
                 usage::prepare(&mut shared::EnvoySharedData, &self.plugin, rules, config.policy.counts_calls());
-                with_worker(|worker| worker.set_wall_ahead_ms(clock::wall_ahead_ms()));
+                open_desk(&self.plugin);
+                follow_wall_clock();
                 session::prepare(&mut shared::EnvoySharedData);
                 past::prepare(&mut shared::EnvoySharedData, &self.plugin, &config.policy, clock::now_ms());
                 definitions::prepare(&mut shared::EnvoySharedData);
                 config.standing = in_force::enter(&self.plugin, config.policy.id());
                 let config = Rc::new(config);
                 with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config)));
-                freezes::remember();
+                freezes::remember(&self.plugin);
                 follow_log_level();
                 gauges::policy_in_force(&self.plugin, &config.policy.id());
                 log::info!("holdpoint: policy {} in force", config.policy.id());
@@ -162,7 +166,7 @@ impl RootContext for Root {
         if NEXT_LOOK_AT_MS.get() <= now_ms {
             NEXT_LOOK_AT_MS.set(now_ms.saturating_add(LOG_LEVEL_EVERY_MS));
             follow_log_level();
-            with_worker(|worker| worker.set_wall_ahead_ms(clock::wall_ahead_ms()));
+            follow_wall_clock();
         }
         // Bounded per tick, so that a crowd of deadlines cannot starve the worker's other work.
         const WAKES_MAX: usize = 1_000;
@@ -172,9 +176,17 @@ impl RootContext for Root {
         }
         // What the exchanges did made another context effective.
         if abi::set_effective_context(self.context_id).is_ok() {
-            record::flush(now_ms);
-            inventory::flush(now_ms);
-            freezes::poll(now_ms);
+            for _ in 0..WAKES_MAX {
+                let Some(Some(callout)) = with_worker(|worker| worker.next_told(now_ms)) else { break };
+                tell(&callout);
+            }
+            // Those of all plugins: one whose configuration is gone has no tick of its own any more.
+            let plugins: Vec<Rc<str>> = DESKS.with_borrow(|desks| desks.keys().cloned().collect());
+            for plugin in &plugins {
+                record::flush(plugin, now_ms);
+                inventory::flush(plugin, now_ms);
+                freezes::poll(plugin, now_ms);
+            }
             in_force::report(now_ms);
         }
     }
@@ -213,7 +225,11 @@ impl Http {
 
     fn deliver_at(&self, event: HostEvent, place: Place) -> Action {
         match &self.exchange {
-            Some(exchange) => carry_out(self.context_id, handle(exchange, event), place),
+            Some(exchange) => {
+                let commands = handle(exchange, event);
+                let plugin = Rc::clone(exchange.borrow().plugin());
+                carry_out(self.context_id, &plugin, commands, place)
+            }
             None => {
                 reply(&refusal::broken("it has no configuration"));
                 Action::Pause
@@ -330,15 +346,48 @@ fn with_worker<T>(act: impl FnOnce(&mut Worker) -> T) -> Option<T> {
     WORKER.with_borrow_mut(|worker| worker.as_mut().map(act))
 }
 
+fn with_desk<T>(plugin: &str, act: impl FnOnce(&mut Desk) -> T) -> Option<T> {
+    DESKS.with_borrow_mut(|desks| desks.get_mut(plugin).map(act))
+}
+
+/// Makes the desk of a plugin that has none in this VM yet. Whatever an earlier VM in this one's place had not handed over
+/// is lost: its first entry shows where.
+fn open_desk(plugin: &Rc<str>) {
+    if with_desk(plugin, |_| ()).is_some() {
+        return;
+    }
+    let source = with_worker(|worker| format!("{}/{}", worker.gateway, worker.ids.next_id()));
+    let mut desk = Desk::new(source.unwrap_or_default());
+    desk.audit.wall_ahead_ms = clock::wall_ahead_ms();
+    desk.audit.push(AuditEntry::new(EntryKind::SourceBegan, clock::now_ms()));
+    DESKS.with_borrow_mut(|desks| desks.insert(Rc::clone(plugin), desk));
+}
+
+/// The configuration by which a plugin speaks to its service now.
+fn in_force_of(plugin: &str) -> Option<Rc<FilterConfig>> {
+    with_worker(|worker| worker.in_force(plugin)).flatten()
+}
+
+/// Entries and claims have the times of the wall clock, wherever that is set by now.
+fn follow_wall_clock() {
+    let ahead_ms = clock::wall_ahead_ms();
+    with_worker(|worker| worker.set_wall_ahead_ms(ahead_ms));
+    DESKS.with_borrow_mut(|desks| desks.values_mut().for_each(|desk| desk.audit.wall_ahead_ms = ahead_ms));
+}
+
 fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent) -> Vec<HostCommand> {
     let now_us = clock::now_us();
     BEGAN_AT_US.set(now_us);
     let now_ms = now_us / 1_000;
+    let mut exchange = exchange.borrow_mut();
+    let plugin = Rc::clone(exchange.plugin());
     let commands = with_worker(|worker| {
-        let mut around = Surroundings { now_ms, worker, shared: &mut shared::EnvoySharedData };
-        exchange.borrow_mut().handle(event, &mut around)
+        with_desk(&plugin, |desk| {
+            let mut around = Surroundings { now_ms, worker, desk, shared: &mut shared::EnvoySharedData };
+            exchange.handle(event, &mut around)
+        })
     });
-    commands.unwrap_or_else(|| vec![HostCommand::Reply(refusal::broken("it has no worker state"))])
+    commands.flatten().unwrap_or_else(|| vec![HostCommand::Reply(refusal::broken("it has no worker state"))])
 }
 
 /// Hands an event to an exchange from outside its own callbacks.
@@ -348,7 +397,9 @@ fn deliver_detached(context_id: u32, event: HostEvent) {
     if let Some(exchange) = exchange
         && abi::set_effective_context(context_id).is_ok()
     {
-        carry_out(context_id, handle(&exchange, event), Place::Detached);
+        let commands = handle(&exchange, event);
+        let plugin = Rc::clone(exchange.borrow().plugin());
+        carry_out(context_id, &plugin, commands, Place::Detached);
     }
 }
 
@@ -363,15 +414,15 @@ fn on_callout_answered(token: u32) {
         Waiting::Exchange { context_id, ask } => {
             deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer })
         }
-        Waiting::AuditBatch => record::answered(&answer),
-        Waiting::Inventory => inventory::answered(&answer),
-        Waiting::Freezes => freezes::answered(&answer),
+        Waiting::AuditBatch(plugin) => record::answered(&plugin, &answer),
+        Waiting::Inventory(plugin) => inventory::answered(&plugin, &answer),
+        Waiting::Freezes(plugin) => freezes::answered(&plugin, &answer),
         Waiting::InForce => in_force::answered(&answer),
     }
 }
 
 /// Carries out commands in order. The last of `Pause`, `Continue`, `Forward` and `Reply` decides about the request.
-fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Action {
+fn carry_out(context_id: u32, plugin: &Rc<str>, commands: Vec<HostCommand>, place: Place) -> Action {
     let mut action = Action::Pause;
     let mut follow_up = None;
     for command in commands {
@@ -411,28 +462,24 @@ fn carry_out(context_id: u32, commands: Vec<HostCommand>, place: Place) -> Actio
                     None => follow_up = Some(ask),
                 }
             }
-            HostCommand::Tell(callout) => {
-                if call_out(&callout).is_none() {
-                    log::warn!(
-                        "holdpoint: the approval service could not be told: {} {}",
-                        callout.method,
-                        callout.path
-                    );
-                }
+            HostCommand::Tell(callout) => tell(&callout),
+            HostCommand::TellAt(at_ms, callout) => {
+                let no_room = with_worker(|worker| worker.tell_at(at_ms, callout)).flatten();
+                no_room.iter().for_each(tell);
             }
             HostCommand::WakeAt(at_ms) => {
                 with_worker(|worker| worker.wake_at(at_ms, context_id));
             }
             HostCommand::AwaitRecord(counter) => {
-                with_worker(|worker| worker.await_record(counter, context_id));
+                with_desk(plugin, |desk| desk.await_record(counter, context_id));
             }
             HostCommand::FilterState(name, value) => {
                 if let Err(error) = abi::set_filter_state(name, value.as_bytes()) {
                     log::warn!("holdpoint: filter state {name} not written (status {})", error.0);
                 }
             }
-            HostCommand::Record(entry) => count_lost(with_worker(|worker| worker.audit.push(*entry))),
-            HostCommand::RecordRefusal(entry) => count_lost(with_worker(|worker| worker.audit.push_refusal(*entry))),
+            HostCommand::Record(entry) => count_lost(with_desk(plugin, |desk| desk.audit.push(*entry))),
+            HostCommand::RecordRefusal(entry) => count_lost(with_desk(plugin, |desk| desk.audit.push_refusal(*entry))),
             HostCommand::Count(metric, by) => gauges::add(metric, by),
             HostCommand::Decided(line) => {
                 let took_us = clock::now_us().saturating_sub(BEGAN_AT_US.get());
@@ -507,6 +554,13 @@ fn reply(local: &refusal::LocalReply) {
     if let Err(error) = abi::send_local_reply(local.status, &headers, local.body.as_bytes(), &details) {
         // The request stays paused: without an answer, but never through.
         log::error!("holdpoint: a refusal could not be sent (status {})", error.0);
+    }
+}
+
+/// Sends a callout for whose answer nobody waits.
+fn tell(callout: &Callout) {
+    if call_out(callout).is_none() {
+        log::warn!("holdpoint: {} could not be told: {} {}", callout.cluster, callout.method, callout.path);
     }
 }
 

@@ -1,20 +1,15 @@
-//! What outlives one exchange on a worker: ids, room for holds, deadlines, the configuration in force, the record.
+//! What outlives one exchange on a worker: ids, room for holds, deadlines, the configurations in force.
 //!
-//! Serves steps 2, 8 and 12. One worker is one VM: it shares no memory with its siblings. Free of host calls.
+//! Serves steps 2, 8 and 11. One worker is one VM: it shares no memory with its siblings. Free of host calls.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::ops::Range;
 use std::rc::Rc;
 
-use holdpoint_core::approval::ServiceKeys;
-use holdpoint_core::digest::{self, Digest};
-use holdpoint_core::envelope::CallEnvelope;
-use holdpoint_core::freeze::{Freeze, FreezeError, FreezeList, SignedFreezes};
-
-use crate::audit_buffer::AuditBuffer;
-use crate::inventory_buffer::InventoryBuffer;
 use holdpoint_core::config::{FilterConfig, Limits};
+use holdpoint_core::digest::{self, Digest};
+
+use crate::exchange::Callout;
 
 #[cfg(test)]
 mod tests;
@@ -82,46 +77,13 @@ impl HoldRoom {
     }
 }
 
-/// What an administrator has stopped, as far as this worker has heard.
-#[derive(Debug, Default)]
-pub struct Freezes {
-    list: Option<FreezeList>,
-}
-
-impl Freezes {
-    /// Takes a list that the service's key signed; `false` when it is not newer than the one that is known, such as one
-    /// that somebody replays to lift a freeze.
-    pub fn take(&mut self, signed: &SignedFreezes, keys: &ServiceKeys) -> Result<bool, FreezeError> {
-        let list = signed.verify(keys)?;
-        if self.list.as_ref().is_some_and(|known| known.version >= list.version) {
-            return Ok(false);
-        }
-        self.list = Some(list);
-        Ok(true)
-    }
-
-    /// The version that is known; 0 when none is.
-    pub fn version(&self) -> u64 {
-        self.list.as_ref().map_or(0, |list| list.version)
-    }
-
-    /// What stops this call, if anything does.
-    pub fn stops(&self, envelope: &CallEnvelope) -> Option<&Freeze> {
-        self.list.as_ref()?.stops(envelope)
-    }
-}
+/// Most messages to servers that wait for their time; about 500 bytes each.
+pub const TOLD_LATER_MAX: usize = 10_000;
 
 /// What one VM keeps beside its exchanges.
 pub struct Worker {
     pub ids: Ids,
     pub room: HoldRoom,
-    /// Entries on their way to the service.
-    pub audit: AuditBuffer,
-    /// What was seen of servers, on its way too.
-    pub inventory: InventoryBuffer,
-    /// `gateway/boot id`: one life of this VM.
-    pub source: String,
-    pub freezes: Freezes,
     /// Whether anybody reads lines of level info: without, none is made.
     pub logs_info: bool,
     /// And at level debug.
@@ -129,34 +91,31 @@ pub struct Worker {
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
-    newest: Option<Rc<FilterConfig>>,
+    /// How far the wall clock is ahead of the clock that deadlines run on.
+    wall_ahead_ms: i64,
     /// Plugins whose request bodies have been seen to arrive while their headers were held.
     bodies_arrive: BTreeSet<String>,
     deadlines: BinaryHeap<Reverse<(u64, u32)>>,
-    /// Exchanges that wait for an entry, by its counter.
-    awaiting_record: BTreeMap<u64, u32>,
+    /// What servers are told when its time has come, by that time and in the order in which it was asked for.
+    told_later: BTreeMap<(u64, u64), Callout>,
+    told_later_count: u64,
 }
 
 impl Worker {
     /// `seed` is random; `gateway` is Envoy's node id.
     pub fn new(seed: [u8; 32], gateway: String) -> Self {
-        let mut ids = Ids::new(seed);
-        let source = format!("{gateway}/{}", ids.next_id());
         Self {
-            ids,
+            ids: Ids::new(seed),
             room: HoldRoom::default(),
-            audit: AuditBuffer::new(&source),
-            inventory: InventoryBuffer::default(),
-            source,
-            freezes: Freezes::default(),
             logs_info: true,
             logs_debug: false,
             gateway,
             in_force: BTreeMap::new(),
-            newest: None,
+            wall_ahead_ms: 0,
             bodies_arrive: BTreeSet::new(),
             deadlines: BinaryHeap::new(),
-            awaiting_record: BTreeMap::new(),
+            told_later: BTreeMap::new(),
+            told_later_count: 0,
         }
     }
 
@@ -164,18 +123,17 @@ impl Worker {
     pub fn put_in_force(&mut self, plugin: &str, config: Rc<FilterConfig>) {
         // Whether Envoy hands bodies over stands in the configuration that may just have been replaced.
         self.bodies_arrive.remove(plugin);
-        self.newest = Some(Rc::clone(&config));
         self.in_force.insert(plugin.to_owned(), config);
     }
 
     /// Notes how far the wall clock is ahead of the clock that deadlines run on.
     pub fn set_wall_ahead_ms(&mut self, wall_ahead_ms: i64) {
-        self.audit.wall_ahead_ms = wall_ahead_ms;
+        self.wall_ahead_ms = wall_ahead_ms;
     }
 
     /// What the wall clock shows at `now_ms` of the clock that deadlines run on: for what others wrote times into.
     pub fn wall_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_add_signed(self.audit.wall_ahead_ms)
+        now_ms.saturating_add_signed(self.wall_ahead_ms)
     }
 
     /// The configuration in force for a plugin.
@@ -186,12 +144,6 @@ impl Worker {
     /// The configurations in force, by plugin.
     pub fn all_in_force(&self) -> impl Iterator<Item = (&str, &Rc<FilterConfig>)> {
         self.in_force.iter().map(|(plugin, config)| (plugin.as_str(), config))
-    }
-
-    /// The configuration that was put in force last: where the record goes. An older one may name a service that is
-    /// no longer there.
-    pub fn newest(&self) -> Option<&Rc<FilterConfig>> {
-        self.newest.as_ref()
     }
 
     /// Notes that Envoy hands this plugin bodies while it holds the headers: the setting that makes it do so is there.
@@ -212,22 +164,20 @@ impl Worker {
         self.deadlines.push(Reverse((at_ms, exchange)));
     }
 
-    /// Asks to tell `exchange` what becomes of the entry with this counter.
-    pub fn await_record(&mut self, counter: u64, exchange: u32) {
-        self.awaiting_record.insert(counter, exchange);
+    /// Asks to send this callout at `at_ms`. Gives it back when too many wait already: then it is sent at once.
+    pub fn tell_at(&mut self, at_ms: u64, callout: Callout) -> Option<Callout> {
+        if self.told_later.len() >= TOLD_LATER_MAX {
+            return Some(callout);
+        }
+        self.told_later_count = self.told_later_count.wrapping_add(1);
+        self.told_later.insert((at_ms, self.told_later_count), callout);
+        None
     }
 
-    /// Whether anybody waits for the record.
-    pub fn is_record_awaited(&self) -> bool {
-        !self.awaiting_record.is_empty()
-    }
-
-    /// Takes the exchanges that wait for entries with these counters.
-    pub fn take_recorded(&mut self, counters: &Range<u64>) -> Vec<u32> {
-        let mut recorded = self.awaiting_record.split_off(&counters.start);
-        let mut later = recorded.split_off(&counters.end);
-        self.awaiting_record.append(&mut later);
-        recorded.into_values().collect()
+    /// Takes the next callout whose time has come.
+    pub fn next_told(&mut self, now_ms: u64) -> Option<Callout> {
+        let first = self.told_later.first_entry().filter(|first| first.key().0 <= now_ms)?;
+        Some(first.remove())
     }
 
     /// Takes the next exchange whose time has come.

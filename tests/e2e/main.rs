@@ -2,6 +2,7 @@
 
 mod gateway;
 mod service;
+mod services;
 
 mod clients;
 mod credentials;

@@ -52,7 +52,8 @@ impl Envoy {
             .arg("--reject-unknown-dynamic-fields")
             // Access log lines appear at once instead of after ten seconds.
             .args(["--file-flush-interval-msec", "20"])
-            .args(["--log-level", "info"]);
+            .args(["--log-level", "info"])
+            .envs(config.environment_added().iter().map(|(name, value)| (name, value)));
         let process = ChildProcess::start("envoy", command, dir.path())?;
 
         let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).build()?;

@@ -29,6 +29,7 @@ pub struct EnvoyConfig {
     approval_token: String,
     workers: u32,
     by_discovery: bool,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// Where `EnvoyConfig::write` put things.
@@ -44,7 +45,13 @@ impl EnvoyConfig {
     /// The base configuration on ports that the system chooses, with two workers.
     pub fn base() -> anyhow::Result<Self> {
         let document = read("envoy/envoy.yaml")?;
-        let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
+        let mut config = Self {
+            document,
+            approval_token: "no-token".to_owned(),
+            workers: 2,
+            by_discovery: false,
+            environment: Vec::new(),
+        };
         config.listen_on(0)?;
         config.admin_on(0)?;
         Ok(config)
@@ -54,7 +61,8 @@ impl EnvoyConfig {
     /// system chooses.
     pub fn approvers(provider: &OidcProvider, service_port: u16) -> anyhow::Result<Self> {
         let document = read("envoy/approvers.yaml")?;
-        let mut config = Self { document, approval_token: String::new(), workers: 2, by_discovery: false };
+        let mut config =
+            Self { document, approval_token: String::new(), workers: 2, by_discovery: false, environment: Vec::new() };
         config.listen_on(0)?;
         config.admin_on(0)?;
         config.cluster_port("idp", provider.port())?;
@@ -78,7 +86,13 @@ impl EnvoyConfig {
 
     /// The same for a configuration that is not text.
     pub fn of_document(document: Value) -> anyhow::Result<Self> {
-        let mut config = Self { document, approval_token: "no-token".to_owned(), workers: 2, by_discovery: false };
+        let mut config = Self {
+            document,
+            approval_token: "no-token".to_owned(),
+            workers: 2,
+            by_discovery: false,
+            environment: Vec::new(),
+        };
         config.admin_on(0)?;
         Ok(config)
     }
@@ -247,6 +261,16 @@ impl EnvoyConfig {
     /// The whole document, for what no method above changes.
     pub fn document(&mut self) -> &mut Value {
         &mut self.document
+    }
+
+    /// Sets a variable of the environment that Envoy is started in.
+    pub fn environment(&mut self, name: &'static str, value: PathBuf) {
+        self.environment.push((name, value));
+    }
+
+    /// The environment that Envoy is to have beside this process's own.
+    pub fn environment_added(&self) -> &[(&'static str, PathBuf)] {
+        &self.environment
     }
 
     /// How many workers Envoy is to have.

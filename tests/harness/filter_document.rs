@@ -27,6 +27,8 @@ pub struct FilterDocument {
     pub holds_max: u64,
     /// How many bytes of waiting calls may be kept at once.
     pub held_bytes_max: u64,
+    /// The longest answer, or event of one, that is read whole, in bytes.
+    pub answer_bytes_max: u64,
     /// Whether every call waits until it is recorded.
     pub audit_required: bool,
     /// The entries of `identity.sources`, as YAML flow text.
@@ -49,6 +51,7 @@ impl FilterDocument {
             depth_max: 64,
             holds_max: 20_000,
             held_bytes_max: 268_435_456,
+            answer_bytes_max: 1_048_576,
             audit_required: false,
             identity_sources: "[{jwt: {metadata_key: jwt}}]".to_owned(),
             policy: quickstart_policy()?,
@@ -68,6 +71,7 @@ impl FilterDocument {
             depth_max,
             holds_max,
             held_bytes_max,
+            answer_bytes_max,
             audit_required,
             identity_sources,
             policy,
@@ -78,7 +82,7 @@ impl FilterDocument {
              leg_ms_max: {leg_ms_max}\n  client_patience_ms: {client_patience_ms}\n  outage_ms_max: {outage_ms_max}\n\
              identity:\n  sources: {identity_sources}\n\
              limits: {{body_wait_ms: {body_wait_ms}, body_bytes_max: {body_bytes_max}, depth_max: {depth_max}, holds_max: {holds_max}, \
-             held_bytes_max: {held_bytes_max}}}\n\
+             held_bytes_max: {held_bytes_max}, answer_bytes_max: {answer_bytes_max}}}\n\
              audit: {{required: {audit_required}}}\n\
              policy:\n{policy}"
         )

@@ -27,6 +27,7 @@ pub mod oidc_provider;
 pub mod service;
 pub mod tls;
 pub mod upstream;
+pub mod wall_clock;
 
 pub mod approver;
 pub mod asker;

@@ -160,7 +160,7 @@ impl Exchange {
         if decision.verdict != Verdict::Allow {
             judged.asked.name_call(judged.envelope.call_digest().to_string());
         }
-        let freeze = around.worker.freezes.stops(&judged.envelope);
+        let freeze = around.desk.freezes.stops(&judged.envelope);
         let plan = match freeze {
             Some(freeze) => Err(Box::new(freeze.clone())),
             None => Ok(plan),

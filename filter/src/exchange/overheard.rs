@@ -201,7 +201,7 @@ impl Overheard {
         let introduction = introduction(result);
         let page = Digest::tagged("holdpoint/introduction/v1", self.server.as_bytes());
         let content = Digest::of(&serde_json::to_vec(&introduction).unwrap_or_default());
-        if around.worker.inventory.is_known(&page, content, 0) {
+        if around.desk.inventory.is_known(&page, content, 0) {
             return;
         }
         let observation = Observation {
@@ -210,8 +210,8 @@ impl Overheard {
             caller: self.principal.clone(),
             saw: Sighting::Introduced(introduction),
         };
-        if around.worker.inventory.push(&observation) {
-            around.worker.inventory.remember(page, content, 0);
+        if around.desk.inventory.push(&observation) {
+            around.desk.inventory.remember(page, content, 0);
         }
     }
 }

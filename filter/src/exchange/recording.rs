@@ -53,7 +53,7 @@ impl Exchange {
         let deadline_ms = around.now_ms.saturating_add(self.config.audit.wait_ms_max);
         let mut counter = None;
         for entry in running.entries() {
-            counter = around.worker.audit.push_awaited(entry.clone());
+            counter = around.desk.audit.push_awaited(entry.clone());
             if counter.is_none() {
                 break;
             }
@@ -89,7 +89,7 @@ impl Exchange {
         match event {
             HostEvent::Recorded { counters, is_durable } if counters.contains(&recording.counter) => {
                 let current = around.worker.in_force(&self.plugin).unwrap_or_else(|| Rc::clone(&self.config));
-                let frozen = recording.envelopes.iter().find_map(|envelope| around.worker.freezes.stops(envelope));
+                let frozen = recording.envelopes.iter().find_map(|envelope| around.desk.freezes.stops(envelope));
                 let refusal = match frozen {
                     _ if !is_durable => Some(Refusal::NotRecorded),
                     Some(freeze) => Some(Refusal::Frozen { reason: freeze.reason.clone() }),

@@ -226,7 +226,7 @@ impl Running {
     /// and a server of the older eras, to which a closed connection means nothing, is told to stop.
     fn out_of_time(&mut self, now_ms: u64) -> Vec<HostCommand> {
         let max_runtime_ms = self.max_runtime_ms.unwrap_or_default();
-        let mut commands: Vec<HostCommand> = self.governing.cancel_at_server(&self.asked).into_iter().collect();
+        let mut commands = self.cancel_now();
         let is_silent = match &self.step {
             Step::Awaiting | Step::Holding { .. } | Step::Streaming { head_is_out: false, .. } => true,
             Step::Streaming { head_is_out: true, .. }
@@ -242,6 +242,19 @@ impl Running {
             commands.push(HostCommand::CloseAnswer);
         }
         commands
+    }
+
+    /// Tells a server of the older eras, to which a closed connection means nothing, to stop.
+    fn cancel_now(&self) -> Vec<HostCommand> {
+        self.governing.cancel_at_server(&self.asked).into_iter().map(HostCommand::Tell).collect()
+    }
+
+    /// What a client has left before the server was done goes on there, and the client may ask for its answer on another
+    /// stream; its time ends all the same.
+    fn cancel_in_time(&self) -> Option<HostCommand> {
+        let is_over = self.observed.is_complete || self.observed.was_cut || self.observed.has_answer();
+        let deadline_ms = self.deadline_ms().filter(|_| !is_over)?;
+        Some(HostCommand::TellAt(deadline_ms, self.governing.cancel_at_server(&self.asked)?))
     }
 
     /// Answers in the server's place. Only while the head of its answer has not gone on.
@@ -371,6 +384,7 @@ impl Running {
 
     fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         usage::end(around.shared, std::mem::take(&mut self.leases), around.now_ms);
+        let cancellation = self.cancel_in_time();
         let outcome = self.observed.outcome();
         if let (Some(call), Outcome::Committed) = (self.tried, outcome) {
             usage::succeeded(around.shared, call, around.now_ms);
@@ -389,6 +403,7 @@ impl Running {
             (entry.outcome, entry.http_status, entry.latency_ms) = (outcome, http_status, latency_ms);
             commands.push(HostCommand::Record(Box::new(entry)));
         }
+        commands.extend(cancellation);
         commands
     }
 }

@@ -98,6 +98,7 @@ impl SharedData for Shared {
 /// One worker with its exchanges, and a clock that only the test moves.
 struct Bench {
     worker: Worker,
+    desk: Desk,
     shared: Shared,
     now_ms: u64,
     config: Rc<FilterConfig>,
@@ -110,6 +111,7 @@ impl Bench {
     fn new() -> Self {
         let mut bench = Self {
             worker: Worker::new([1; 32], "gw".to_owned()),
+            desk: Desk::new("gw/1".to_owned()),
             shared: Shared::default(),
             now_ms: 1_000_000,
             config: config_with(POLICY),
@@ -132,7 +134,8 @@ impl Bench {
     }
 
     fn give(&mut self, exchange: &mut Exchange, event: HostEvent) -> Did {
-        let mut around = Surroundings { now_ms: self.now_ms, worker: &mut self.worker, shared: &mut self.shared };
+        let Self { worker, desk, shared, now_ms, .. } = self;
+        let mut around = Surroundings { now_ms: *now_ms, worker, desk, shared };
         Did(exchange.handle(event, &mut around))
     }
 

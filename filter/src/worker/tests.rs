@@ -35,19 +35,6 @@ fn deadlines_come_due_in_order() {
 }
 
 #[test]
-fn who_waits_for_an_entry_is_found_by_its_counter() {
-    let mut worker = Worker::new([0; 32], "gw".to_owned());
-    for counter in 0..5 {
-        worker.await_record(counter, 100 + u32::try_from(counter).expect("small"));
-    }
-    assert_eq!(worker.take_recorded(&(1..3)), [101, 102]);
-    assert_eq!(worker.take_recorded(&(0..2)), [100]);
-    assert!(worker.is_record_awaited());
-    assert_eq!(worker.take_recorded(&(3..9)), [103, 104]);
-    assert!(!worker.is_record_awaited());
-}
-
-#[test]
 fn bodies_have_to_prove_themselves_again_under_a_new_configuration() {
     let mut worker = Worker::new([0; 32], "gw".to_owned());
     worker.note_body("a");
@@ -64,15 +51,33 @@ fn bodies_have_to_prove_themselves_again_under_a_new_configuration() {
 }
 
 #[test]
-fn record_and_claims_have_the_time_of_the_wall_clock_however_far_it_was_set() {
+fn claims_are_judged_by_the_wall_clock_however_far_it_was_set() {
     let mut worker = Worker::new([0; 32], "gw".to_owned());
     for (ahead_ms, expected) in [(0, 5_000), (70_000, 75_000), (-4_000, 1_000), (-9_000, 0)] {
         worker.set_wall_ahead_ms(ahead_ms);
         assert_eq!(worker.wall_ms(5_000), expected);
-        let entry = holdpoint_core::audit::AuditEntry::new(holdpoint_core::audit::EntryKind::Decision, 5_000);
-        assert!(worker.audit.push(entry));
-        let batch = worker.audit.next_batch().expect("a batch");
-        assert!(batch.contains(&format!("\"at_ms\":{expected}")), "{batch}");
-        worker.audit.batch_answered(crate::audit_buffer::BatchAnswer::Acknowledged);
     }
+}
+
+#[test]
+fn what_a_server_is_told_later_waits_for_its_time_and_beyond_its_bound_for_nothing() {
+    let callout = |ask| Callout {
+        ask,
+        cluster: String::new(),
+        authority: String::new(),
+        method: "POST",
+        path: String::new(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        timeout_ms: 1,
+    };
+    let mut worker = Worker::new([0; 32], "gw".to_owned());
+    for (at_ms, ask) in [(30, 3), (10, 1), (10, 2)] {
+        assert_eq!(worker.tell_at(at_ms, callout(ask)), None);
+    }
+    let due = |worker: &mut Worker, now_ms| worker.next_told(now_ms).map(|callout| callout.ask);
+    assert_eq!(due(&mut worker, 9), None);
+    assert_eq!((due(&mut worker, 10), due(&mut worker, 10), due(&mut worker, 29)), (Some(1), Some(2), None));
+    while worker.tell_at(50, callout(0)).is_none() {}
+    assert_eq!(worker.told_later.len(), TOLD_LATER_MAX);
 }

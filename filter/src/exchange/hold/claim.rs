@@ -236,6 +236,6 @@ impl Exchange {
 
 /// An administrator has come to stop what this call would do.
 fn frozen(hold: &Hold, around: &Surroundings<'_>) -> Option<Refusal> {
-    let freeze = around.worker.freezes.stops(&hold.judged.envelope)?;
+    let freeze = around.desk.freezes.stops(&hold.judged.envelope)?;
     Some(Refusal::Frozen { reason: freeze.reason.clone() })
 }

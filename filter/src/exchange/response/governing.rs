@@ -197,6 +197,7 @@ impl Governing {
 
     fn hide(&self, answer: &Answer, edits: &mut Edits) -> u32 {
         let policy = &self.config.policy;
+        let mut onlooker = policy.onlooker(&self.principal, &self.server);
         let may_show = |offered: Offered<'_>, entry: Value<'_>| {
             let is_pinned_away = match offered {
                 Offered::Tool(name) if policy.pins(&self.server, name) => {
@@ -205,7 +206,7 @@ impl Governing {
                 }
                 Offered::Tool(_) | Offered::Resource(_) | Offered::ResourceTemplate(_) | Offered::Prompt(_) => false,
             };
-            !is_pinned_away && policy.may_ever(&self.principal, &self.server, offered)
+            !is_pinned_away && onlooker.may_ever(offered)
         };
         answer.hide(&mut { may_show }, edits)
     }
@@ -231,20 +232,20 @@ impl Governing {
     fn answer_server(&self, asked: &ServerRequest<'_>, why: &str) -> Option<HostCommand> {
         let id = asked.id_raw?;
         let error = json!({"code": CODE_DENIED, "message": why});
-        self.tell(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#))
+        self.to_server(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)).map(HostCommand::Tell)
     }
 
     /// Tells a server of the older eras that its call was given up: there a closed connection is no cancellation.
-    pub(super) fn cancel_at_server(&self, asked: &Asked) -> Option<HostCommand> {
+    pub(super) fn cancel_at_server(&self, asked: &Asked) -> Option<Callout> {
         let id = asked.id().filter(|_| !self.is_modern)?;
-        self.tell(format!(
+        self.to_server(format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the policy's time limit is over"}}}}"#
         ))
     }
 
-    fn tell(&self, message: String) -> Option<HostCommand> {
+    fn to_server(&self, message: String) -> Option<Callout> {
         let Upstream { cluster, authority, path, headers } = self.upstream.clone()?;
-        Some(HostCommand::Tell(Callout::to_server(cluster, authority, path, headers, message.into_bytes())))
+        Some(Callout::to_server(cluster, authority, path, headers, message.into_bytes()))
     }
 }
 

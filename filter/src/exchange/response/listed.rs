@@ -52,7 +52,7 @@ impl super::Governing {
         let page = self.page_key(list.kind, asked.cursor);
         let content = Digest::of(text.as_bytes());
         let version = definitions::version(around.shared, &self.server);
-        if around.worker.inventory.is_known(&page, content, version) {
+        if around.desk.inventory.is_known(&page, content, version) {
             return;
         }
         let (read, is_all) = read(list);
@@ -64,8 +64,7 @@ impl super::Governing {
         let mut entries = Vec::with_capacity(read.len());
         let total = read.len();
         for definition in read {
-            let is_told =
-                definition.text.len() > TEXT_BYTES_MAX || around.worker.inventory.was_sent(&definition.digest);
+            let is_told = definition.text.len() > TEXT_BYTES_MAX || around.desk.inventory.was_sent(&definition.digest);
             // Escapes may double a text; control characters in names are the exception.
             let text = (!is_told).then_some(definition.text).filter(|text| text.len().saturating_mul(2) < room);
             let needed = text.as_ref().map_or(0, |text| text.len().saturating_mul(2));
@@ -83,9 +82,9 @@ impl super::Governing {
         });
         let observation =
             Observation { at_ms: around.now_ms, server: self.server.clone(), caller: self.principal.named(), saw };
-        let is_kept = around.worker.inventory.push(&observation);
+        let is_kept = around.desk.inventory.push(&observation);
         if let Some(version) = version.filter(|_| is_kept) {
-            around.worker.inventory.remember(page, content, version);
+            around.desk.inventory.remember(page, content, version);
         }
     }
 

@@ -77,6 +77,11 @@ impl Observed {
         self.digest.or_else(kept)
     }
 
+    /// Whether a message was seen that answers something.
+    pub(super) fn has_answer(&self) -> bool {
+        self.says_error.is_some()
+    }
+
     pub(super) fn outcome(&self) -> Outcome {
         let Some(head) = self.head else { return Outcome::Unknown };
         let kept = || {

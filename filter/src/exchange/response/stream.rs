@@ -128,7 +128,7 @@ impl Running {
     /// closed.
     fn end_stream(&mut self, refusal: &Refusal, out: Vec<u8>, now_ms: u64) -> Vec<HostCommand> {
         let Step::Streaming { head_is_out, .. } = self.step else { return Vec::new() };
-        let mut commands: Vec<HostCommand> = self.governing.cancel_at_server(&self.asked).into_iter().collect();
+        let mut commands = self.cancel_now();
         if !head_is_out && out.is_empty() {
             commands.push(self.refuse(refusal));
             return commands;

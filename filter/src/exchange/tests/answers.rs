@@ -327,3 +327,42 @@ fn text_of_unknown_length_does_not_slip_past_the_limit_of_an_answer() {
     let head = ResponseHead { status: 500, ..answer_head(AnswerFormat::Other) };
     assert!(!answer(&mut bench, &mut exchange, head, &[&long]).body.contains("xx"));
 }
+
+#[test]
+fn a_server_whose_client_has_left_is_told_to_stop_when_the_time_of_the_call_is_over() {
+    let later = |pieces: &[&str]| {
+        let mut bench = bench();
+        let mut exchange = posted(&mut bench, &call("list_quick"));
+        bench.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::EventStream)));
+        for piece in pieces {
+            bench.give(&mut exchange, HostEvent::ResponsePart { bytes: piece.as_bytes().to_vec() });
+        }
+        bench.now_ms += 300;
+        let did = bench.give(&mut exchange, HostEvent::Closed);
+        let at = did.0.into_iter().find_map(|command| match command {
+            HostCommand::TellAt(at_ms, callout) => Some((at_ms, String::from_utf8(callout.body).expect("text"))),
+            _ => None,
+        });
+        at.map(|(at_ms, text)| (at_ms - bench.now_ms, text))
+    };
+    let (in_ms, told) = later(&[": working\n\n"]).expect("the server works on");
+    assert_eq!(in_ms, 700);
+    assert!(told.contains("notifications/cancelled") && told.contains(r#""requestId":7"#), "{told}");
+    assert!(later(&[]).is_some(), "nor has it begun to answer");
+}
+
+#[test]
+fn a_server_that_has_answered_is_told_nothing_more() {
+    let mut bench = bench();
+    for tool in ["list_quick", "list_all"] {
+        let mut exchange = posted(&mut bench, &call(tool));
+        answer(
+            &mut bench,
+            &mut exchange,
+            answer_head(AnswerFormat::Json),
+            &[r#"{"jsonrpc":"2.0","id":7,"result":{}}"#],
+        );
+        let did = bench.give(&mut exchange, HostEvent::Closed);
+        assert!(!did.0.iter().any(|command| matches!(command, HostCommand::TellAt(..))), "{tool}");
+    }
+}

@@ -46,8 +46,8 @@ fn list_tools(bench: &mut Bench, tools: &str) -> String {
 
 /// What the service would be told now.
 fn observed(bench: &mut Bench) -> Vec<Sighting> {
-    let Some(batch) = bench.worker.inventory.next_batch("gw/1") else { return Vec::new() };
-    bench.worker.inventory.batch_answered(crate::audit_buffer::BatchAnswer::Acknowledged);
+    let Some(batch) = bench.desk.inventory.next_batch("gw/1") else { return Vec::new() };
+    bench.desk.inventory.batch_answered(crate::audit_buffer::BatchAnswer::Acknowledged);
     let batch: ObservationBatch = serde_json::from_slice(&batch).expect("the record");
     batch.observations.into_iter().map(|one| one.saw).collect()
 }

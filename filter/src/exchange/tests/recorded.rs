@@ -23,9 +23,9 @@ impl Did {
 
 /// The entries that wait for the service, which answers for them.
 fn sent(bench: &mut Bench) -> Vec<AuditEntry> {
-    let batch = bench.worker.audit.next_batch().expect("a batch");
+    let batch = bench.desk.audit.next_batch().expect("a batch");
     let batch: holdpoint_core::audit::EntryBatch = serde_json::from_str(&batch).expect("a batch");
-    bench.worker.audit.batch_answered(crate::audit_buffer::BatchAnswer::Acknowledged);
+    bench.desk.audit.batch_answered(crate::audit_buffer::BatchAnswer::Acknowledged);
     batch.entries
 }
 
@@ -88,7 +88,7 @@ fn without_a_durable_entry_nothing_runs() {
 #[test]
 fn a_full_buffer_refuses_at_once() {
     let mut bench = bench();
-    while bench.worker.audit.push(AuditEntry::new(EntryKind::Gap, 1)) {}
+    while bench.desk.audit.push(AuditEntry::new(EntryKind::Gap, 1)) {}
     let mut exchange = bench.exchange();
     let did = bench.post(&mut exchange, &call("list_issues"));
     assert!(!did.forwards() && did.tool_error().contains("recorded first"));
@@ -179,7 +179,7 @@ fn what_an_administrator_stops_while_its_entry_is_under_way_does_not_run() {
     let signature = hex_encode(&service_key().sign(&holdpoint_core::freeze::signed_bytes(&list)).to_bytes());
     let signed = holdpoint_core::freeze::SignedFreezes { list, signature, also: Vec::new() };
     let config = Rc::clone(&bench.config);
-    bench.worker.freezes.take(&signed, &config.approval.service_keys).expect("signed");
+    bench.desk.freezes.take(&signed, &config.approval.service_keys).expect("signed");
     let did = bench.give(&mut exchange, settled(counter, true));
     assert!(!did.forwards() && did.tool_error().contains("an incident"));
 }
