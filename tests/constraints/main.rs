@@ -5,7 +5,9 @@ mod policy;
 
 mod bounds;
 mod budgets;
+mod clock;
 mod concurrency;
+mod crash;
 mod output;
 mod past;
 mod runtime;

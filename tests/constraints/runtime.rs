@@ -51,3 +51,29 @@ async fn slow_server_is_cut_off_and_the_agent_is_told() -> anyhow::Result<()> {
     assert!(entry["constraints"].as_str().is_some_and(|text| text == "at most 1000 ms (rule `quick`)"), "{entry}");
     Ok(())
 }
+
+#[tokio::test]
+async fn call_whose_client_has_left_is_ended_at_its_server_when_its_time_is_over() -> anyhow::Result<()> {
+    let stack = stack(QUICK).start().await?;
+    let token = stack.agent("agent-7")?;
+    for answers in ["nothing yet", "a stream"] {
+        stack.upstream.answer_with(move |message| match (message.json()["method"].as_str(), answers) {
+            (Some("tools/call"), "a stream") => {
+                let working = ": working\n\n".to_owned();
+                (Duration::ZERO, Answer::Sse { events: vec![(Duration::ZERO, working.clone()), (FOREVER, working)] })
+            }
+            (Some("tools/call"), _) => (FOREVER, Answer::Drop),
+            _ => (Duration::ZERO, Answer::Json { status: 202, body: String::new() }),
+        });
+        let before = stack.upstream.count();
+        let call = tools_call("read_a", "{}", &token).begin(stack.port()).await?;
+        stack.upstream.wait_for(before + 1).await?;
+        call.abandon();
+        let told = probe::until("the server is told", probe::PATIENCE, async || {
+            let new = stack.upstream.received().into_iter().skip(before + 1).map(|message| message.json());
+            new.into_iter().find(|message| message["method"] == "notifications/cancelled")
+        });
+        assert_eq!(told.await?["params"]["requestId"], 1, "{answers}");
+    }
+    Ok(())
+}
