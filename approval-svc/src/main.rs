@@ -15,12 +15,14 @@ mod inventory;
 mod ledger;
 mod oidc;
 mod once;
+mod otlp;
 mod policies;
 mod revocations;
 
 mod sessions;
 mod store;
 mod tokens;
+mod trail;
 mod waiters;
 
 mod data_dir;

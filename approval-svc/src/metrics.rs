@@ -46,6 +46,12 @@ struct StateLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExportLabel {
+    signal: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: &'static str,
 }
@@ -66,6 +72,8 @@ pub struct Metrics {
     notices: Family<StateLabel, Gauge>,
     notice_tries: Family<ResultLabel, Counter>,
     approvals_untold: Gauge,
+    exported: Family<ExportLabel, Counter>,
+    export_backlog: Gauge,
 }
 
 impl Default for Metrics {
@@ -99,6 +107,12 @@ impl Default for Metrics {
         let approvals_untold = Gauge::default();
         let help = "Pending approvals of which nobody was notified";
         registry.register("approvals_untold", help, approvals_untold.clone());
+        let exported = Family::default();
+        let help = "Spans and log records for the collector, by what became of them";
+        registry.register("otlp_records", help, exported.clone());
+        let export_backlog = Gauge::default();
+        let help = "Entries of the record that the collector has not been sent yet";
+        registry.register("otlp_backlog", help, export_backlog.clone());
         Self {
             registry,
             approvals,
@@ -113,6 +127,8 @@ impl Default for Metrics {
             notices,
             notice_tries,
             approvals_untold,
+            exported,
+            export_backlog,
         }
     }
 }
@@ -141,6 +157,17 @@ impl Metrics {
     /// Counts what a limit kept out: `connections`, `credential` or `address`.
     pub fn refused(&self, limit: &'static str) {
         self.refused.get_or_create(&LimitLabel { limit }).inc();
+    }
+
+    /// Counts what a collector was sent: `traces` or `logs`, of which so many were `sent` or `dropped`; or requests that
+    /// had to be `tried_again`.
+    pub fn exported(&self, signal: &'static str, result: &'static str, count: u64) {
+        self.exported.get_or_create(&ExportLabel { signal, result }).inc_by(count);
+    }
+
+    /// Takes over how far the collector is behind the record.
+    pub fn export_backlog(&self, entries: u64) {
+        self.export_backlog.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     /// Counts one try to deliver a notice.

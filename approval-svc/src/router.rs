@@ -13,18 +13,20 @@ use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
     about, approvals, audit, auth, batch_page, delegations, delegations_page, events, freezes, freezes_page, grants,
-    grants_page, history, holds, inventory, notices, openapi, pages, policies, problem, requester, session, slack,
-    status,
+    grants_page, history, holds, inventory, inventory_page, notices, openapi, pages, policies, problem, record,
+    record_page, requester, session, slack, status, traced,
 };
 use crate::inventory::Inventory;
 use crate::ledger::Ledger;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::oidc::Oidc;
+use crate::otlp::requests::RequestSpans;
 use crate::revocations::Revocations;
 use crate::store::Store;
 use crate::supervise::Tasks;
 use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
+use crate::trail::Trail;
 
 #[cfg(test)]
 mod tests;
@@ -41,10 +43,13 @@ pub struct App {
     pub freezes: Freezes,
     pub inventory: Inventory,
     pub ledger: Ledger,
+    pub trail: Trail,
     pub metrics: Arc<Metrics>,
     pub limits: Arc<Limits>,
     pub oidc: Oidc,
     pub revocations: Revocations,
+    /// Where a collector is told of requests; `None` where there is none.
+    pub request_spans: Option<RequestSpans>,
     pub tasks: Tasks,
 }
 
@@ -68,6 +73,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/audit/entries", may(&[Enforcer]).post(audit::append))
         .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
         .route("/v1/audit/{seq}/proof", may(&[Auditor, Admin]).get(audit::proof))
+        .route("/v1/record", may(READERS).get(record::search))
+        .route("/v1/record/{seq}/call", may(READERS).get(record::call))
         .route("/v1/log/tile/{level}/{*index}", may(&[Auditor, Admin]).get(audit::tile))
         .route("/v1/log/consistency", may(&[Auditor, Admin]).get(audit::consistency))
         .route("/v1/log/checkpoint", may(&[Auditor, Admin]).get(audit::checkpoint))
@@ -97,6 +104,7 @@ pub fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(app.clone(), traced::trace))
         .with_state(app)
 }
 
@@ -109,6 +117,12 @@ fn pages_router() -> Router<App> {
         .route("/approvals/{id}", get(pages::show))
         .route("/approvals/{id}/row", get(pages::row))
         .route("/approvals/{id}/review", post(pages::decide))
+        .route("/approvals/{id}/timeline", get(record_page::of_approval))
+        .route("/record", get(record_page::search))
+        .route("/record/{seq}", get(record_page::show))
+        .route("/inventory", get(inventory_page::list))
+        .route("/inventory/{server}", get(inventory_page::server))
+        .route("/inventory/{server}/definition", get(inventory_page::definition))
         .route("/history", get(history::search))
         .route("/grants", get(grants_page::list))
         .route("/grants/{id}/revoke", post(grants_page::revoke))

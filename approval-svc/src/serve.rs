@@ -23,12 +23,15 @@ use crate::metrics::Metrics;
 use crate::notify::Notify;
 use crate::notify::courier::Courier;
 use crate::oidc::Oidc;
+use crate::otlp::push::Push;
+use crate::otlp::requests::RequestSpans;
 use crate::revocations::Revocations;
 use crate::router::{App, router};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::sqlite::{SqliteStore, machine_clock};
 use crate::supervise::{Pace, Tasks, cause};
+use crate::trail::Trail;
 use crate::waiters::Waiters;
 
 mod connections;
@@ -68,8 +71,17 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     app.approvals.notify = notify.clone();
     app.freezes.notify = notify;
     app.oidc = Oidc::new(settings.issuers);
+    let push = match settings.otlp {
+        Some(otlp) => {
+            let requests = RequestSpans::new(Arc::clone(&app.metrics));
+            app.request_spans = Some(requests.clone());
+            Some(Push::new(otlp, Arc::clone(&app.store), requests, Arc::clone(&app.metrics))?)
+        }
+        None => None,
+    };
     ready(listener.local_addr()?, &signer.public());
-    let background = begin_background(&app, &stopping);
+    let mut background = begin_background(&app, &stopping);
+    background.extend(push.map(|push| tokio::spawn(keep_pushing(&app, push, &stopping))));
     let metrics = Arc::clone(&app.metrics);
     let patience = connections::Patience::default();
     let connections_max = settings.connections_max;
@@ -148,8 +160,24 @@ fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHand
             }
         }
     });
-    let tasks = [tokio::spawn(sweeping), tokio::spawn(signing), tokio::spawn(telling)];
-    tasks.into_iter().chain([tokio::spawn(keys), tokio::spawn(revocations)]).collect()
+    let (tasks, name, pace, until) = keep("index");
+    let indexing = (app.trail.clone(), stopping.clone());
+    let indexing = tasks.keep(name, pace, until, move || indexing.0.clone().follow(indexing.1.clone()));
+    vec![
+        tokio::spawn(sweeping),
+        tokio::spawn(signing),
+        tokio::spawn(telling),
+        tokio::spawn(keys),
+        tokio::spawn(revocations),
+        tokio::spawn(indexing),
+    ]
+}
+
+/// Keeps a collector told.
+fn keep_pushing(app: &App, push: Push, stopping: &watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
+    let stop = stopping.clone();
+    let begin = move || push.clone().run(stop.clone());
+    app.tasks.clone().keep("collector", Pace::default(), stopping.clone(), begin)
 }
 
 /// What bounds approvals.
@@ -180,6 +208,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());
     let inventory = Inventory::new(Arc::clone(&store), ledger.clone());
+    let trail = Trail::new(Arc::clone(&store));
     let limits = Arc::new(limits::Limits::new(limits::Rates::default()));
     App {
         store,
@@ -188,10 +217,12 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         freezes,
         inventory,
         ledger,
+        trail,
         metrics,
         limits,
         oidc: Oidc::default(),
         revocations: Revocations::default(),
+        request_spans: None,
         tasks: Tasks::default(),
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
 use crate::oidc::settings::IssuerSettings;
+use crate::otlp::push::OtlpSettings;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub notify: NotifySettings,
     /// Identity providers whose tokens are taken.
     pub issuers: Vec<IssuerSettings>,
+    /// The collector that is sent the record.
+    pub otlp: Option<OtlpSettings>,
 }
 
 /// Why the service does not start.
@@ -92,6 +95,7 @@ impl Settings {
             connections_max,
             notify: NotifySettings::default(),
             issuers,
+            otlp: None,
         })
     }
 }

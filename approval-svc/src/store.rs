@@ -28,7 +28,7 @@ use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, ServerRow};
 use row::{
     AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
-    InForceRow, LogEntry, PolicyRow, Review, SignIn, Token,
+    InForceRow, LogEntry, MarkPage, MarkQuery, MarkRow, PolicyRow, Review, SignIn, Token,
 };
 
 /// One atomic change of state with its audit entries.
@@ -115,6 +115,10 @@ pub enum Write {
     /// Keeps an answer, to be given again. Fails when one is kept under this id. Those that were made before
     /// `forget_before_ms` are forgotten.
     KeepAnswer { row: AnswerRow, forget_before_ms: u64 },
+    /// A reader of the log has come so far. Fails unless it stood at `from`; `None` for one that begins.
+    Follow { name: &'static str, from: Option<u64>, to: u64 },
+    /// By what entries of the log are found. Again is harmless.
+    AddMarks(Vec<MarkRow>),
     /// Keeps a signed checkpoint; the first one of a size stays.
     AddCheckpoint(CheckpointRow),
 }
@@ -302,6 +306,10 @@ pub trait Store: Send + Sync + 'static {
     fn hashes(&self, level: u32, from: u64, rows_max: u32) -> Read<'_, Vec<Digest>>;
     /// The counter expected next of a source; `None` for one never seen.
     fn source_counter<'a>(&'a self, source: &'a str) -> Read<'a, Option<u64>>;
+    /// How far a reader of the log has come; `None` for one that never began.
+    fn follower<'a>(&'a self, name: &'a str) -> Read<'a, Option<u64>>;
+    /// Entries that bear all of these marks, the latest first. Looks at a bounded number of them.
+    fn marked(&self, query: MarkQuery) -> Read<'_, MarkPage>;
     /// The newest signed checkpoint.
     fn checkpoint(&self) -> Read<'_, Option<CheckpointRow>>;
     /// Signed checkpoints with a size above `size`, at most `rows_max`, the smallest first.

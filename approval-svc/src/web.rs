@@ -17,9 +17,12 @@ pub mod freezes;
 pub mod grants;
 pub mod history;
 pub mod inbox;
+pub mod inventory;
 pub mod reach;
+pub mod record;
 pub mod requester;
 pub mod sign_in;
+pub mod timeline;
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use holdpoint_core::trace_parent::{UPSTREAM_SPAN, span_below};
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::tools_call;
 use holdpoint_tests::probe;
@@ -76,10 +77,11 @@ async fn record(auditor: &Person) -> anyhow::Result<Vec<Value>> {
 
 /// Every call that reached the server is in the record by its span.
 fn assert_all_recorded(stack: &Stack, record: &[Value]) {
-    let recorded: std::collections::BTreeSet<&str> = record
+    let recorded: std::collections::BTreeSet<String> = record
         .iter()
         .filter(|entry| entry["kind"] == "decision")
         .filter_map(|entry| entry["span_id"].as_str())
+        .map(|span| span_below(span, UPSTREAM_SPAN))
         .collect();
     let received = stack.upstream.received();
     assert!(!received.is_empty());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdpoint_core::trace_parent::{UPSTREAM_SPAN, span_below};
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::tools_call;
 use holdpoint_tests::probe;
@@ -23,7 +24,8 @@ async fn every_call_is_in_the_record_before_the_server_sees_it() -> anyhow::Resu
     assert_eq!(intent["parent_span_id"], "b7ad6b7169203331");
     let sent = stack.upstream.received()[0].header("traceparent").expect("the trace goes on").to_owned();
     let span = intent["span_id"].as_str().expect("a span");
-    assert_eq!(sent, format!("00-0af7651916cd43dd8448eb211c80319c-{span}-01"));
+    let below = span_below(span, UPSTREAM_SPAN);
+    assert_eq!(sent, format!("00-0af7651916cd43dd8448eb211c80319c-{below}-01"));
     let outcome = auditor.entry("the outcome", |entry| entry["kind"] == "outcome").await?;
     assert_eq!((&outcome["outcome"], &outcome["span_id"]), (&"committed".into(), &intent["span_id"]));
     Ok(())

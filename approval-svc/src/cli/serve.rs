@@ -13,6 +13,7 @@ use super::{DataDir, Form, Output};
 use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
 use crate::oidc;
+use crate::otlp::push::OtlpSettings;
 use crate::settings::Settings;
 
 /// Run the service until it is told to stop (SIGTERM or Ctrl-C).
@@ -58,6 +59,12 @@ pub struct ServeArgs {
     /// File that says whose tokens people may sign in with (OpenID Connect)
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,
+    /// Collector that is sent the record as it grows, as OTLP traces and logs: `http://localhost:4318`
+    #[arg(long, env = "HOLDPOINT_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// File with headers for the collector, a `name: value` a line
+    #[arg(long, value_name = "FILE", requires = "otlp_endpoint")]
+    otlp_headers: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -80,6 +87,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     )?;
     if let Some(file) = &args.notify {
         settings.notify = NotifySettings::load(file)?;
+    }
+    if let Some(endpoint) = &args.otlp_endpoint {
+        settings.otlp = Some(OtlpSettings::new(endpoint, args.otlp_headers.as_deref())?);
     }
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();

@@ -12,7 +12,9 @@ use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::{Digest, hex_encode};
 use serde_json::json;
 
-use super::row::{Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, PolicyRow, Readable, Review};
+use super::row::{
+    Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow, Readable, Review,
+};
 use super::sqlite::SqliteStore;
 use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
 use crate::approvals::ReviewVerdict;
@@ -181,6 +183,7 @@ pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
     notices_wait_in_turn_and_are_marked_once(&*fresh().await.store).await;
     counters_advance_from_where_they_stand(&*fresh().await.store).await;
     lists_come_newest_first_in_pages(&*fresh().await.store).await;
+    entries_are_found_by_every_mark_that_they_bear(&*fresh().await.store).await;
     history_is_found_by_what_is_known_of_it(&*fresh().await.store).await;
 }
 
@@ -482,4 +485,40 @@ async fn lists_come_newest_first_in_pages(store: &dyn Store) {
     assert_eq!(list(None, None).await, ["c", "b"]);
     assert_eq!(list(Some("b"), Some(ApprovalStatus::Pending)).await, ["a"]);
     assert_eq!(list(None, Some(ApprovalStatus::Denied)).await, [""; 0]);
+}
+
+async fn entries_are_found_by_every_mark_that_they_bear(store: &dyn Store) {
+    let entries = (0..6).map(|at| entry(&at.to_string())).collect();
+    store.commit(Change { writes: Vec::new(), entries }).await.unwrap();
+    let follow = |from, to| one(Write::Follow { name: "marks", from, to });
+    assert_eq!(store.follower("marks").await.unwrap(), None);
+    store.commit(follow(None, 3)).await.unwrap();
+    lost(store.commit(follow(None, 3)).await, Conflict::Counter);
+    lost(store.commit(follow(Some(2), 4)).await, Conflict::Counter);
+    store.commit(follow(Some(3), 6)).await.unwrap();
+    assert_eq!(store.follower("marks").await.unwrap(), Some(6));
+    // Times do not follow the order of the log: 4 happened before 3.
+    let times = [10, 20, 30, 50, 40, 60];
+    let marks: Vec<MarkRow> = (0_u64..6)
+        .zip(times)
+        .flat_map(|(seq, at_ms)| {
+            let odd = (seq % 2 == 1).then_some(MarkRow { mark: -7, at_ms, seq });
+            [Some(MarkRow { mark: 1, at_ms, seq }), odd].into_iter().flatten()
+        })
+        .collect();
+    store.commit(one(Write::AddMarks(marks.clone()))).await.unwrap();
+    store.commit(one(Write::AddMarks(marks))).await.unwrap();
+    let find = async |marks: &[i64], (since_ms, until_ms), before, rows_max| {
+        let query = MarkQuery { marks: marks.to_vec(), since_ms, until_ms, before, rows_max };
+        let page = store.marked(query).await.unwrap();
+        (page.entries.iter().map(|row| row.seq).collect::<Vec<_>>(), page.next)
+    };
+    assert_eq!(find(&[1], (0, 100), None, 9).await, (vec![5, 3, 4, 2, 1, 0], None));
+    assert_eq!(find(&[1, -7], (0, 100), None, 9).await, (vec![5, 3, 1], None));
+    assert_eq!(find(&[1, -7, 2], (0, 100), None, 9).await, (Vec::new(), None));
+    assert_eq!(find(&[1], (20, 50), None, 9).await.0, [4, 2, 1], "from 20 on, and before 50");
+    let (first, next) = find(&[1], (0, 100), None, 2).await;
+    assert_eq!(first, [5, 3]);
+    assert_eq!(find(&[1], (0, 100), next, 2).await.0, [4, 2]);
+    assert_eq!(find(&[], (0, 100), None, 9).await.0, [0; 0]);
 }

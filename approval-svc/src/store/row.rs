@@ -290,6 +290,42 @@ pub struct LogEntry {
     pub leaf_hash: Digest,
 }
 
+/// One thing by which an entry of the log is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MarkRow {
+    pub mark: i64,
+    pub at_ms: u64,
+    pub seq: u64,
+}
+
+/// Where an entry stands among those that are found, which are in the order of their times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub at_ms: u64,
+    pub seq: u64,
+}
+
+/// Which entries of the log to find.
+#[derive(Clone, Debug)]
+pub struct MarkQuery {
+    /// All of them; without any, nothing is found.
+    pub marks: Vec<i64>,
+    pub since_ms: u64,
+    /// Only before then.
+    pub until_ms: u64,
+    /// Only what stands before.
+    pub before: Option<Place>,
+    pub rows_max: u32,
+}
+
+/// Some of the entries that were found, the latest first.
+#[derive(Clone, Debug, Default)]
+pub struct MarkPage {
+    pub entries: Vec<LogEntry>,
+    /// There may be more: go on before this place.
+    pub next: Option<Place>,
+}
+
 /// One signed checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointRow {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, ItemRow, PageRow, ServerRow};
 use super::row::{
     AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
-    InForceRow, LogEntry, PolicyRow, Review, SignIn, Token,
+    InForceRow, LogEntry, MarkPage, MarkQuery, PolicyRow, Review, SignIn, Token,
 };
 use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
@@ -32,6 +32,7 @@ mod column;
 mod history;
 mod in_force;
 mod inventory;
+mod marks;
 mod notices;
 mod reads;
 mod words;
@@ -343,6 +344,14 @@ impl Store for SqliteStore {
 
     fn source_counter<'a>(&'a self, source: &'a str) -> Read<'a, Option<u64>> {
         reads::source_counter(&self.readers, source).boxed()
+    }
+
+    fn follower<'a>(&'a self, name: &'a str) -> Read<'a, Option<u64>> {
+        marks::follower(&self.readers, name).boxed()
+    }
+
+    fn marked(&self, query: MarkQuery) -> Read<'_, MarkPage> {
+        marks::marked(&self.readers, query).boxed()
     }
 
     fn checkpoint(&self) -> Read<'_, Option<CheckpointRow>> {

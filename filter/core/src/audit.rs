@@ -208,7 +208,8 @@ pub struct AuditEntry {
     /// W3C trace of the call, from `params._meta.traceparent` or the header `traceparent`: 32 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// The filter's span of this call in that trace: 16 hex digits, the same in every entry of the call.
+    /// The filter's span of this call in that trace: 16 hex digits, the same in every entry of the call. The server is told
+    /// one below it, see [`crate::trace_parent::span_below`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,
     /// The client's span: the parent of that one.

@@ -2,6 +2,13 @@
 
 use std::fmt;
 
+use crate::digest::{Digest, hex_encode};
+
+/// `part` of the spans below a call: what the server does.
+pub const UPSTREAM_SPAN: &str = "upstream";
+/// `part` of the spans below a call: that it waits for people.
+pub const HOLD_SPAN: &str = "hold";
+
 /// A `traceparent` of version 00 (W3C Trace Context, section 3.2): which trace, and which span of it is the parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent {
@@ -31,6 +38,13 @@ impl TraceParent {
         let is_sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
         Some(Self { trace_id: trace_id.to_owned(), span_id: span_id.to_owned(), is_sampled })
     }
+}
+
+/// The id of a span below the one of a call, 16 hex digits. The filter tells it to whoever it asks, and the service, which
+/// sees entries only, names the same span alike.
+pub fn span_below(span_id: &str, part: &str) -> String {
+    let digest = Digest::tagged("holdpoint/span/v1", format!("{span_id} {part}").as_bytes());
+    hex_encode(digest.as_bytes().split_at(8).0)
 }
 
 impl fmt::Display for TraceParent {

@@ -2,7 +2,7 @@
 
 use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::mcp::McpMessage;
-use holdpoint_core::trace_parent::TraceParent;
+use holdpoint_core::trace_parent::{HOLD_SPAN, TraceParent, UPSTREAM_SPAN, span_below};
 
 use crate::enforce::HeaderEdit;
 use crate::worker::Ids;
@@ -16,7 +16,7 @@ pub(super) struct CallTrace {
     pub(super) trace_id: String,
     /// The client's span.
     parent_span_id: Option<String>,
-    /// The filter's own: the parent of what service and server do.
+    /// The filter's own of this call: above its wait for people, and above what the server does.
     pub(super) span_id: String,
     is_sampled: bool,
 }
@@ -42,9 +42,17 @@ impl CallTrace {
 
     /// What the server is told.
     pub(super) fn edit(&self) -> HeaderEdit {
-        let Self { trace_id, span_id, is_sampled, .. } = self;
-        let own = TraceParent { trace_id: trace_id.clone(), span_id: span_id.clone(), is_sampled: *is_sampled };
-        HeaderEdit::Set(HEADER, own.to_string())
+        HeaderEdit::Set(HEADER, self.below(UPSTREAM_SPAN))
+    }
+
+    /// What the approval service is told of a call that waits.
+    pub(super) fn of_hold(&self) -> (&'static str, String) {
+        (HEADER, self.below(HOLD_SPAN))
+    }
+
+    fn below(&self, part: &str) -> String {
+        let span_id = span_below(&self.span_id, part);
+        TraceParent { trace_id: self.trace_id.clone(), span_id, is_sampled: self.is_sampled }.to_string()
     }
 
     /// Says in an entry where its call stands.

@@ -19,6 +19,7 @@ use holdpoint_core::envelope::Call;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::{Era, wrap};
 
+use super::call_trace::CallTrace;
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::judged::Judged;
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
@@ -127,13 +128,19 @@ impl Hold {
         (hold, commands)
     }
 
+    /// Names this wait, in the record too.
+    pub(super) fn id(&self) -> &str {
+        &self.seat.hold_id
+    }
+
     /// How long the next leg may wait.
     fn leg_ms(&self, now_ms: u64) -> u64 {
         self.seat.config.approval.leg_ms_max.min(self.deadline_ms.saturating_sub(now_ms))
     }
 
     /// Asks, and makes sure to be woken if no answer ever comes.
-    fn ask(&mut self, callout: Callout, now_ms: u64) -> Vec<HostCommand> {
+    fn ask(&mut self, mut callout: Callout, now_ms: u64) -> Vec<HostCommand> {
+        callout.headers.extend(self.judged.trace.as_ref().map(CallTrace::of_hold));
         self.answer_by_ms = now_ms.saturating_add(u64::from(callout.timeout_ms)).saturating_add(ANSWER_MARGIN_MS);
         vec![HostCommand::Ask(callout), HostCommand::WakeAt(self.answer_by_ms)]
     }

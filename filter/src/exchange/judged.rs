@@ -282,10 +282,11 @@ impl Exchange {
                 Phase::Ended
             }
             Plan::Hold => {
-                let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
-                commands.push(HostCommand::Record(Box::new(entry)));
+                let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                 let ask = self.next_ask();
                 let (hold, begun) = Hold::begin(judged, decision, &self.config, ask, around);
+                entry.hold_id = Some(hold.id().to_owned());
+                commands.push(HostCommand::Record(Box::new(entry)));
                 commands.extend(begun);
                 Phase::Held(Box::new(hold))
             }

@@ -13,22 +13,26 @@ use serde_json::json;
 use super::filter::Filter;
 use super::record::{Record, RecordArgs};
 use crate::keys::ServiceSigner;
+use crate::otlp::spans::Gatherer;
+use crate::otlp::{logs, spans};
 use crate::store::Store;
+use crate::trail::Numbered;
 
 mod ocsf;
-mod otlp;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   holdpoint audit export --data-dir data --out record.ndjson      the whole record, verifiable by itself
   holdpoint audit export --data-dir data --format ocsf --since 24h | siem-forwarder
   holdpoint audit export --data-dir data --format otlp --out logs.jsonl
+  holdpoint audit export --data-dir data --format otlp-traces --since 1h --out traces.jsonl
 
 A whole export as ndjson ends with a signed checkpoint: `holdpoint audit verify --file record.ndjson --key …`.")]
 pub struct ExportArgs {
     #[command(flatten)]
     record: RecordArgs,
-    /// ndjson: as kept. ocsf: OCSF 1.3 API Activity, a line an event. otlp: OTLP/JSON logs, a line a request
+    /// ndjson: as kept. ocsf: OCSF 1.3 API Activity, a line an event. otlp: OTLP/JSON logs, a line a request. otlp-traces:
+    /// the spans of calls that ended, likewise
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
     /// File to write; standard output unless given
@@ -43,6 +47,7 @@ enum Format {
     Ndjson,
     Ocsf,
     Otlp,
+    OtlpTraces,
 }
 
 pub async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
@@ -77,10 +82,21 @@ async fn export(args: &ExportArgs, record: &Record, out: &mut dyn Write) -> anyh
     let mut written = 0;
     let mut is_whole = true;
     let mut batch = Vec::new();
+    let mut told = Vec::new();
+    let mut gatherer = Gatherer::default();
     record
         .each(0, |line| {
             let entry = line.entry()?;
-            if !args.filter.holds(&entry) {
+            let holds = args.filter.holds(&entry);
+            if args.format == Format::OtlpTraces {
+                // Of a call that ended in the period, also what happened before it.
+                let ended = gatherer.take(Numbered { seq: line.seq, entry: entry.clone() });
+                told.extend(ended.into_iter().filter(|_| holds));
+                if told.len() >= spans::SPANS_MAX {
+                    writeln!(out, "{}", spans::request(&std::mem::take(&mut told)))?;
+                }
+            }
+            if !holds {
                 is_whole = false;
                 return Ok(ControlFlow::Continue(()));
             }
@@ -90,17 +106,21 @@ async fn export(args: &ExportArgs, record: &Record, out: &mut dyn Write) -> anyh
                 Format::Ndjson => writeln!(out, "{{\"seq\":{},\"entry\":{}}}", line.seq, line.body)?,
                 Format::Ocsf => writeln!(out, "{}", ocsf::event(line.seq, &entry))?,
                 Format::Otlp => {
-                    batch.push(otlp::record(line.seq, &entry));
-                    if batch.len() == otlp::RECORDS_MAX {
-                        writeln!(out, "{}", otlp::request(std::mem::take(&mut batch)))?;
+                    batch.push(logs::record(line.seq, &entry));
+                    if batch.len() == logs::RECORDS_MAX {
+                        writeln!(out, "{}", logs::request(std::mem::take(&mut batch)))?;
                     }
                 }
+                Format::OtlpTraces => {}
             }
             Ok(ControlFlow::Continue(()))
         })
         .await?;
     if !batch.is_empty() {
-        writeln!(out, "{}", otlp::request(batch))?;
+        writeln!(out, "{}", logs::request(batch))?;
+    }
+    if !told.is_empty() {
+        writeln!(out, "{}", spans::request(&told))?;
     }
     if args.format == Format::Ndjson
         && is_whole

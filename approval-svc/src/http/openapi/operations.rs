@@ -1,7 +1,7 @@
 //! Every operation of the API on one page: who may ask it, with what, and what comes back.
 
 use holdpoint_core::approval::{ApprovalState, CancelHolds, ClaimRequest, OpenApproval, SignedClaim, WithdrawHold};
-use holdpoint_core::audit::EntryBatch;
+use holdpoint_core::audit::{EntryBatch, EntryKind, Outcome};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::in_force::PolicyReport;
@@ -24,6 +24,7 @@ use crate::http::delegations::DelegationPage;
 use crate::http::grants::{BatchAnswer, GrantPage};
 use crate::http::notices::{NoticePage, TestBody};
 use crate::http::policies::List;
+use crate::http::record::{CallView, RecordPage};
 use crate::http::status::Readiness;
 use crate::inventory::view::{DefinitionsView, ServerView, ServersView};
 use crate::ledger::BatchReceipt;
@@ -241,7 +242,34 @@ fn record(c: &mut Components) -> Vec<Operation> {
     let checkpoint = get("/v1/log/checkpoint", READ, "The signed head of the log")
         .text(200, "text/plain", "A signed note")
         .problems(&["not-found", "conflict"]);
-    vec![appending, listing, proof, tile, consistency, checkpoint]
+    let (found, whole) = (c.of::<RecordPage>(), c.of::<CallView>());
+    let text = || json!({"type": "string", "maxLength": 1000});
+    let time = || json!({"type": "integer", "minimum": 0, "maximum": u64::MAX});
+    let kinds = EntryKind::schema();
+    let searching = get("/v1/record", READERS, "Entries of the record by what they say, the latest first")
+        .query("since_ms", time(), "Only from then on")
+        .query("until_ms", time(), "Only before then")
+        .query("kind", json!(kinds), "Only of this kind")
+        .query("verdict", json!({"type": "string", "enum": ["allow", "require_approval", "deny"]}), "Only so decided")
+        .query("outcome", json!(Outcome::schema()), "Only of calls that ended so")
+        .query("who", text(), "Only for, or by, this subject or agent; the whole name")
+        .query("server", text(), "Only of this server")
+        .query("tool", text(), "Only of this tool, resource or prompt")
+        .query("rule", text(), "Only where this rule took part")
+        .query("trace", text(), "Only of this trace")
+        .query("approval", text(), "Only about this approval")
+        .query("call", json!(Digest::schema()), "Only of calls with this digest")
+        .query("limit", limit(), "At most so many, up to 200")
+        .query(
+            "cursor",
+            json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,300}$"}),
+            "`next_cursor` of the page before",
+        )
+        .json(200, "A page; approvers see entries about calls, and who is bound to a tenant its own", found);
+    let telling = get("/v1/record/{seq}/call", READERS, "All that the record says of the call of one entry")
+        .json(200, "In the order of what happened", whole)
+        .problems(&["not-found"]);
+    vec![appending, listing, searching, telling, proof, tile, consistency, checkpoint]
 }
 
 fn authority(c: &mut Components) -> Vec<Operation> {

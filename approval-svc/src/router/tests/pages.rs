@@ -11,7 +11,7 @@ use crate::store::row::Visitor;
 
 /// A browser that is signed in.
 pub(super) struct Browser<'a> {
-    desk: &'a Desk,
+    pub(super) desk: &'a Desk,
     pub(super) cookie: String,
 }
 

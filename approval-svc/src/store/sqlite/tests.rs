@@ -60,3 +60,24 @@ async fn history_of_a_server_a_tool_or_a_tenant_is_read_by_an_index_in_its_order
         assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "nothing is sorted: {plan:?}");
     }
 }
+
+#[tokio::test]
+async fn record_is_searched_by_its_index_in_the_order_of_time() {
+    use crate::store::row::{MarkQuery, Place};
+    use sqlx::{AssertSqlSafe, Row};
+    let bench = contract::open().await;
+    let mut connection = SqliteConnectOptions::new().filename(bench.dir.join("holdpoint.db")).connect().await.unwrap();
+    let query = MarkQuery {
+        marks: vec![1, 2, 3],
+        since_ms: 1,
+        until_ms: 9,
+        before: Some(Place { at_ms: 5, seq: 5 }),
+        rows_max: 50,
+    };
+    let statement = format!("EXPLAIN QUERY PLAN {}", marks::select(&query, 2).into_string());
+    let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
+    let keyed = plan.iter().filter(|step| step.contains("SEARCH") && step.contains("PRIMARY KEY")).count();
+    assert_eq!(keyed, 3, "each by the key: {plan:?}");
+    assert!(!plan.iter().any(|step| step.contains("SCAN m") || step.contains("FOR ORDER BY")), "{plan:?}");
+}

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Row, Sqlite, SqliteConnection};
 
 use super::column::{int, nat, to_json};
-use super::{in_force, inventory, notices, words};
+use super::{in_force, inventory, marks, notices, words};
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
@@ -244,6 +244,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let keep = keep.bind(&row.id).bind(row.asked.to_string()).bind(&row.answer).bind(int(row.made_at_ms));
             touch(connection, keep, Conflict::Answered).await
         }
+        Write::Follow { name, from, to } => marks::follow(connection, name, *from, *to).await,
+        Write::AddMarks(rows) => marks::add(connection, rows).await,
         Write::AddCheckpoint(checkpoint) => {
             sqlx::query(
                 "INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",

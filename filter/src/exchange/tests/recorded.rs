@@ -1,5 +1,7 @@
 //! `audit.required`: no record, no call.
 
+use holdpoint_core::trace_parent::{UPSTREAM_SPAN, span_below};
+
 use super::*;
 
 const REQUIRED: &str = "\naudit: {required: true, wait_ms_max: 1500}\n";
@@ -163,7 +165,8 @@ fn the_clients_trace_goes_on_to_the_server_under_the_filters_own_span() {
         let entry = entries.entries()[0];
         assert_eq!((entry.trace_id.as_deref(), entry.parent_span_id.as_deref()), (Some(trace_id), Some(parent)));
         let span = entry.span_id.as_deref().expect("a span");
-        assert_eq!(sent.as_deref(), Some(format!("00-{trace_id}-{span}-{flags}").as_str()));
+        let below = span_below(span, UPSTREAM_SPAN);
+        assert_eq!(sent.as_deref(), Some(format!("00-{trace_id}-{below}-{flags}").as_str()));
     }
 }
 

@@ -1,9 +1,11 @@
-//! Entries as OpenTelemetry log records in OTLP/JSON, with the attribute names of its MCP and GenAI conventions where there
+//! Step 12: entries as OpenTelemetry log records in OTLP/JSON, with the attribute names of its MCP and GenAI conventions where there
 //! are any, and `holdpoint.` before the rest.
 
 use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::decision::Verdict;
 use serde_json::{Value, json};
+
+use super::{Origin, nanos, number as number_of, target_name, text};
 
 /// Log records in one request.
 pub const RECORDS_MAX: usize = 512;
@@ -11,7 +13,7 @@ pub const RECORDS_MAX: usize = 512;
 /// One export request, as a collector takes it at `/v1/logs`.
 pub fn request(records: Vec<Value>) -> Value {
     json!({ "resourceLogs": [{
-        "resource": { "attributes": [text("service.name", "holdpoint")] },
+        "resource": Origin::Service.resource(),
         "scopeLogs": [{
             "scope": { "name": "holdpoint.audit", "version": env!("CARGO_PKG_VERSION") },
             "logRecords": records,
@@ -29,12 +31,7 @@ pub fn record(seq: u64, entry: &AuditEntry) -> Value {
     let is_tool_call = entry.method.as_deref() == Some("tools/call");
     add("mcp.method.name", entry.method.as_deref());
     add("gen_ai.operation.name", is_tool_call.then_some("execute_tool"));
-    let target = match entry.method.as_deref() {
-        Some("tools/call") => "gen_ai.tool.name",
-        Some("prompts/get") => "gen_ai.prompt.name",
-        Some("resources/read") => "mcp.resource.uri",
-        Some(_) | None => "holdpoint.target",
-    };
+    let target = entry.method.as_deref().map_or("holdpoint.target", target_name);
     add(target, entry.target.as_deref());
     add("holdpoint.server", entry.server.as_deref());
     add("holdpoint.verdict", entry.verdict.map(Verdict::as_str));
@@ -50,8 +47,7 @@ pub fn record(seq: u64, entry: &AuditEntry) -> Value {
     attributes.extend(entry.http_status.map(|status| number_of("http.response.status_code", status.into())));
     attributes.extend(entry.latency_ms.map(|latency| number_of("holdpoint.latency_ms", latency)));
     let mut record = json!({
-        // OTLP/JSON writes 64-bit numbers as strings.
-        "timeUnixNano": (u128::from(entry.at_ms) * 1_000_000).to_string(),
+        "timeUnixNano": nanos(entry.at_ms),
         "severityNumber": number,
         "severityText": severity,
         "body": { "stringValue": entry.detail.as_deref().unwrap_or(entry.kind.as_str()) },
@@ -59,14 +55,8 @@ pub fn record(seq: u64, entry: &AuditEntry) -> Value {
     });
     if let Some(trace_id) = &entry.trace_id {
         record["traceId"] = json!(trace_id);
+        // The span of the call, which the spans of the export have too.
+        record["spanId"] = json!(entry.span_id);
     }
     record
-}
-
-fn text(name: &str, value: &str) -> Value {
-    json!({ "key": name, "value": { "stringValue": value } })
-}
-
-fn number_of(name: &str, value: u64) -> Value {
-    json!({ "key": name, "value": { "intValue": value.to_string() } })
 }

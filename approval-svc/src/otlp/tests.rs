@@ -1,0 +1,109 @@
+//! The spans of a call, told from its entries; and what a collector is sent when it is away, refuses, or comes back.
+
+use std::collections::BTreeMap;
+
+use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
+use holdpoint_core::decision::Verdict;
+use holdpoint_core::trace_parent::{HOLD_SPAN, UPSTREAM_SPAN, span_below};
+
+use super::spans::{Gatherer, Span, SpanKind};
+use crate::trail::Numbered;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CLIENT: &str = "b7ad6b7169203331";
+const CALL: &str = "00f067aa0ba902b7";
+
+fn entry(kind: EntryKind, at_ms: u64) -> AuditEntry {
+    AuditEntry {
+        server: Some("tracker".to_owned()),
+        method: Some("tools/call".to_owned()),
+        target: Some("create_issue".to_owned()),
+        source: Some("edge/1".to_owned()),
+        ..AuditEntry::new(kind, at_ms)
+    }
+}
+
+fn traced(entry: AuditEntry) -> AuditEntry {
+    let (trace_id, span_id) = (Some(TRACE.to_owned()), Some(CALL.to_owned()));
+    AuditEntry { trace_id, span_id, parent_span_id: Some(CLIENT.to_owned()), ..entry }
+}
+
+/// The spans that follow from these entries, by name and kind.
+fn told(entries: Vec<AuditEntry>) -> BTreeMap<String, Span> {
+    let mut gatherer = Gatherer::default();
+    let spans = (0..).zip(entries).flat_map(|(seq, entry)| gatherer.take(Numbered { seq, entry }));
+    let mut all = BTreeMap::new();
+    for span in spans {
+        let name = format!("{} {:?}", span.name, span.kind);
+        assert!(all.insert(name.clone(), span).is_none(), "two spans are called {name}");
+    }
+    all
+}
+
+#[test]
+fn held_call_is_one_trace_from_the_client_to_the_server() {
+    let of = |kind, at_ms| AuditEntry {
+        approval_id: Some("a1".to_owned()),
+        source: None,
+        parent_span_id: None,
+        ..traced(entry(kind, at_ms))
+    };
+    let mut decision = traced(entry(EntryKind::Decision, 10));
+    decision.verdict = Some(Verdict::RequireApproval);
+    decision.rule_ids = vec!["writes-wait".to_owned()];
+    decision.hold_id = Some("h1".to_owned());
+    let opened = of(EntryKind::ApprovalOpened, 12);
+    let mut review = of(EntryKind::Review, 500);
+    review.by = Some("local alice".to_owned());
+    let mut claim = of(EntryKind::Claim, 510);
+    claim.hold_id = Some("h1".to_owned());
+    let mut outcome = traced(entry(EntryKind::Outcome, 520));
+    outcome.approval_id = Some("a1".to_owned());
+    outcome.hold_id = Some("h1".to_owned());
+    outcome.outcome = Some(Outcome::Committed);
+    outcome.latency_ms = Some(30);
+    let spans = told(vec![decision, opened, review, claim, outcome]);
+    assert_eq!(spans.len(), 4, "{:?}", spans.keys());
+    assert!(spans.values().all(|span| span.trace_id == TRACE && span.error.is_none()));
+    let call = &spans["tools/call create_issue Server"];
+    assert_eq!((call.span_id.as_str(), call.parent_span_id.as_deref()), (CALL, Some(CLIENT)));
+    assert_eq!((call.start_ms, call.end_ms), (10, 550));
+    let hold = &spans["holdpoint.hold Internal"];
+    assert_eq!((&hold.span_id, hold.parent_span_id.as_deref()), (&span_below(CALL, HOLD_SPAN), Some(CALL)));
+    assert_eq!((hold.start_ms, hold.end_ms), (10, 510));
+    let review = &spans["holdpoint.review Internal"];
+    assert_eq!((review.parent_span_id.as_ref(), review.start_ms, review.end_ms), (Some(&hold.span_id), 12, 500));
+    let upstream = &spans["tools/call create_issue Client"];
+    assert_eq!((&upstream.span_id, upstream.parent_span_id.as_deref()), (&span_below(CALL, UPSTREAM_SPAN), Some(CALL)));
+    assert_eq!((upstream.start_ms, upstream.end_ms, upstream.kind), (520, 550, SpanKind::Client));
+}
+
+#[test]
+fn call_of_no_trace_has_one_of_its_own_and_always_the_same() {
+    let mut decision = entry(EntryKind::Decision, 10);
+    decision.verdict = Some(Verdict::Allow);
+    decision.outcome = Some(Outcome::Failed);
+    let (first, second) = (told(vec![decision.clone()]), told(vec![decision]));
+    assert_eq!(first, second);
+    let call = &first["tools/call create_issue Server"];
+    assert_eq!((call.trace_id.len(), call.span_id.len(), call.parent_span_id.as_ref()), (32, 16, None));
+    assert_eq!(call.error.as_deref(), Some("tool_error"));
+    assert!(first.contains_key("tools/call create_issue Client"));
+}
+
+#[test]
+fn denied_call_has_no_span_at_the_server_and_one_that_was_recorded_first_ends_with_its_outcome() {
+    let mut denied = entry(EntryKind::Decision, 10);
+    denied.verdict = Some(Verdict::Deny);
+    let spans = told(vec![denied]);
+    assert_eq!(spans.keys().collect::<Vec<_>>(), ["tools/call create_issue Server"]);
+    assert_eq!(spans["tools/call create_issue Server"].error.as_deref(), Some("holdpoint.denied"));
+    let mut intent = traced(entry(EntryKind::Decision, 10));
+    intent.verdict = Some(Verdict::Allow);
+    let mut outcome = intent.clone();
+    outcome.kind = EntryKind::Outcome;
+    outcome.outcome = Some(Outcome::Unknown);
+    let spans = told(vec![intent, outcome]);
+    assert_eq!(spans.len(), 2);
+    assert_eq!(spans["tools/call create_issue Client"].error.as_deref(), Some("holdpoint.unknown"));
+}
