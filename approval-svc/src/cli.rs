@@ -12,6 +12,7 @@ mod print;
 
 mod approvals;
 mod audit;
+mod backup;
 mod client;
 mod completions;
 mod doctor;
@@ -21,6 +22,7 @@ mod keys;
 mod login;
 mod notify;
 mod policy;
+mod restore;
 mod serve;
 mod token;
 mod watch;
@@ -76,6 +78,10 @@ enum Command {
     /// Read and verify the record
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Copy the database while the service runs
+    Backup(backup::BackupArgs),
+    /// Put such a copy in place, once it is proven whole
+    Restore(restore::RestoreArgs),
     /// Write, check, test and roll out policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -96,6 +102,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => token::run(command).await,
         Command::Keys(command) => keys::run(&command).await,
         Command::Audit(command) => audit::run(command).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Restore(args) => restore::run(args).await,
         Command::Policy(command) => Ok(policy::run(&command).await),
         Command::Completions(args) => Ok(completions::run(&args)),
     }

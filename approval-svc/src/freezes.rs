@@ -148,6 +148,15 @@ impl Freezes {
     }
 }
 
+/// After the database was put back from a copy: what was stopped when the copy was made is stopped, what was stopped since is
+/// not, and gateways, which know a newer list, must hear so. `detail` goes into the record.
+pub fn restored(at_ms: u64, detail: &str) -> Change {
+    let mut entry = AuditEntry::new(EntryKind::FreezeChanged, at_ms);
+    entry.status = Some("restored".to_owned());
+    entry.detail = Some(clip(detail));
+    Change { writes: vec![Write::RenewFreezes { at_ms }], entries: vec![entry] }
+}
+
 /// What stops this call, if anything does.
 pub async fn stops(store: &dyn Store, asked: &OpenApproval) -> Result<Option<Freeze>, StoreError> {
     let tool = asked.target.as_deref().filter(|_| asked.method == TOOLS_CALL);

@@ -277,6 +277,24 @@ pub fn remove_previous(data_dir: &Path) -> Result<(), KeyError> {
     fs::remove_file(&file).map_err(|error| KeyError::File { file, error })
 }
 
+/// Copies the keys of one data directory into another that has none: the current one, one that is being retired, and the
+/// log's name.
+pub fn copy(from: &Path, into: &Path) -> Result<(), KeyError> {
+    ServiceSigner::load(from)?;
+    // The current key last: where it is, all of them are.
+    for name in [ORIGIN_NAME, PREVIOUS_NAME, FILE_NAME] {
+        let file = from.join(name);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(KeyError::File { file, error }),
+        };
+        let file = into.join(name);
+        write_new(&file, text.trim()).map_err(|error| KeyError::File { file, error })?;
+    }
+    Ok(())
+}
+
 /// Writes a file that is not there yet, readable by its owner alone.
 fn write_new(file: &Path, text: &str) -> io::Result<()> {
     let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;

@@ -98,6 +98,8 @@ pub enum Write {
     AddFreeze { freeze: Freeze, at_ms: u64, in_force_max: usize },
     /// Lets it go on. Fails when it is not in force, or the list is at another version than the one that was seen.
     LiftFreeze { id: String, at_ms: u64, if_version: Option<u64> },
+    /// Makes the list of freezes newer than every one before, as it stands: gateways refuse one that is older than theirs.
+    RenewFreezes { at_ms: u64 },
     /// Something that a channel is to be told. Fails when the id is taken.
     AddNotice(Box<Notice>),
     /// How a try ended. Fails unless the notice waits, after as many tries as were read.

@@ -391,3 +391,125 @@ async fn record_is_searched_reported_and_exported_for_others() {
     let has_tool = json!({"key": "gen_ai.tool.name", "value": {"stringValue": "create_issue"}});
     assert!(records[0]["attributes"].as_array().unwrap().contains(&has_tool), "{otlp}");
 }
+
+/// Returns once the service that runs has signed something of its record.
+fn checkpointed(dir: &Path) {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let (_, text) = holdpoint(&["audit", "verify", "--data-dir", dir.to_str().unwrap(), "--output", "json"]);
+        let verified: Value = serde_json::from_str(text.trim()).expect(&text);
+        if verified["checkpoints"].as_u64() > Some(0) {
+            return;
+        }
+        assert!(Instant::now() < until, "{text}");
+    }
+}
+
+/// A restoration into a fresh folder, with the keys of `from`.
+fn restore(copy: &Path, keys: &Path, into: &Path, more: &[&str]) -> (bool, String) {
+    let (copy, keys, into) = (copy.to_str().unwrap(), keys.to_str().unwrap(), into.to_str().unwrap());
+    holdpoint(&[&["restore", copy, "--data-dir", into, "--keys", keys], more].concat())
+}
+
+#[tokio::test]
+async fn backup_of_a_running_service_is_restored_and_goes_on() {
+    let dir = Dir::new();
+    let service = Service::start(&dir.0);
+    let (edge, root) = (token(&dir.0, "enforcer", "edge"), token(&dir.0, "admin", "root"));
+    let http = reqwest::Client::new();
+    let held = open(&http, &service.url, &edge).await;
+    let freeze = json!({"scope": {"server": "tracker"}, "reason": "incident 7"});
+    let stop = http.post(format!("{}/v1/freezes", service.url)).bearer_auth(&root).json(&freeze);
+    assert_eq!(stop.send().await.unwrap().status(), 201);
+
+    checkpointed(&dir.0);
+    let places = Dir::new();
+    let copy = places.0.join("copy.db");
+    let words = ["backup", copy.to_str().unwrap(), "--data-dir", dir.0.to_str().unwrap()];
+    let (done, text) = holdpoint(&words);
+    assert!(done && text.contains("the service key is not in it"), "{text}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&copy).unwrap().permissions());
+    assert_eq!(mode & 0o077, 0, "only its owner reads it");
+    let (done, text) = holdpoint(&words);
+    assert!(!done && text.contains("is there already"), "{text}");
+
+    // What comes after the copy: another freeze, which gateways hear of.
+    let freeze = json!({"scope": {"server": "wiki"}, "reason": "incident 8"});
+    let stop = http.post(format!("{}/v1/freezes", service.url)).bearer_auth(&root).json(&freeze);
+    assert_eq!(stop.send().await.unwrap().status(), 201);
+    let version = |url: String| {
+        let ask = http.get(format!("{url}/v1/freezes")).bearer_auth(&edge);
+        async move { ask.send().await.unwrap().json::<Value>().await.unwrap() }
+    };
+    let known = version(service.url.clone()).await;
+    assert_eq!(known["freezes"].as_array().map(Vec::len), Some(2));
+    drop(service);
+
+    let new = places.0.join("new");
+    let (done, text) = restore(&copy, &dir.0, &new, &[]);
+    assert!(done && text.contains("the record is whole"), "{text}");
+    let left: Vec<_> = std::fs::read_dir(&new).unwrap().map(|one| one.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "a database and a key, and nothing that was on the way: {left:?}");
+    let again = restore(&copy, &dir.0, &new, &[]);
+    assert!(!again.0 && again.1.contains("has a database"), "{}", again.1);
+
+    let service = Service::start(&new);
+    let now = version(service.url.clone()).await;
+    assert_eq!(now["freezes"].as_array().map(Vec::len), Some(1), "{now}");
+    assert!(now["version"].as_u64() > known["version"].as_u64(), "gateways take the list: {now} after {known}");
+    let url = format!("{}/v1/approvals/{}", service.url, held["id"].as_str().unwrap());
+    let pending = http.get(url).bearer_auth(&edge).send().await.unwrap().json::<Value>().await.unwrap();
+    assert_eq!(pending["status"], "pending", "{pending}");
+    let (done, text) = holdpoint(&["audit", "verify", "--data-dir", new.to_str().unwrap()]);
+    assert!(done, "{text}");
+    let (_, text) = holdpoint(&["audit", "search", "--data-dir", new.to_str().unwrap(), "--kind", "freeze_changed"]);
+    assert!(text.contains("put back from a copy"), "{text}");
+}
+
+#[tokio::test]
+async fn copy_that_was_changed_or_signed_by_another_key_is_not_put_in_place() {
+    let dir = recorded().await;
+    let service = Service::start(&dir.0);
+    checkpointed(&dir.0);
+    drop(service);
+    let places = Dir::new();
+    let copy = places.0.join("copy.db");
+    let (done, text) = holdpoint(&["backup", copy.to_str().unwrap(), "--data-dir", dir.0.to_str().unwrap()]);
+    assert!(done, "{text}");
+    let refused = |name: &str, file: &Path, keys: &Path, more: &[&str], says: &str| {
+        let into = places.0.join(name);
+        let (done, text) = restore(file, keys, &into, more);
+        assert!(!done && text.contains(says), "{name}: {text}");
+        assert!(!into.join("holdpoint.db").exists() && !into.join("service-key.hex").exists(), "{name}");
+    };
+    let other = Dir::new();
+    token(&other.0, "auditor", "carol");
+    refused("other-key", &copy, &other.0, &[], "nothing was put in place");
+    refused("no-key", &copy, &places.0, &[], "--keys");
+
+    let mut changed = std::fs::read(&copy).unwrap();
+    // The reviewer's words as the entry of the record has them.
+    let words = b"\"detail\":\"looked at it";
+    let at = changed.windows(words.len()).position(|window| window == words).expect("the entry");
+    let end = at + words.len();
+    changed[end - 12..end - 6].copy_from_slice(b"glance");
+    let file = places.0.join("changed.db");
+    std::fs::write(&file, changed).unwrap();
+    refused("changed", &file, &dir.0, &[], "was changed");
+    std::fs::write(&file, b"no database at all").unwrap();
+    refused("strange", &file, &dir.0, &[], "is no copy of a database");
+
+    // Nothing was signed yet: whole, but it could be anybody's.
+    let unsigned = places.0.join("unsigned.db");
+    let (done, text) = holdpoint(&["backup", unsigned.to_str().unwrap(), "--data-dir", other.0.to_str().unwrap()]);
+    assert!(done, "{text}");
+    refused("unsigned", &unsigned, &other.0, &[], "nothing in this copy was ever signed");
+
+    // A checkpoint from after the copy: the copy is old, and whoever asks is told.
+    token(&dir.0, "auditor", "carol");
+    let (_, proof) = holdpoint(&["audit", "prove", "0", "--data-dir", dir.0.to_str().unwrap()]);
+    let kept = places.0.join("kept.note");
+    std::fs::write(&kept, proof.split_once("\n\n").unwrap().1).unwrap();
+    let words = ["--checkpoint", kept.to_str().unwrap()];
+    refused("old", &copy, &dir.0, &words, "the end was cut off, or an old copy put back");
+}

@@ -28,6 +28,7 @@ use crate::notify::notice::{Notice, NoticeFilter, NoticeState};
 use super::{Change, CommitError, Head, Read, Store, StoreError};
 
 mod append;
+pub mod backup;
 mod column;
 mod history;
 mod in_force;

@@ -220,6 +220,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, lift.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
             next_freeze_version(connection, *at_ms).await
         }
+        Write::RenewFreezes { at_ms } => next_freeze_version(connection, *at_ms).await,
         Write::AddNotice(_)
         | Write::TryNotice(_)
         | Write::RetryNotice { .. }
