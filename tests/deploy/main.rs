@@ -1,5 +1,5 @@
-//! What a platform engineer installs: rendered configuration, checked against published schemas and run by a real Envoy.
-//! One module for each way in.
+//! What a platform engineer installs: rendered configuration, checked against published schemas and run by a real Envoy, one
+//! module for each way in; then what runs the service (Kubernetes, systemd, an empty image), and the packages.
 
 mod rig;
 
@@ -11,3 +11,7 @@ mod mesh;
 mod envoy_gateway;
 
 mod schema;
+
+mod kubernetes;
+mod machine;
+mod packages;

@@ -23,6 +23,12 @@ pub fn say(line: &str) {
 fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(repository::root()).stdin(Stdio::null());
+    forget(&mut command);
+    command
+}
+
+/// Takes away what cargo has set for this process: a cargo that `command` runs must not hear of it.
+pub fn forget(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         // Cargo sets these for what it runs; inherited, they change fingerprints or flags and rebuild everything.
         let name = name.to_string_lossy();
@@ -42,7 +48,6 @@ fn cargo() -> Command {
             command.env_remove(name.as_ref());
         }
     }
-    command
 }
 
 /// Runs `cargo build` with `arguments` and returns the first path it made that `artifact` accepts; `what` names it in
