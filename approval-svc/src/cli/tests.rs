@@ -40,3 +40,54 @@ fn every_command_has_examples_and_prints_json_when_asked() {
         assert!(has_one_form || command.get_arguments().any(says_form), "`{words}` has no `--output`");
     }
 }
+
+/// Pages whose commands somebody copies when it matters.
+const PAGES: [&str; 2] = ["OPERATIONS.md", "deploy/README.md"];
+
+#[test]
+fn every_command_of_the_operators_pages_is_one() {
+    let mut count = 0;
+    for page in PAGES {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text = std::fs::read_to_string(&file).unwrap();
+        let blocks = text.split("```").skip(1).step_by(2);
+        for line in blocks.flat_map(str::lines) {
+            // The last of them: `kubectl` names the namespace and the pod so as well.
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some(at) = words.iter().rposition(|word| *word == "holdpoint") else { continue };
+            let words = words.iter().skip(at).map(|word| (*word).to_owned());
+            // A pod and the unit know their data directory from the environment.
+            let known = ["--data-dir".to_owned(), "data".to_owned()];
+            let given = line.contains("--data-dir") || line.contains("doctor");
+            let words: Vec<String> = words.chain(known.into_iter().filter(|_| !given)).collect();
+            if let Err(error) = Cli::command().try_get_matches_from(&words) {
+                panic!("{page}: `{line}`: {error}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 8, "only {count} commands were found");
+}
+
+/// In prose too: every `holdpoint …` in backticks is a command, or the beginning of one.
+#[test]
+fn every_command_that_the_operators_pages_name_exists() {
+    for page in PAGES {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let text = std::fs::read_to_string(&file).unwrap();
+        for named in
+            text.split('`').filter_map(|piece| piece.strip_prefix("holdpoint ")).filter(|one| !one.contains('\n'))
+        {
+            let mut command = Cli::command();
+            for word in named.split_whitespace() {
+                if let Some(option) = word.strip_prefix("--") {
+                    let known = option == "help" || command.get_arguments().any(|one| one.get_long() == Some(option));
+                    assert!(known, "{page}: `holdpoint {named}` has no `--{option}`");
+                } else if command.has_subcommands() {
+                    let below = command.find_subcommand(word).cloned();
+                    command = below.unwrap_or_else(|| panic!("{page}: there is no `holdpoint {named}`"));
+                }
+            }
+        }
+    }
+}
