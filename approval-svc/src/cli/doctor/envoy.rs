@@ -22,6 +22,8 @@ pub(super) struct Dump {
     /// Filters that came apart from their listener, by name.
     pub(super) filters: BTreeMap<String, Value>,
     pub(super) stats: BTreeMap<String, u64>,
+    /// Secrets that come from elsewhere, by name: whether each is there.
+    pub(super) secrets: BTreeMap<String, bool>,
 }
 
 pub(super) async fn look(http: &Client, admin: &Url, wanted: &Wanted) -> Vec<Finding> {
@@ -86,6 +88,10 @@ pub(super) fn sorted(dump: &Value) -> Dump {
         }
         for kind in ["static_route_configs", "dynamic_route_configs"] {
             sorted.routes.extend(list(&part[kind]).map(|one| one["route_config"].clone()));
+        }
+        for (kind, is_there) in [("dynamic_warming_secrets", false), ("dynamic_active_secrets", true)] {
+            let names = list(&part[kind]).filter_map(|one| one["name"].as_str());
+            sorted.secrets.extend(names.map(|name| (name.to_owned(), is_there)));
         }
         for one in list(&part["ecds_filters"]) {
             let filter = &one["ecds_filter"];

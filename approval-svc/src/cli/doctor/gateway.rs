@@ -389,12 +389,47 @@ fn approval_cluster(dump: &Dump, config: &FilterConfig, seen: &mut Findings) {
         let mend = "use `http2_protocol_options`: over HTTP/1 each held call keeps a connection of its own";
         seen.warning("approval cluster", format!("`{name}`, over HTTP/1"), mend);
     }
-    let injects = options["http_filters"].to_string().contains("credential_injector");
-    if injects || !cluster["transport_socket"].is_null() {
+    let injector = list(&options["http_filters"]).find(|filter| {
+        filter["typed_config"]["@type"].as_str().is_some_and(|full| full.contains("credential_injector"))
+    });
+    if let Some(injector) = injector {
+        credential(&injector["typed_config"], dump, seen);
+    } else if !cluster["transport_socket"].is_null() {
         seen.ok("credential", "Envoy shows one to the service");
     } else {
         let mend = "add the `credential_injector` of envoy/envoy.yaml with an enforcer's token, or mTLS";
         seen.failed("credential", format!("cluster `{name}` shows the service none"), mend);
+    }
+}
+
+/// The token that Envoy puts in, and whether it could be read: a file that is broken leaves every question to the service
+/// without one, and nothing but a line in Envoy's log says so.
+fn credential(injector: &Value, dump: &Dump, seen: &mut Findings) {
+    let secret = &injector["credential"]["typed_config"]["credential"];
+    let Some(name) = secret["name"].as_str().filter(|_| !secret["sds_config"].is_null()) else {
+        seen.ok("credential", "Envoy shows one to the service");
+        return;
+    };
+    let path = secret.pointer("/sds_config/path_config_source/path").and_then(Value::as_str);
+    let from = path.map_or_else(|| "its secret service".to_owned(), |path| format!("`{path}`"));
+    let stat = |end: &str| {
+        let own = dump.stats.iter().filter(|(key, _)| key.ends_with(&format!("sds.{name}.{end}")));
+        own.map(|(_, count)| count).sum::<u64>()
+    };
+    let refused = stat("update_rejected") + stat("update_failure");
+    let mend = format!(
+        "{from} must hold one `Secret` named `{name}` with a `generic_secret`, as envoy/README.md shows; Envoy's log says \
+         what is wrong with it"
+    );
+    if dump.secrets.get(name) == Some(&false) {
+        let found = format!("Envoy could not read the secret `{name}` from {from}: it shows the service none");
+        seen.failed("credential", found, mend);
+    } else if refused > 0 {
+        let found =
+            format!("{refused} times since Envoy started, {from} could not be read; Envoy shows the one from before");
+        seen.warning("credential", found, mend);
+    } else {
+        seen.ok("credential", "Envoy shows one to the service");
     }
 }
 

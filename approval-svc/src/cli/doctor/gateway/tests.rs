@@ -24,3 +24,29 @@ fn envoy_without_the_filter_is_told_so() {
     let found: Vec<_> = seen.all.iter().map(|one| (one.check, one.level)).collect();
     assert_eq!(found, [("filter", crate::cli::doctor::Level::Failed)]);
 }
+
+/// What an Envoy 1.40 says of the secret of its credential injector, and what doctor makes of that.
+fn credential_of(secrets: &serde_json::Value, stats: &[(&str, u64)]) -> (crate::cli::doctor::Level, String) {
+    let injector = json!({"credential": {"typed_config": {"credential": {
+        "name": "approval-token", "sds_config": {"path_config_source": {"path": "/etc/token.yaml"}},
+    }}}});
+    let mut dump = super::super::envoy::sorted(&json!({"configs": [secrets]}));
+    dump.stats.extend(stats.iter().map(|(name, count)| ((*name).to_owned(), *count)));
+    let mut seen = Findings::new("envoy");
+    credential(&injector, &dump, &mut seen);
+    let [only] = &seen.all[..] else { panic!("{}", seen.all.len()) };
+    (only.level, only.found.clone())
+}
+
+#[test]
+fn secret_file_that_envoy_could_not_read_is_named() {
+    use crate::cli::doctor::Level;
+    let warming = json!({"dynamic_warming_secrets": [{"name": "approval-token", "version_info": "uninitialized"}]});
+    let active = json!({"dynamic_active_secrets": [{"name": "approval-token"}]});
+    let (level, found) = credential_of(&warming, &[("sds.approval-token.update_failure", 1)]);
+    assert_eq!(level, Level::Failed);
+    assert!(found.contains("`approval-token` from `/etc/token.yaml`"), "{found}");
+    let (level, found) = credential_of(&active, &[("sds.approval-token.update_rejected", 2)]);
+    assert!(level == Level::Warning && found.contains("2 times"), "{level:?} {found}");
+    assert_eq!(credential_of(&active, &[("sds.approval-token.update_success", 1)]).0, Level::Ok);
+}
