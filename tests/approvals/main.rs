@@ -15,6 +15,7 @@ mod ladder;
 mod matrix;
 mod notices;
 mod oidc;
+mod owner;
 mod races;
 mod signed;
 mod slack;

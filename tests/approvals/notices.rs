@@ -182,6 +182,16 @@ async fn receiver_that_fails_is_tried_again_and_one_that_goes_on_failing_is_give
     teller.notify(&["retry", listed["id"].as_str().context("no id")?])?;
     teller.until("delivered", 2).await?;
     assert!(teller.notify(&["retry", listed["id"].as_str().context("no id")?]).is_err(), "it is not given up any more");
+    // Who was told when, and who was not, stands in the record with the call that it was about.
+    let auditor = Person::auditor(&teller.service)?;
+    let record = auditor.record().await?;
+    let told: Vec<&Value> = record.iter().filter(|entry| entry["kind"] == "notice_changed").collect();
+    let status: Vec<&str> = told.iter().filter_map(|entry| entry["status"].as_str()).collect();
+    assert_eq!(status, ["delivered", "given_up", "retried", "delivered"], "{told:?}");
+    assert_eq!((&told[1]["approval_id"], &told[1]["target"]), (&dead[0]["approval_id"], &json!("create_issue")));
+    let detail = told[1]["detail"].as_str().unwrap_or_default();
+    assert!(detail.starts_with("channel hook: opened (msg_") && detail.contains("503"), "{detail}");
+    assert_eq!((&told[2]["by"], told[3]["by"].is_null()), (&json!("local root"), true));
     Ok(())
 }
 

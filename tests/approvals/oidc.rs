@@ -1,6 +1,7 @@
 //! People who sign in with an identity provider: by the code flow of a real Envoy, at the command line, and by nothing else.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,6 +13,7 @@ use holdpoint_tests::envoy_config::EnvoyConfig;
 use holdpoint_tests::idp::{ISSUER, Idp};
 use holdpoint_tests::oidc_provider::{AUDIENCE, CLIENT_ID, OidcProvider};
 use holdpoint_tests::service::Service;
+use holdpoint_tests::tls::{Authority, TlsFiles};
 use holdpoint_tests::{ports, probe};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -236,5 +238,79 @@ async fn command_line_takes_a_token_of_the_provider_and_doctor_looks_at_its_keys
         service.cli(&at).ok().filter(|said| said.contains("believed for a day"))
     });
     said.await?;
+    Ok(())
+}
+
+/// Files over TLS, by a server that is not ours. Ended when dropped.
+struct TlsServer(std::process::Child);
+
+impl TlsServer {
+    fn start(port: u16, files: &TlsFiles, root: &Path) -> anyhow::Result<Self> {
+        const SCRIPT: &str = "import functools, http.server, ssl, sys\n\
+            handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[4])\n\
+            server = http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), handler)\n\
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+            context.load_cert_chain(sys.argv[2], sys.argv[3])\n\
+            server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+            server.serve_forever()\n";
+        let mut command = std::process::Command::new("python3");
+        let command = command.args(["-c", SCRIPT]).arg(port.to_string()).arg(&files.certificate).arg(&files.key);
+        Ok(Self(command.arg(root).stderr(std::process::Stdio::null()).spawn()?))
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn provider_behind_an_authority_of_ones_own_is_found_by_its_description_and_only_through_that_authority()
+-> anyhow::Result<()> {
+    let (authority, stranger, idp, dir) = (Authority::new()?, Authority::new()?, Idp::new()?, tempfile::tempdir()?);
+    let port = ports::free()?;
+    let issuer = format!("https://127.0.0.1:{port}/realm");
+    let realm = dir.path().join("realm");
+    std::fs::create_dir_all(realm.join(".well-known"))?;
+    let description = json!({"issuer": issuer, "jwks_uri": format!("{issuer}/keys")}).to_string();
+    std::fs::write(realm.join(".well-known/openid-configuration"), description)?;
+    std::fs::write(realm.join("keys"), idp.jwks())?;
+    let _server = TlsServer::start(port, &authority.files()?, dir.path())?;
+    let settings = |ca_file: Option<&Path>| {
+        json!({"issuers": [{
+            "issuer": issuer, "audiences": [AUDIENCE], "mcp_audiences": ["mcp-gateway"], "clients": [CLIENT_ID],
+            "jwks": {"refresh_ms": 1_000, "ca_file": ca_file}, "roles": [{"role": "admin", "groups": ["platform"]}],
+        }]})
+    };
+    let claims = idp.claims("rita").with("iss", &issuer).with("aud", AUDIENCE).with("azp", CLIENT_ID);
+    let token = idp.mint(claims.with("groups", ["platform"]))?;
+    let foreign = stranger.files()?.authority;
+    let own = authority.files()?.authority;
+    for (name, ca_file, is_known) in
+        [("own", Some(&own), true), ("foreign", Some(&foreign), false), ("system", None, false)]
+    {
+        let file = dir.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, settings(ca_file.map(std::path::PathBuf::as_path)).to_string())?;
+        let service = Service::start_with(ports::free()?, &["--oidc", file.to_str().context("a path")?]).await?;
+        let asked = || Client::new().get(service.url("/v1/service")).bearer_auth(&token).send();
+        if is_known {
+            let about = probe::until("the keys are there", probe::PATIENCE, async || {
+                let answer = asked().await.ok().filter(|answer| answer.status().is_success())?;
+                answer.json::<Value>().await.ok()
+            })
+            .await?;
+            assert_eq!(about["issuers"][0]["keys"], 1, "{about}");
+        } else {
+            let troubles = probe::until("the keys cannot be had", probe::PATIENCE, async || {
+                let ready: Value = Client::new().get(service.url("/readyz")).send().await.ok()?.json().await.ok()?;
+                ready["degraded"].to_string().contains("keys of").then(|| ready["degraded"].to_string())
+            })
+            .await?;
+            assert!(!troubles.contains("refused"), "the server is there, and not believed: {troubles}");
+            assert_eq!(asked().await?.status(), 401, "{name}");
+        }
+    }
     Ok(())
 }
