@@ -148,6 +148,17 @@ fn opening(id: &str, hold: u128, call: &str) -> Change {
     Change { writes: vec![Write::OpenApproval { approval, pending_max: 10 }, bind], entries: vec![entry(id)] }
 }
 
+/// Opens an approval that is one of many: for call `call`, by a requester of its own.
+pub fn past(n: u128, call: &str) -> Change {
+    let mut change = opening(&number(n), n, call);
+    for write in &mut change.writes {
+        if let Write::OpenApproval { approval, .. } = write {
+            approval.asked.principal.subject = format!("bob {n}");
+        }
+    }
+    change
+}
+
 fn moving(id: &str, from: ApprovalStatus, version: u64, to: ApprovalStatus) -> ApprovalMove {
     ApprovalMove {
         id: id.to_owned(),

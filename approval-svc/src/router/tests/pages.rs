@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use holdpoint_core::approval::CALL_DIGEST_TAG;
+use holdpoint_core::approval::{ApprovalStatus, CALL_DIGEST_TAG};
 use holdpoint_core::digest::Digest;
 
 use super::*;
@@ -370,6 +370,65 @@ async fn browser_session_its_links_and_its_live_page_end_when_a_token_of_the_per
 }
 
 #[tokio::test]
+async fn what_cannot_be_taken_back_is_done_only_when_it_was_asked_once_more() {
+    let desk = desk().await;
+    let sign_in = async |role: Role| {
+        let groups = ["sre".to_owned()].into();
+        let subject = role.to_string();
+        let visitor = Visitor { role, issuer: "local".to_owned(), subject, groups, tenant: None };
+        let code = sessions::invite(&*desk.bench.store, visitor).await.unwrap().text().to_owned();
+        let signed_in = desk.browse("", Method::POST, "/login", OWN, &format!("code={code}")).await;
+        Browser { desk: &desk, cookie: signed_in.header("set-cookie").split(';').next().unwrap().to_owned() }
+    };
+    let asks_first = async |browser: &Browser<'_>, to: &str, form: &str| {
+        let asked = browser.post(to, form).await;
+        assert_eq!(asked.status, StatusCode::OK, "{to}: {}", asked.text);
+        assert!(asked.text.contains("name=\"confirmed\" value=\"yes\""), "{to} asks: {}", asked.text);
+        form.to_owned() + "&confirmed=yes"
+    };
+    // A call that may destroy something, by an approver.
+    let mut destructive = asked(1, "x", "basis");
+    destructive.envelope.labels.insert("mcp.action".to_owned(), "admin".to_owned());
+    let path = desk.hold(destructive).await;
+    let status = async |path: &str| {
+        let id = path.rsplit('/').next().unwrap().to_owned();
+        desk.bench.store.state(&id).await.unwrap().unwrap().status
+    };
+    let alice = desk.browser("alice", &["sre"]).await;
+    let review = format!("{path}/review");
+    let confirmed = asks_first(&alice, &review, &alice.form(&path, "approve").await).await;
+    assert_eq!(status(&path).await, ApprovalStatus::Pending);
+    assert_eq!(alice.post(&review, &confirmed).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(status(&path).await, ApprovalStatus::Approved);
+    // Any call, by somebody who decides alone.
+    let path = desk.hold(asked(2, "y", "basis")).await;
+    let glass = sign_in(Role::BreakGlass).await;
+    let review = format!("{path}/review");
+    let form = glass.form(&path, "approve").await + "&reason=down";
+    let confirmed = asks_first(&glass, &review, &form).await;
+    assert_eq!(status(&path).await, ApprovalStatus::Pending);
+    assert_eq!(glass.post(&review, &confirmed).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(status(&path).await, ApprovalStatus::Approved);
+    // Stopping things, and letting them go on.
+    let root = sign_in(Role::Admin).await;
+    let token = field(&root.get("/freezes").await.text, "form_token").to_owned();
+    let confirmed = asks_first(&root, "/freezes", &format!("form_token={token}&server=other&reason=x")).await;
+    assert_eq!(desk.bench.store.freezes().await.unwrap().freezes, []);
+    assert_eq!(root.post("/freezes", &confirmed).await.status, StatusCode::SEE_OTHER);
+    let [stopped] = &desk.bench.store.freezes().await.unwrap().freezes[..] else { panic!("one is stopped") };
+    let lift = format!("/freezes/{}/lift", stopped.id);
+    let confirmed = asks_first(&root, &lift, &format!("form_token={token}")).await;
+    assert_eq!(desk.bench.store.freezes().await.unwrap().freezes.len(), 1);
+    assert_eq!(root.post(&lift, &confirmed).await.status, StatusCode::SEE_OTHER);
+    let revoke = asks_first(&root, "/grants/0/revoke", &format!("form_token={token}")).await;
+    assert_eq!(
+        root.post("/grants/0/revoke", &revoke).await.status,
+        StatusCode::NOT_FOUND,
+        "only then is it looked for"
+    );
+}
+
+#[tokio::test]
 async fn every_form_needs_its_token_and_a_role_that_may() {
     let desk = desk().await;
     let path = desk.hold(asked(1, "x", "basis")).await;
@@ -414,6 +473,10 @@ async fn every_form_needs_its_token_and_a_role_that_may() {
             ("/delegations".to_owned(), format!("form_token={token}&subject=zoe&hours=1&reason=x&group=sre")),
         ] {
             assert_eq!(eve.post(&to, &form).await.status, StatusCode::FORBIDDEN, "{role} at {to}");
+        }
+        if role == Role::Auditor {
+            let revoke = eve.post("/grants/0/revoke", &format!("form_token={token}&confirmed=yes")).await;
+            assert_eq!(revoke.status, StatusCode::FORBIDDEN, "whoever only looks takes nothing back");
         }
     }
     let state = desk.bench.store.state(path.rsplit('/').next().unwrap()).await.unwrap().unwrap();

@@ -6,6 +6,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 
 use super::*;
 use crate::store::contract;
+use crate::store::row::{Judge, Readable};
 
 #[tokio::test]
 async fn sqlite_keeps_the_contract_of_every_store() {
@@ -80,4 +81,56 @@ async fn record_is_searched_by_its_index_in_the_order_of_time() {
     let keyed = plan.iter().filter(|step| step.contains("SEARCH") && step.contains("PRIMARY KEY")).count();
     assert_eq!(keyed, 3, "each by the key: {plan:?}");
     assert!(!plan.iter().any(|step| step.contains("SCAN m") || step.contains("FOR ORDER BY")), "{plan:?}");
+}
+
+#[tokio::test]
+async fn texts_of_the_past_are_looked_for_by_their_words_and_not_in_every_row() {
+    use sqlx::{AssertSqlSafe, Row};
+    let bench = contract::open().await;
+    let mut connection = SqliteConnectOptions::new().filename(bench.dir.join("holdpoint.db")).connect().await.unwrap();
+    let text = HistoryFilter { text: Some("create issue".to_owned()), ..HistoryFilter::default() };
+    for filter in [text, HistoryFilter { who: Some("bob".to_owned()), ..HistoryFilter::default() }] {
+        let statement = format!("EXPLAIN QUERY PLAN {}", history::select(&filter, None).into_string());
+        let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
+        assert!(plan.iter().any(|step| step.contains("SEARCH approval_words USING PRIMARY KEY (field=?")), "{plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("SCAN")), "{plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "nothing is sorted: {plan:?}");
+    }
+}
+
+/// How long a search takes among many approvals, as `HOLDPOINT_FULL=1 cargo test -p approval-svc among_many` prints it.
+#[tokio::test]
+async fn search_among_many_approvals_finds_the_one() {
+    let count: u128 = if std::env::var_os("HOLDPOINT_FULL").is_some() { 100_000 } else { 500 };
+    let bench = contract::open_with_policy().await;
+    let began = std::time::Instant::now();
+    for from in (0..count).step_by(500) {
+        let opened = (from..from + 500).map(|n| bench.store.commit(contract::past(n, &format!("site {n} needle{n}"))));
+        for answer in futures_util::future::join_all(opened).await {
+            answer.unwrap();
+        }
+    }
+    eprintln!("{count} approvals in {:?}", began.elapsed());
+    let find = async |what: &str, filter: HistoryFilter| {
+        let began = std::time::Instant::now();
+        let found = bench.store.history(HistoryFilter { rows_max: 50, ..filter }).await.unwrap();
+        eprintln!("{what}: {} rows in {:?}", found.rows.len(), began.elapsed());
+        found
+    };
+    let text = |text: &str| HistoryFilter { text: Some(text.to_owned()), ..HistoryFilter::default() };
+    let oldest = find("one word that one call has", text("needle0")).await;
+    assert!(oldest.rows.iter().any(|past| past.approval.asked.call_text.contains("site 0 needle0\"")));
+    assert_eq!(find("two words of one call", text("site 7 needle7\"")).await.rows.len(), 1);
+    assert_eq!(find("a word that every call has", text("arguments")).await.rows.len(), 50);
+    assert_eq!(
+        find("a name that every call has", HistoryFilter { who: Some("bob".to_owned()), ..text("site") })
+            .await
+            .rows
+            .len(),
+        50
+    );
+    assert_eq!(find("what no call has", text("haystack")).await.rows.len(), 0);
+    let judged = HistoryFilter { readable: Readable::Judged(Judge(Arc::new(|_| false))), ..text("needle0") };
+    assert_eq!(find("a word in calls that the reader may not read", judged).await.rows.len(), 0);
 }
