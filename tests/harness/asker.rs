@@ -4,7 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, ensure};
 use holdpoint_core::approval::CALL_DIGEST_TAG;
+use holdpoint_core::definition::{self, DefinitionKind};
 use holdpoint_core::digest::Digest;
+use holdpoint_core::identity::{ActorType, Principal};
+use holdpoint_core::inventory::{ListedEntry, ListedPage, Observation, ObservationBatch, Sighting};
 use serde_json::{Value, json};
 
 use crate::service::Service;
@@ -98,6 +101,22 @@ impl Asker {
         let answer = self.http.post(url).bearer_auth(&self.token).json(&batch).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
         Ok(())
+    }
+
+    /// Tells that the server now lists this tool so, and no other; the digest of the definition.
+    pub async fn listed(&self, tool: &Value) -> anyhow::Result<Digest> {
+        let text = tool.to_string();
+        let digest = definition::digest(DefinitionKind::Tool, &text);
+        let name = tool["name"].as_str().context("the tool has no name")?.to_owned();
+        let entries = vec![ListedEntry { name, digest, text: Some(text) }];
+        let page = ListedPage { kind: DefinitionKind::Tool, page: Some(Digest::of(b"")), is_whole: true, entries };
+        let caller = Principal { subject: "carol".to_owned(), actor_type: ActorType::Agent, ..Principal::anonymous() };
+        let seen = Observation { at_ms: 1, server: "tracker".to_owned(), caller, saw: Sighting::Listed(page) };
+        let batch = ObservationBatch { source: "gateway-1/1".to_owned(), observations: vec![seen] };
+        let url = format!("{}/v1/inventory/observations", self.base);
+        let answer = self.http.post(url).bearer_auth(&self.token).json(&batch).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        Ok(digest)
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
