@@ -178,21 +178,44 @@ fn nothing_names_one_machine() {
     report(&findings);
 }
 
+/// The number from which on every migration stands in both folders; PostgreSQL's begins with it.
+const MIGRATIONS_SHARED_FROM: u32 = 99;
+
 /// Two migrations of one number are one migration that was changed, to a database that has had either.
 #[test]
 fn every_migration_has_a_number_of_its_own() {
-    let folder = root().join("approval-svc/migrations/sqlite");
-    let files = fs::read_dir(folder).expect("the migrations").map(|file| file.expect("a file").file_name());
-    let mut names: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.sort();
-    assert!(names.len() > 1, "no migrations were found");
-    let number = |name: &str| name.split('_').next().and_then(|digits| digits.parse::<u32>().ok());
-    let findings: Vec<String> = names
-        .windows(2)
-        .filter(|pair| number(&pair[0]).is_none() || number(&pair[0]) == number(&pair[1]))
-        .map(|pair| format!("`{}` and `{}` need numbers that differ", pair[0], pair[1]))
-        .collect();
+    let mut findings = Vec::new();
+    for database in ["sqlite", "postgres"] {
+        let names = migrations(database);
+        let twice = names.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+        findings.extend(
+            twice.map(|pair| format!("{database}: `{}` and `{}` need numbers that differ", pair[0].1, pair[1].1)),
+        );
+    }
     report(&findings);
+}
+
+/// A change of one database's schema alone is a statement that fails on the other.
+#[test]
+fn every_migration_stands_in_both_folders() {
+    let shared = |database| {
+        let names = migrations(database).into_iter();
+        names.filter(|(number, _)| *number >= MIGRATIONS_SHARED_FROM).collect::<Vec<_>>()
+    };
+    assert_eq!(shared("sqlite"), shared("postgres"), "the same numbers and names in migrations/sqlite and /postgres");
+    assert!(migrations("postgres").iter().all(|(number, _)| *number >= MIGRATIONS_SHARED_FROM));
+}
+
+/// Number and name of each, in order.
+fn migrations(database: &str) -> Vec<(u32, String)> {
+    let folder = root().join("approval-svc/migrations").join(database);
+    let files = fs::read_dir(folder).expect("the migrations").map(|file| file.expect("a file").file_name());
+    let number = |name: &str| name.split('_').next().and_then(|digits| digits.parse().ok()).expect("a number first");
+    let mut names: Vec<(u32, String)> =
+        files.map(|name| name.to_string_lossy().into_owned()).map(|name| (number(&name), name)).collect();
+    names.sort();
+    assert!(!names.is_empty(), "no migrations were found");
+    names
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! The command line: one file per subcommand.
 
+use std::fmt;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::data_dir;
+use crate::store::postgres::server::Server;
+use crate::store::sql::{SqlStore, machine_clock};
+use crate::store::{postgres, sqlite};
 
 // First: its macros reach the files declared after it.
 #[macro_use]
@@ -115,6 +122,78 @@ struct DataDir {
     /// Directory with the database and the service key
     #[arg(long, env = "HOLDPOINT_DATA_DIR", value_name = "DIR")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// A server that keeps the state instead of a file in the data directory, which then holds the service key alone.
+#[derive(Clone, Debug, Args)]
+struct DatabaseArgs {
+    /// PostgreSQL instead of a file: postgres://user@host/database; a password is better in this variable or PGPASSFILE
+    #[arg(long, env = "HOLDPOINT_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<Hidden>,
+    /// The same database past a pooler, for what needs a connection of its own
+    #[arg(
+        long,
+        env = "HOLDPOINT_DATABASE_DIRECT_URL",
+        hide_env_values = true,
+        requires = "database_url",
+        value_name = "URL"
+    )]
+    database_direct_url: Option<Hidden>,
+}
+
+/// A text that is not shown by accident.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
+}
+
+impl DatabaseArgs {
+    /// The server, if one keeps the state.
+    fn server(&self) -> anyhow::Result<Option<Server>> {
+        let Some(url) = &self.database_url else { return Ok(None) };
+        Ok(Some(Server::new(&url.0, self.database_direct_url.as_ref().map(|url| url.0.as_str()))?))
+    }
+
+    /// For commands that know only the file; `instead` says what a server has.
+    fn refuse_server(&self, instead: &str) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.database_url.is_none(),
+            "`--database-url` (or `HOLDPOINT_DATABASE_URL`) names a PostgreSQL server: {instead}"
+        );
+        Ok(())
+    }
+
+    /// Opens what is there: the server's database, or the file in `dir`, which is not made.
+    async fn open(&self, dir: &Path) -> anyhow::Result<SqlStore> {
+        if let Some(server) = self.server()? {
+            return Ok(postgres::open(&server, postgres::Use::Command, None).await?);
+        }
+        let file = data_dir::database(dir);
+        anyhow::ensure!(
+            file.exists(),
+            "there is no database in `{}`: check `--data-dir`, or start the service first",
+            dir.display()
+        );
+        sqlite::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))
+    }
+}
+
+impl DataDir {
+    async fn open(&self) -> anyhow::Result<SqlStore> {
+        self.database.open(&self.data_dir).await
+    }
 }
 
 /// How results are printed.

@@ -101,6 +101,11 @@ impl ServiceSigner {
         Self::load(data_dir)
     }
 
+    /// Whether this data directory has a key.
+    pub fn is_there(data_dir: &Path) -> bool {
+        data_dir.join(FILE_NAME).exists()
+    }
+
     /// Reads the keys of this data directory.
     pub fn load(data_dir: &Path) -> Result<Self, KeyError> {
         let keys = RwLock::new(Arc::new(Keys::load(data_dir)?));

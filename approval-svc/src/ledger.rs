@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch, EntryKind};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::inventory::caller_name;
@@ -30,6 +30,25 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 const EVENTS_KEPT_MAX: usize = 1_024;
 /// How often a batch is tried again when another one of its source came between.
 const BATCH_TRIES_MAX: u32 = 8;
+
+/// What listeners are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    Event(Event),
+    /// Things may have happened on another replica of which nothing was heard.
+    Missed,
+}
+
+/// What one replica tells the others, which know it only as a hint.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    replica: String,
+    seq: u64,
+    kind: EntryKind,
+    approval_id: String,
+    status: Option<String>,
+    tenant: Option<String>,
+}
 
 /// Something happened to an approval. Carries no arguments: whoever may know more asks for the approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -88,7 +107,9 @@ pub struct Ledger {
     store: Arc<dyn Store>,
     signer: Arc<ServiceSigner>,
     waiters: Waiters,
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<News>,
+    /// What this replica of the service calls itself: another name each time it starts.
+    replica: Arc<str>,
     metrics: Arc<Metrics>,
 }
 
@@ -125,7 +146,8 @@ pub enum AppendError {
 
 impl Ledger {
     pub fn new(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, waiters: Waiters, metrics: Arc<Metrics>) -> Self {
-        Self { store, signer, waiters, events: broadcast::channel(EVENTS_KEPT_MAX).0, metrics }
+        let replica = uuid::Uuid::now_v7().simple().to_string().into();
+        Self { store, signer, waiters, events: broadcast::channel(EVENTS_KEPT_MAX).0, replica, metrics }
     }
 
     /// Commits one change; once it is durable, wakes whoever waits for the approvals it is about. Goes on to its end
@@ -146,14 +168,59 @@ impl Ledger {
             self.waiters.wake(id);
         }
         for event in events {
+            self.tell_replicas(&event);
             // Nobody listening is no error.
-            let _ = self.events.send(event);
+            let _ = self.events.send(News::Event(event));
         }
         Ok(())
     }
 
+    /// What this replica of the service calls itself.
+    pub fn replica(&self) -> Arc<str> {
+        Arc::clone(&self.replica)
+    }
+
+    fn tell_replicas(&self, event: &Event) {
+        let Some(hints) = self.store.hints() else { return };
+        let told = Told {
+            replica: self.replica.to_string(),
+            seq: event.seq,
+            kind: event.kind,
+            approval_id: event.approval_id.clone(),
+            status: event.status.clone(),
+            tenant: event.tenant.clone(),
+        };
+        // Whoever is not told looks by itself a little later.
+        if let Ok(text) = serde_json::to_string(&told) {
+            let _ = hints.tell.try_send(text);
+        }
+    }
+
+    /// Passes on what another replica told.
+    pub fn hear(&self, text: &str) {
+        let Ok(told) = serde_json::from_str::<Told>(text) else {
+            // Another version may tell more, or otherwise.
+            return self.missed();
+        };
+        let Told { replica, seq, kind, approval_id, status, tenant } = told;
+        if *replica == *self.replica {
+            return;
+        }
+        let event = Event { seq, kind, approval_id, status, tenant };
+        if event.moves() {
+            self.waiters.wake(&event.approval_id);
+        }
+        let _ = self.events.send(News::Event(event));
+    }
+
+    /// Lets everybody look again: another replica may have told what was not heard.
+    pub fn missed(&self) {
+        self.waiters.wake_all();
+        let _ = self.events.send(News::Missed);
+    }
+
     /// What happens from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Event> {
+    pub fn listen(&self) -> broadcast::Receiver<News> {
         self.events.subscribe()
     }
 

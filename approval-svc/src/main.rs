@@ -2,6 +2,7 @@
 
 mod cli;
 
+mod replicas;
 mod router;
 mod serve;
 
@@ -12,6 +13,7 @@ mod approvals;
 mod delegations;
 mod freezes;
 mod inventory;
+mod leases;
 mod ledger;
 mod oidc;
 mod once;

@@ -17,6 +17,7 @@ use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::inventory::Inventory;
 use crate::keys::ServiceSigner;
+use crate::leases::Lease;
 use crate::ledger::Ledger;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -25,11 +26,13 @@ use crate::notify::courier::Courier;
 use crate::oidc::Oidc;
 use crate::otlp::push::Push;
 use crate::otlp::requests::RequestSpans;
+use crate::replicas::Replicas;
 use crate::revocations::Revocations;
 use crate::router::{App, router};
 use crate::settings::Settings;
 use crate::store::Store;
-use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::store::sql::machine_clock;
+use crate::store::{postgres, sqlite};
 use crate::supervise::{Pace, Tasks, cause};
 use crate::trail::Trail;
 use crate::waiters::Waiters;
@@ -43,17 +46,15 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT. `ready` hears the address that was bound and the public key.
 pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> anyhow::Result<()> {
-    data_dir::create(&settings.data_dir)?;
-    let signer = Arc::new(ServiceSigner::load_or_create(&settings.data_dir)?);
-    let file = data_dir::create_database(&settings.data_dir)?;
-    let store: Arc<dyn Store> = Arc::new(
-        SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))?,
-    );
+    let (signer, store) = open(&settings).await?;
     let listener = TcpListener::bind(settings.listen).await.with_context(|| {
         format!("cannot listen on {}: is another service there? choose another with `--listen`", settings.listen)
     })?;
     // Only links that `holdpoint login` prints depend on it, so a full disk does not keep the service from starting.
-    if let Err(error) = data_dir::note_address(&settings.data_dir, listener.local_addr()?) {
+    // Replicas share their directory, which may be a mounted secret that nobody writes to.
+    if settings.database.is_none()
+        && let Err(error) = data_dir::note_address(&settings.data_dir, listener.local_addr()?)
+    {
         tracing::warn!(%error, "where the service listens could not be noted: give `holdpoint login` its `--url`");
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -105,6 +106,30 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
     ended
 }
 
+/// The key and the store.
+async fn open(settings: &Settings) -> anyhow::Result<(Arc<ServiceSigner>, Arc<dyn Store>)> {
+    data_dir::create(&settings.data_dir)?;
+    let Some(database) = &settings.database else {
+        let signer = Arc::new(ServiceSigner::load_or_create(&settings.data_dir)?);
+        let file = data_dir::create_database(&settings.data_dir)?;
+        let store = sqlite::open(&file, machine_clock()).await;
+        let store = store.with_context(|| format!("cannot open `{}`", file.display()))?;
+        return Ok((signer, Arc::new(store)));
+    };
+    let as_what = postgres::Use::Replica { connections_max: database.connections_max };
+    let store = postgres::open(&database.server, as_what, None).await?;
+    // A replica with a key of its own would sign what no gateway trusts.
+    if !ServiceSigner::is_there(&settings.data_dir) && store.head().await?.frontier.size() > 0 {
+        bail!(
+            "`{}` has no service key, and {} has a record that another key signed: give every replica the same key \
+             directory",
+            settings.data_dir.display(),
+            database.server
+        );
+    }
+    Ok((Arc::new(ServiceSigner::load_or_create(&settings.data_dir)?), Arc::new(store)))
+}
+
 /// Waits until the service is told to stop, or cannot go on: what then ends is begun again only by whoever runs the
 /// service, from the database as it is on the disk.
 async fn until_told(
@@ -130,7 +155,13 @@ fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHand
     let (tasks, name, pace, until) = keep("sweep");
     let sweeping = tasks.keep(name, pace, until, move || sweep(sweeping.0.clone(), sweeping.1.clone()));
     let (tasks, name, pace, until) = keep("checkpoints");
-    let signing = tasks.keep(name, pace, until, move || sign_checkpoints(signing.0.clone(), signing.1.clone()));
+    let lease = Lease::new(Arc::clone(&app.store), "checkpoints", app.ledger.replica());
+    let signing =
+        tasks.keep(name, pace, until, move || sign_checkpoints(signing.0.clone(), lease.clone(), signing.1.clone()));
+    let (tasks, name, pace, until) = keep("replicas");
+    let (store, ledger, waiters) = (Arc::clone(&app.store), app.ledger.clone(), app.approvals.waiters.clone());
+    let replicas = (Replicas { store, ledger, waiters }, stopping.clone());
+    let replicas = tasks.keep(name, pace, until, move || replicas.0.clone().run(replicas.1.clone()));
     let notify = app.approvals.notify.clone();
     let courier = Courier::new(notify, Arc::clone(&app.store), app.ledger.clone(), Arc::clone(&app.metrics));
     let (tasks, name, pace, until) = keep("notices");
@@ -166,6 +197,7 @@ fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHand
     vec![
         tokio::spawn(sweeping),
         tokio::spawn(signing),
+        tokio::spawn(replicas),
         tokio::spawn(telling),
         tokio::spawn(keys),
         tokio::spawn(revocations),
@@ -244,7 +276,7 @@ async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-async fn sign_checkpoints(ledger: Ledger, mut stopping: watch::Receiver<bool>) {
+async fn sign_checkpoints(ledger: Ledger, lease: Lease, mut stopping: watch::Receiver<bool>) {
     let mut tick = interval(CHECKPOINT_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -253,10 +285,18 @@ async fn sign_checkpoints(ledger: Ledger, mut stopping: watch::Receiver<bool>) {
             _ = stopping.changed() => true,
         };
         ledger.refresh_keys();
-        if let Err(error) = ledger.sign_checkpoint().await {
-            tracing::error!(%error, "the log's head could not be signed; trying again");
+        match lease.held().await {
+            Ok(true) => {
+                if let Err(error) = ledger.sign_checkpoint().await {
+                    tracing::error!(%error, "the log's head could not be signed; trying again");
+                }
+            }
+            // Another replica signs.
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "who signs the log's head is not known; trying again"),
         }
         if last {
+            lease.end().await;
             return;
         }
     }

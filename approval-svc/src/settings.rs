@@ -7,6 +7,7 @@ use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
 use crate::oidc::settings::IssuerSettings;
 use crate::otlp::push::OtlpSettings;
+use crate::store::postgres::server::Server;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -31,6 +32,16 @@ pub struct Settings {
     pub issuers: Vec<IssuerSettings>,
     /// The collector that is sent the record.
     pub otlp: Option<OtlpSettings>,
+    /// The server that keeps the state, instead of a file in the data directory.
+    pub database: Option<DatabaseSettings>,
+}
+
+/// A database that other replicas of the service may share.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    pub server: Server,
+    /// Connections for reads; one more writes, and one listens.
+    pub connections_max: u32,
 }
 
 /// Why the service does not start.
@@ -96,6 +107,7 @@ impl Settings {
             notify: NotifySettings::default(),
             issuers,
             otlp: None,
+            database: None,
         })
     }
 }

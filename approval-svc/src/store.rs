@@ -14,11 +14,14 @@ use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::{Freeze, FreezeList};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
+use tokio::sync::{broadcast, mpsc};
 
 #[cfg(test)]
 pub mod contract;
 pub mod inventory;
+pub mod postgres;
 pub mod row;
+pub mod sql;
 pub mod sqlite;
 pub mod words;
 
@@ -123,6 +126,8 @@ pub enum Write {
     AddMarks(Vec<MarkRow>),
     /// Keeps a signed checkpoint; the first one of a size stays.
     AddCheckpoint(CheckpointRow),
+    /// Does something in the place of all replicas until then. Fails while another one does.
+    TakeLease { name: String, holder: String, at_ms: u64, until_ms: u64 },
 }
 
 /// Where an approval goes, by compare-and-set.
@@ -167,6 +172,8 @@ pub enum Conflict {
     Missing,
     #[error("the source, or the server, stands at another counter")]
     Counter,
+    #[error("another replica does it")]
+    Taken,
 }
 
 /// Why a change was not committed.
@@ -183,10 +190,27 @@ pub enum CommitError {
 pub enum StoreError {
     #[error("the database cannot be used ({0}): check that its directory is writable and has space")]
     Database(String),
+    #[error("{0}")]
+    Server(String),
     #[error("the database holds {what} that this version cannot read: {problem}")]
     Corrupt { what: &'static str, problem: String },
     #[error("the store has stopped")]
     Stopped,
+}
+
+/// What another replica says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hint {
+    Said(String),
+    /// Something may have been said that nobody heard.
+    Missed,
+}
+
+/// The way to other replicas, and from them. Whatever goes this way may be lost.
+#[derive(Clone, Debug)]
+pub struct Hints {
+    pub tell: mpsc::Sender<String>,
+    pub heard: broadcast::Sender<Hint>,
 }
 
 /// The log as it stands.
@@ -199,7 +223,7 @@ pub struct Head {
 /// Result of a read.
 pub type Read<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Where state lives. SQLite now; whatever else comes must pass the suite in `store/contract.rs`.
+/// Where state lives. Every store passes the suite in `store/contract.rs`.
 pub trait Store: Send + Sync + 'static {
     /// The one door for every write. Answers when the change is durable; with the sequence numbers (from 0) of its
     /// entries in order. Changes of many callers share a transaction, and one that fails leaves its neighbours be.
@@ -208,6 +232,13 @@ pub trait Store: Send + Sync + 'static {
     /// Returns when nothing will ever be committed any more, because whatever writes has ended.
     fn ended(&self) -> BoxFuture<'_, ()>;
 
+    /// Which database it is, in which version.
+    fn database(&self) -> Read<'_, String>;
+    /// How replicas tell each other; `None` where no other service has the same store open.
+    fn hints(&self) -> Option<&Hints>;
+    /// Who does something in the place of all replicas, and until when.
+    fn lease<'a>(&'a self, name: &'a str) -> Read<'a, Option<(String, u64)>>;
+
     /// Unix milliseconds by the clock that all expiry is measured with.
     fn now_ms(&self) -> Read<'_, u64>;
     /// Proves that a write could happen now, without one.
@@ -215,6 +246,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// What a poll answers; cheap.
     fn state<'a>(&'a self, id: &'a str) -> Read<'a, Option<ApprovalState>>;
+    /// The versions of those of these approvals that there are.
+    fn versions<'a>(&'a self, ids: &'a [String]) -> Read<'a, Vec<(String, u64)>>;
     /// Everything about one approval.
     fn approval<'a>(&'a self, id: &'a str) -> Read<'a, Option<Approval>>;
     /// The same with its reviews and waiting holds, all as of one moment.

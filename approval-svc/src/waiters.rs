@@ -30,6 +30,18 @@ impl Waiters {
         }
     }
 
+    /// Wakes everybody: what happened meanwhile is not known.
+    pub fn wake_all(&self) {
+        for waker in self.wakers().values() {
+            waker.send_replace(());
+        }
+    }
+
+    /// What is waited for.
+    pub fn ids(&self) -> Vec<String> {
+        self.wakers().keys().cloned().collect()
+    }
+
     fn wakers(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
         // Nothing can be half done under this lock, so a panic elsewhere spoils nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -154,6 +154,15 @@ impl EnvoyConfig {
         Ok(())
     }
 
+    /// Points a cluster at several loopback ports, between which Envoy chooses.
+    pub fn cluster_ports(&mut self, cluster: &str, ports: &[u16]) -> anyhow::Result<()> {
+        let endpoints = ports.iter().map(
+            |port| json!({"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}),
+        );
+        *at(self.cluster(cluster)?, "/load_assignment/endpoints/0/lb_endpoints")? = endpoints.collect();
+        Ok(())
+    }
+
     /// Lets a cluster speak HTTP/2 without TLS.
     pub fn cluster_speaks_http2(&mut self, cluster: &str) -> anyhow::Result<()> {
         let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

@@ -24,6 +24,7 @@ pub mod envoy_config;
 pub mod filter_document;
 pub mod idp;
 pub mod oidc_provider;
+pub mod postgres;
 pub mod service;
 pub mod tls;
 pub mod upstream;

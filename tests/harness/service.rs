@@ -20,6 +20,8 @@ pub struct Service {
     port: u16,
     arguments: Vec<String>,
     dir: TempDir,
+    /// The key directory of the first of several replicas, and the URL of the database that they share.
+    shared: Option<(PathBuf, String)>,
 }
 
 impl Service {
@@ -33,8 +35,19 @@ impl Service {
         let binary = service_binary::holdpoint()?.to_owned();
         let dir = tempfile::Builder::new().prefix("holdpoint-service-").tempdir()?;
         let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-        let process = serve(&binary, port, dir.path(), &arguments).await?;
-        Ok(Self { process, binary, port, arguments, dir })
+        let process = serve(&binary, port, &data_dir(dir.path()), dir.path(), &arguments).await?;
+        Ok(Self { process, binary, port, arguments, dir, shared: None })
+    }
+
+    /// A replica on the database of this URL, with the service key in `keys`, which all of them share.
+    pub async fn start_replica(keys: &Path, database_url: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        let (binary, port) = (service_binary::holdpoint()?.to_owned(), ports::free()?);
+        let dir = tempfile::Builder::new().prefix("holdpoint-replica-").tempdir()?;
+        let mut arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
+        arguments.extend(["--database-url".to_owned(), database_url.to_owned()]);
+        let process = serve(&binary, port, keys, dir.path(), &arguments).await?;
+        let shared = Some((keys.to_owned(), database_url.to_owned()));
+        Ok(Self { process, binary, port, arguments, dir, shared })
     }
 
     /// The loopback port it listens on.
@@ -49,7 +62,10 @@ impl Service {
 
     /// The directory with its database and its keys.
     pub fn data_dir(&self) -> PathBuf {
-        data_dir(self.dir.path())
+        match &self.shared {
+            Some((keys, _)) => keys.clone(),
+            None => data_dir(self.dir.path()),
+        }
     }
 
     /// The process, to question it.
@@ -65,7 +81,7 @@ impl Service {
     /// Starts it again, after `kill`, on the same port and database.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill();
-        self.process = serve(&self.binary, self.port, self.dir.path(), &self.arguments).await?;
+        self.process = serve(&self.binary, self.port, &self.data_dir(), self.dir.path(), &self.arguments).await?;
         Ok(())
     }
 
@@ -98,6 +114,9 @@ impl Service {
         let data_dir = self.data_dir();
         let mut words: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
         words.extend([OsStr::new("--data-dir"), data_dir.as_os_str()]);
+        if let Some((_, database_url)) = &self.shared {
+            words.extend([OsStr::new("--database-url"), OsStr::new(database_url)]);
+        }
         words.extend([OsStr::new("--output"), OsStr::new("json")]);
         let printed = self.cli(&words)?;
         let object: Value = serde_json::from_str(&printed)
@@ -123,14 +142,16 @@ fn data_dir(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-async fn serve(binary: &Path, port: u16, dir: &Path, arguments: &[String]) -> anyhow::Result<ChildProcess> {
+async fn serve(
+    binary: &Path,
+    port: u16,
+    data_dir: &Path,
+    log_dir: &Path,
+    arguments: &[String],
+) -> anyhow::Result<ChildProcess> {
     let mut command = Command::new(binary);
-    command
-        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
-        .arg("--data-dir")
-        .arg(data_dir(dir))
-        .args(arguments);
-    let process = ChildProcess::start("holdpoint", command, dir)?;
+    command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]).arg("--data-dir").arg(data_dir).args(arguments);
+    let process = ChildProcess::start("holdpoint", command, log_dir)?;
     let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
     let ready = probe::until("the service is ready", probe::PATIENCE, async || {
         if process.exited().is_some() {

@@ -34,6 +34,7 @@ pub struct StackBuilder {
     configs: Vec<Change<EnvoyConfig>>,
     upstream_port: Option<u16>,
     service_arguments: Vec<String>,
+    service: Option<Service>,
 }
 
 impl Stack {
@@ -110,11 +111,21 @@ impl StackBuilder {
         self
     }
 
+    /// A service that runs already, instead of one of its own.
+    #[must_use]
+    pub fn service(mut self, service: Service) -> Self {
+        self.service = Some(service);
+        self
+    }
+
     /// Builds what is not built, starts everything, and returns when all of it is ready.
     pub async fn start(self) -> anyhow::Result<Stack> {
         let module = wasm::module()?;
         let arguments: Vec<&str> = self.service_arguments.iter().map(String::as_str).collect();
-        let service = Service::start_with(crate::ports::free()?, &arguments).await?;
+        let service = match self.service {
+            Some(service) => service,
+            None => Service::start_with(crate::ports::free()?, &arguments).await?,
+        };
         let upstream = Upstream::start().await?;
         let idp = Idp::new()?;
 

@@ -13,8 +13,6 @@ mod search;
 mod tail;
 mod verify;
 
-pub use record::open_database;
-
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// Recompute the whole record and compare it with its head and every signed checkpoint

@@ -32,7 +32,8 @@ pub struct BackupArgs {
 }
 
 pub async fn run(args: BackupArgs) -> anyhow::Result<ExitCode> {
-    let BackupArgs { file, data_dir: DataDir { data_dir }, output } = args;
+    let BackupArgs { file, data_dir: DataDir { data_dir, database }, output } = args;
+    database.refuse_server("it is copied with `pg_dump`")?;
     let database = data_dir::database(&data_dir);
     ensure!(database.exists(), "there is no database in `{}`: check `--data-dir`", data_dir.display());
     ensure!(!file.exists(), "`{}` is there already: name another file", file.display());

@@ -7,7 +7,6 @@ use holdpoint_core::approval::ServiceKey;
 use holdpoint_core::audit::{AuditEntry, EntryKind, KEY_RETIRED, KEY_ROTATED};
 use serde_json::json;
 
-use super::audit::open_database;
 use super::{DataDir, Form, Output};
 use crate::data_dir;
 use crate::keys::{KeyError, NextKey, ServiceSigner, remove_previous};
@@ -91,7 +90,7 @@ pub async fn run(command: &KeysCommand) -> anyhow::Result<ExitCode> {
 
 /// Writes the step down before it is done: an entry too many does no harm, a key that nobody has introduced would.
 async fn record(data_dir: &DataDir, status: &str, keys: &[&ServiceKey]) -> anyhow::Result<()> {
-    let store = open_database(&data_dir.data_dir).await?;
+    let store = data_dir.open().await?;
     let mut entry = AuditEntry::new(EntryKind::KeyChanged, store.now_ms().await?);
     entry.status = Some(status.to_owned());
     entry.keys = keys.iter().map(ToString::to_string).collect();

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 use serde_json::json;
@@ -12,7 +12,6 @@ use super::{DataDir, Form, Output};
 use crate::data_dir;
 use crate::sessions;
 use crate::store::row::Visitor;
-use crate::store::sqlite::{SqliteStore, machine_clock};
 use crate::text::visible;
 use crate::tokens::{ISSUER_LOCAL, Role};
 
@@ -78,10 +77,6 @@ impl From<LoginRole> for Role {
 
 pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
     let dir = &args.data_dir.data_dir;
-    let file = data_dir::database(dir);
-    if !file.exists() {
-        bail!("there is no database in `{}`: check `--data-dir`, or start the service first", dir.display());
-    }
     let names = [("--subject", &args.subject), ("--issuer", &args.issuer)];
     let names = names.into_iter().chain(args.groups.iter().map(|group| ("--group", group)));
     for (option, name) in names.chain(args.tenant.iter().map(|tenant| ("--tenant", tenant))) {
@@ -90,8 +85,7 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
             bail!("`{option}` must be a name without blanks around it or hidden characters in it");
         }
     }
-    let store =
-        SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))?;
+    let store = args.data_dir.open().await?;
     let mut link = match args.url {
         Some(url) => url,
         None => {

@@ -14,7 +14,8 @@ use super::{DataDir, Form, Output};
 use crate::keys::ServiceSigner;
 use crate::ledger::verify::verify;
 use crate::store::Store;
-use crate::store::sqlite::{SqliteStore, backup, machine_clock};
+use crate::store::sql::machine_clock;
+use crate::store::sqlite::{self, backup};
 use crate::text::visible;
 use crate::{data_dir, freezes, keys};
 
@@ -48,6 +49,7 @@ pub struct RestoreArgs {
 }
 
 pub async fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
+    args.data_dir.database.refuse_server("it is restored with `pg_restore`")?;
     let dir = args.data_dir.data_dir;
     ensure!(args.file.is_file(), "there is no file `{}`", args.file.display());
     let database = data_dir::database(&dir);
@@ -94,7 +96,7 @@ async fn put_in_place(
     }
     let unusable = || format!("`{}` is no copy of a database of this service", file.display());
     let copied = backup::copy(file, &draft).await.with_context(unusable)?;
-    let store = SqliteStore::open(&draft, machine_clock()).await.with_context(unusable)?;
+    let store = sqlite::open(&draft, machine_clock()).await.with_context(unusable)?;
     let mut verified = verify(&store, keys, kept, |_, _| ()).await?;
     if verified.entries > 0 && verified.checkpoints == 0 {
         // Whole, but by whose word? Any key would do, and the wrong one would be put beside it.

@@ -14,12 +14,15 @@ use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
 use crate::oidc;
 use crate::otlp::push::OtlpSettings;
-use crate::settings::Settings;
+use crate::settings::{DatabaseSettings, Settings};
+
+const DATABASE_CONNECTIONS_DEFAULT: u32 = 8;
 
 /// Run the service until it is told to stop (SIGTERM or Ctrl-C).
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   holdpoint serve --listen 127.0.0.1:7437 --data-dir /var/lib/holdpoint
+  holdpoint serve --data-dir /etc/holdpoint/key --database-url postgres://holdpoint@db.example/holdpoint?sslmode=verify-full
 
 The first start makes the database and the service key. Put the key that is printed into the filter's
 configuration as `approval.service_key`. RUST_LOG sets how much is logged.")]
@@ -29,6 +32,9 @@ pub struct ServeArgs {
     listen: SocketAddr,
     #[command(flatten)]
     data_dir: DataDir,
+    /// Connections to the PostgreSQL server for reads; one more writes, and one listens [default: 8]
+    #[arg(long, requires = "database_url", value_parser = clap::value_parser!(u32).range(1..=1_000), value_name = "N")]
+    database_connections_max: Option<u32>,
     /// Allow an address that other machines can reach, without TLS
     #[arg(long)]
     insecure_listen: bool,
@@ -70,6 +76,7 @@ pub struct ServeArgs {
 }
 
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let server = args.data_dir.database.server()?;
     let mut settings = Settings::new(
         args.listen,
         args.insecure_listen,
@@ -85,6 +92,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         args.connections_max,
         args.oidc.as_deref().map(oidc::settings::read).transpose()?.unwrap_or_default(),
     )?;
+    let connections_max = args.database_connections_max.unwrap_or(DATABASE_CONNECTIONS_DEFAULT);
+    settings.database = server.map(|server| DatabaseSettings { server, connections_max });
     if let Some(file) = &args.notify {
         settings.notify = NotifySettings::load(file)?;
     }
@@ -98,13 +107,18 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let log = log.log_internal_errors(false);
     log.init();
     let data_dir = settings.data_dir.clone();
+    let place = match &settings.database {
+        Some(database) => format!("{} (database `{}`)", database.server, database.server.database()),
+        None => data_dir.display().to_string(),
+    };
     crate::serve::serve(settings, |address, key| {
         let line = match args.output.output {
             Form::Text => {
-                format!("holdpoint serves http://{address} · data in {} · service key {key}", data_dir.display())
+                format!("holdpoint serves http://{address} · data in {place} · service key {key}")
             }
             Form::Json => {
-                json!({ "url": format!("http://{address}"), "data_dir": data_dir, "service_key": key }).to_string()
+                json!({ "url": format!("http://{address}"), "data_dir": data_dir, "data": place, "service_key": key })
+                    .to_string()
             }
         };
         // Nobody has to read it, and the service does not end because nobody does.

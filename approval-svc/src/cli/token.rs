@@ -2,14 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::{DataDir, Form, Output};
 use crate::data_dir;
 use crate::keys::ServiceSigner;
-use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::store::sql::SqlStore;
 use crate::store::{CommitError, Conflict, Store};
 use crate::text::{time, visible};
 use crate::tokens::{self, ISSUER_LOCAL, NewToken, Role};
@@ -94,7 +93,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
             }
         }
         TokenCommand::List { data_dir, output } => {
-            let tokens = open(&data_dir).await?.tokens().await?;
+            let tokens = data_dir.open().await?.tokens().await?;
             match output.output {
                 Form::Text => {
                     for token in tokens {
@@ -119,7 +118,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                 }
             }
         }
-        TokenCommand::Revoke { data_dir, id, output } => match tokens::revoke(&open(&data_dir).await?, &id).await {
+        TokenCommand::Revoke { data_dir, id, output } => match tokens::revoke(&data_dir.open().await?, &id).await {
             Ok(()) => match output.output {
                 Form::Text => println!("token {id} is revoked"),
                 Form::Json => println!("{}", json!({ "id": id, "revoked": true })),
@@ -134,15 +133,17 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// The first token may be made before the service has ever run: then the key is made too, and before the database.
-async fn open_or_create(dir: &DataDir) -> anyhow::Result<SqliteStore> {
+async fn open_or_create(dir: &DataDir) -> anyhow::Result<SqlStore> {
     data_dir::create(&dir.data_dir)?;
+    if dir.database.server()?.is_some() {
+        let store = dir.open().await?;
+        // Whoever makes the first token makes the key; of a record that is there, the key is elsewhere.
+        if store.head().await?.frontier.size() == 0 {
+            ServiceSigner::load_or_create(&dir.data_dir)?;
+        }
+        return Ok(store);
+    }
     ServiceSigner::load_or_create(&dir.data_dir)?;
     data_dir::create_database(&dir.data_dir)?;
-    open(dir).await
-}
-
-async fn open(dir: &DataDir) -> anyhow::Result<SqliteStore> {
-    let file = data_dir::database(&dir.data_dir);
-    anyhow::ensure!(file.exists(), "there is no database in `{}`: check `--data-dir`", dir.data_dir.display());
-    SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))
+    dir.open().await
 }

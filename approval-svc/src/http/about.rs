@@ -17,6 +17,9 @@ pub struct About {
     /// Signs beside it until every gateway trusts the new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous_key: Option<String>,
+    /// Which database keeps the state, in which version; absent while it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<String>,
     caller: Caller,
     /// Identity providers whose tokens are taken.
     issuers: Vec<IssuerStanding>,
@@ -39,6 +42,7 @@ pub async fn show(State(app): State<App>, Extension(caller): Extension<Credentia
         version: env!("CARGO_PKG_VERSION"),
         service_key: app.approvals.signer.public(),
         previous_key: app.approvals.signer.previous_key().map(|key| key.to_string()),
+        database: app.store.database().await.ok(),
         caller: Caller { role, issuer, subject, groups: groups.into_iter().collect(), tenant },
         issuers: app.oidc.standings(),
     })

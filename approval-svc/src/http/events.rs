@@ -13,7 +13,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::wrappers::{BroadcastStream, WatchStream};
 
 use super::problem::Problem;
-use crate::ledger::Event;
+use crate::ledger::{Event, News};
 use crate::router::App;
 use crate::tokens::{Credential, Proof};
 
@@ -44,11 +44,11 @@ pub async fn follow(app: &App, reader: Credential, headers: &HeaderMap) -> Resul
     let replayed_to = missed.last().map(|event| event.seq).or(last_seen);
     let live = live.filter_map(move |event| {
         std::future::ready(match event {
-            Ok(event) if replayed_to.is_some_and(|seq| event.seq <= seq) => None,
-            Ok(event) if !reader.sees_tenant(event.tenant.as_deref()) => None,
-            Ok(event) => Some(sse_of(&event)),
-            // Too slow to read: what was missed can only be loaded anew.
-            Err(BroadcastStreamRecvError::Lagged(_)) => Some(reload()),
+            Ok(News::Event(event)) if replayed_to.is_some_and(|seq| event.seq <= seq) => None,
+            Ok(News::Event(event)) if !reader.sees_tenant(event.tenant.as_deref()) => None,
+            Ok(News::Event(event)) => Some(sse_of(&event)),
+            // Not told, or too slow to read: what was missed can only be loaded anew.
+            Ok(News::Missed) | Err(BroadcastStreamRecvError::Lagged(_)) => Some(reload()),
         })
     });
     // Missing more than can be read back must not look like missing nothing.

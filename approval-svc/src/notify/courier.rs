@@ -22,7 +22,8 @@ use super::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use super::record;
 use super::settings::{Channel, Delivery};
 use super::webhook::Sent;
-use crate::ledger::{Event, Ledger};
+use crate::leases::Lease;
+use crate::ledger::{Event, Ledger, News};
 use crate::metrics::Metrics;
 use crate::store::{Change, CommitError, Store, StoreError, Write};
 
@@ -106,16 +107,19 @@ impl Courier {
             }
         };
         let mut events = self.ledger.listen();
+        // One replica delivers to a channel at a time: notices of one approval stay in order, and come once.
+        let lease = Lease::new(Arc::clone(&self.store), format!("notices {name}"), self.ledger.replica());
         let mut tick = interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopping.borrow() {
-            let round = self.round(name, channel, &http);
+            let round = self.round(name, channel, &http, &lease);
             tokio::pin!(round);
             let done = tokio::select! {
                 done = round.as_mut() => done,
                 _ = stopping.changed() => {
                     // What does not end in time is delivered again by the next start.
                     let _ = timeout(FINISH_MAX, round).await;
+                    lease.end().await;
                     return;
                 }
             };
@@ -128,16 +132,20 @@ impl Courier {
             tokio::select! {
                 _ = tick.tick() => {}
                 () = told(&mut events) => {}
-                _ = stopping.changed() => return,
+                _ = stopping.changed() => {}
             }
         }
+        lease.end().await;
     }
 
     /// Delivers what is due; whether there was as much as one round takes.
-    async fn round(&self, name: &str, channel: &Channel, http: &Client) -> Result<bool, StoreError> {
+    async fn round(&self, name: &str, channel: &Channel, http: &Client, lease: &Lease) -> Result<bool, StoreError> {
+        if !lease.held().await? {
+            return Ok(false);
+        }
         let due = self.store.notices_due(name, self.store.now_ms().await?, ROUND_MAX).await?;
         let is_full = due.len() >= ROUND_MAX as usize;
-        let mut delivering = stream::iter(due.into_iter().map(|notice| self.deliver(channel, http, notice)))
+        let mut delivering = stream::iter(due.into_iter().map(|notice| self.deliver(channel, http, notice, lease)))
             .buffer_unordered(AT_ONCE_MAX);
         while let Some(done) = delivering.next().await {
             done?;
@@ -145,7 +153,11 @@ impl Courier {
         Ok(is_full)
     }
 
-    async fn deliver(&self, channel: &Channel, http: &Client, notice: Notice) -> Result<(), StoreError> {
+    async fn deliver(&self, channel: &Channel, http: &Client, notice: Notice, lease: &Lease) -> Result<(), StoreError> {
+        // A round may take long: by now another replica may have taken over.
+        if !lease.held().await? {
+            return Ok(());
+        }
         let approval = match &notice.approval_id {
             Some(id) => self.store.approval(id).await?,
             None => None,
@@ -196,10 +208,13 @@ impl Courier {
 }
 
 /// Returns when something may have been told.
-async fn told(events: &mut broadcast::Receiver<Event>) {
+async fn told(events: &mut broadcast::Receiver<News>) {
     loop {
         match events.recv().await {
-            Ok(Event { kind: EntryKind::ApprovalJoined | EntryKind::HoldEnded | EntryKind::Outcome, .. }) => {}
+            Ok(News::Event(Event {
+                kind: EntryKind::ApprovalJoined | EntryKind::HoldEnded | EntryKind::Outcome,
+                ..
+            })) => {}
             Ok(_) | Err(RecvError::Lagged(_)) => return,
             Err(RecvError::Closed) => std::future::pending().await,
         }

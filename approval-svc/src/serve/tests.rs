@@ -1,12 +1,13 @@
 //! What ends the service, and what it says then.
 
 use super::*;
-use crate::store::sqlite::machine_clock;
+use crate::store::sql::machine_clock;
+use crate::store::sqlite;
 
 #[tokio::test]
 async fn service_whose_writer_has_ended_is_not_ready_and_ends_with_a_reason() {
     let dir = crate::store::contract::scratch_dir();
-    let store = SqliteStore::open(&dir.join("holdpoint.db"), machine_clock()).await.unwrap();
+    let store = sqlite::open(&dir.join("holdpoint.db"), machine_clock()).await.unwrap();
     store.writable().await.unwrap();
     store.stop_writing();
     let mut accepting = tokio::spawn(std::future::pending());

@@ -1,4 +1,4 @@
-//! What every store must do. One suite: `sqlite` runs it, and so will whatever database comes next.
+//! What every store must do. One suite: SQLite and PostgreSQL run it.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,8 +15,7 @@ use serde_json::json;
 use super::row::{
     Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow, Readable, Review,
 };
-use super::sqlite::SqliteStore;
-use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write};
+use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write, sqlite};
 use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
 use crate::notify::notice::{EventKind, Notice, NoticeFilter, NoticeState, NoticeTry};
@@ -58,13 +57,17 @@ pub async fn open() -> Bench {
     crate::keys::ServiceSigner::load_or_create(&dir).unwrap();
     let clock_ms = Arc::new(AtomicU64::new(START_MS));
     let clock = Arc::clone(&clock_ms);
-    let store = SqliteStore::open(&dir.join("holdpoint.db"), Arc::new(move || clock.load(Ordering::SeqCst))).await;
+    let store = sqlite::open(&dir.join("holdpoint.db"), Arc::new(move || clock.load(Ordering::SeqCst))).await;
     Bench { store: Arc::new(store.unwrap()), clock_ms, dir }
 }
 
 /// Like [`open`], with [`POLICY`] registered by the id that [`asked`] cites.
 pub async fn open_with_policy() -> Bench {
-    let bench = open().await;
+    with_policy(open().await).await
+}
+
+/// The same on another store.
+pub async fn with_policy(bench: Bench) -> Bench {
     let row = PolicyRow { snapshot_id: snapshot_id(), canonical: POLICY.to_owned(), registered_at_ms: START_MS };
     bench.store.commit(one(Write::AddPolicy(row))).await.unwrap();
     bench
@@ -136,7 +139,8 @@ fn pending(id: &str, asked: OpenApproval) -> Approval {
     }
 }
 
-fn opening(id: &str, hold: u128, call: &str) -> Change {
+/// Hold `hold` opens approval `id` for a call.
+pub fn opening(id: &str, hold: u128, call: &str) -> Change {
     let approval = Box::new(pending(id, asked(hold, call, "basis")));
     let bind = Write::BindHold {
         hold_id: number(hold),

@@ -10,7 +10,6 @@ use holdpoint_core::approval::ServiceKey;
 use holdpoint_core::audit::receipt::Receipt;
 use serde_json::{Value, json};
 
-use super::record::open_database;
 use crate::cli::{DataDir, Form, Output};
 use crate::keys::ServiceSigner;
 use crate::ledger::Ledger;
@@ -49,7 +48,7 @@ pub struct VerifyProofArgs {
 
 pub async fn prove(args: ProveArgs) -> anyhow::Result<ExitCode> {
     let dir = &args.data_dir.data_dir;
-    let store = Arc::new(open_database(dir).await?);
+    let store = Arc::new(args.data_dir.open().await?);
     let signer = Arc::new(ServiceSigner::load(dir)?);
     let ledger = Ledger::new(store, signer, Waiters::default(), Arc::new(Metrics::default()));
     let receipt = ledger.receipt(args.seq).await?;

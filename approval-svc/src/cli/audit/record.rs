@@ -5,17 +5,17 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::Args;
 use holdpoint_core::approval::ServiceKey;
 use holdpoint_core::audit::AuditEntry;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::data_dir;
+use crate::cli::DatabaseArgs;
 use crate::keys::ServiceSigner;
 use crate::store::Store;
-use crate::store::sqlite::{SqliteStore, machine_clock};
+use crate::store::sql::SqlStore;
 
 /// Rows read at once.
 const PAGE_MAX: u32 = 4_096;
@@ -28,6 +28,8 @@ pub struct RecordArgs {
     /// Directory with the database
     #[arg(long, env = "HOLDPOINT_DATA_DIR", value_name = "DIR", required_unless_present = "file")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Read a file that `audit export` wrote instead
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -35,7 +37,7 @@ pub struct RecordArgs {
 
 /// The record, opened for reading.
 pub enum Record {
-    Database { store: SqliteStore, data_dir: PathBuf },
+    Database { store: SqlStore, data_dir: PathBuf },
     File(PathBuf),
 }
 
@@ -74,17 +76,10 @@ impl RecordArgs {
     pub async fn open(&self) -> anyhow::Result<Record> {
         match (&self.file, &self.data_dir) {
             (Some(file), _) => Ok(Record::File(file.clone())),
-            (None, Some(dir)) => Ok(Record::Database { store: open_database(dir).await?, data_dir: dir.clone() }),
+            (None, Some(dir)) => Ok(Record::Database { store: self.database.open(dir).await?, data_dir: dir.clone() }),
             (None, None) => bail!("name a record with `--data-dir` or `--file`"),
         }
     }
-}
-
-/// The database of a data directory; one that is not there is not made.
-pub async fn open_database(dir: &Path) -> anyhow::Result<SqliteStore> {
-    let file = data_dir::database(dir);
-    ensure!(file.exists(), "there is no record in `{}`: check `--data-dir`", dir.display());
-    SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))
 }
 
 impl Record {

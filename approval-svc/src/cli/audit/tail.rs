@@ -8,7 +8,7 @@ use clap::Args;
 use holdpoint_core::audit::AuditEntry;
 use serde_json::json;
 
-use super::record::{Line, Record, open_database};
+use super::record::{Line, Record};
 use crate::cli::{DataDir, Form, Output};
 use crate::store::Store;
 use crate::text::{time, visible};
@@ -38,7 +38,7 @@ pub struct TailArgs {
 
 pub async fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
     let dir = &args.data_dir.data_dir;
-    let store = open_database(dir).await?;
+    let store = args.data_dir.open().await?;
     let size = store.head().await?.frontier.size();
     let mut next = size.saturating_sub(args.lines.min(TAIL_MAX).into());
     let record = Record::Database { store, data_dir: dir.clone() };

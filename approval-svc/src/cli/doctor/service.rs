@@ -50,6 +50,10 @@ pub(super) async fn look(http: &Client, server: &Server, wanted: &mut Wanted) ->
                     let subject = about["caller"]["subject"].as_str().unwrap_or_default();
                     seen.ok("token", format!("role {role}, {subject}"));
                     seen.ok("key", key);
+                    match about["database"].as_str() {
+                        Some(database) => seen.ok("database", database),
+                        None => seen.failed("database", "it does not answer", "see `/readyz`, and the service's log"),
+                    }
                     wanted.service_key = Some(key.to_owned());
                     wanted.previous_key = about["previous_key"].as_str().map(str::to_owned);
                     for issuer in about["issuers"].as_array().into_iter().flatten() {

@@ -9,9 +9,8 @@ use clap::Args;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use serde::Deserialize;
 
-use crate::data_dir;
+use crate::cli::DatabaseArgs;
 use crate::store::Store;
-use crate::store::sqlite::{SqliteStore, machine_clock};
 use crate::text::time;
 
 /// Entries read at once.
@@ -31,6 +30,8 @@ pub struct RecordArgs {
     /// The service's data directory; the service may run meanwhile
     #[arg(long, env = "HOLDPOINT_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
     /// Entries from this sequence number on
     #[arg(long, value_name = "SEQ", default_value_t = 0)]
     from: u64,
@@ -66,17 +67,14 @@ pub async fn each(args: &RecordArgs, mut take: impl FnMut(&Numbered)) -> anyhow:
     };
     match (&args.record, &args.data_dir) {
         (Some(file), _) => from_file(file, &mut take),
-        (None, Some(dir)) => from_database(dir, args.from, &mut take).await,
+        (None, Some(dir)) => from_database(args, dir, &mut take).await,
         (None, None) => bail!("name the record with `--record FILE` or `--data-dir DIR`"),
     }
 }
 
-async fn from_database(dir: &Path, from: u64, take: &mut impl FnMut(&Numbered)) -> anyhow::Result<()> {
-    let file = data_dir::database(dir);
-    anyhow::ensure!(file.exists(), "there is no record in `{}`: check `--data-dir`", dir.display());
-    let store =
-        SqliteStore::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))?;
-    let mut next = from;
+async fn from_database(args: &RecordArgs, dir: &Path, take: &mut impl FnMut(&Numbered)) -> anyhow::Result<()> {
+    let store = args.database.open(dir).await?;
+    let mut next = args.from;
     loop {
         let page = store.entries(next, PAGE_MAX).await?;
         let Some(last) = page.last().map(|row| row.seq) else { return Ok(()) };

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 
+use holdpoint_core::approval::ApprovalStatus;
+
 use super::*;
-use crate::store::contract;
-use crate::store::row::{Judge, Readable};
+use crate::store::row::{HistoryFilter, Judge, Readable};
+use crate::store::sql::{history, machine_clock, marks};
+use crate::store::{Change, Store, contract};
 
 #[tokio::test]
 async fn sqlite_keeps_the_contract_of_every_store() {
@@ -17,7 +20,7 @@ async fn sqlite_keeps_the_contract_of_every_store() {
 async fn two_processes_append_to_one_log() {
     let bench = contract::open().await;
     let file = bench.dir.join("holdpoint.db");
-    let other = SqliteStore::open(&file, machine_clock()).await.unwrap();
+    let other = open(&file, machine_clock()).await.unwrap();
     let entry = || Change { writes: Vec::new(), entries: vec![AuditEntry::new(EntryKind::Gap, 1)] };
     for at in 0..10 {
         assert_eq!(bench.store.commit(entry()).await.unwrap(), [at * 2]);
@@ -29,7 +32,7 @@ async fn two_processes_append_to_one_log() {
 async fn locked_database_is_not_writable_and_acknowledges_nothing() {
     let dir = contract::scratch_dir();
     let file = dir.join("holdpoint.db");
-    let store = Arc::new(SqliteStore::open(&file, machine_clock()).await.unwrap());
+    let store = Arc::new(open(&file, machine_clock()).await.unwrap());
     store.writable().await.unwrap();
     let mut thief = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
     sqlx::query("BEGIN EXCLUSIVE").execute(&mut thief).await.unwrap();

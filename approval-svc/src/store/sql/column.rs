@@ -1,4 +1,5 @@
-//! Steps 8 to 12: how values stand in columns, and back. SQLite's integers are signed; all of ours fit.
+//! Steps 8 to 12: how values stand in columns, and back. Databases count with signed
+//! 64 bits; all of ours fit.
 
 use holdpoint_core::digest::Digest;
 use serde::Serialize;
@@ -14,6 +15,19 @@ pub(super) fn int(value: u64) -> i64 {
 /// A count or a time as a column held it.
 pub(super) fn nat(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+/// So much of a name as an index of every database takes, whatever a caller asks for.
+const INDEXED_CHARS_MAX: usize = 500;
+
+/// The beginning of a name, by which it is found.
+pub(super) fn indexed(name: &str) -> String {
+    name.chars().take(INDEXED_CHARS_MAX).collect()
+}
+
+/// A small count as a column held it.
+pub(super) fn count(value: i64) -> u32 {
+    u32::try_from(value).unwrap_or(if value < 0 { 0 } else { u32::MAX })
 }
 
 /// 32 bytes as a digest.

@@ -1,11 +1,10 @@
-//! Step 11: the inventory in SQLite. Every table is bounded for each server.
+//! Step 11: the rows of the inventory. Every table is bounded for each server.
 
 use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqlitePool};
 
 use super::column::{digest_from_text, from_json, int, nat, to_json, word};
+use super::db::{Connection, Pool, Row, query};
 use crate::store::inventory::{
     CallerName, CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, SeenItem,
     ServerRow,
@@ -20,21 +19,24 @@ const DRIFT_MAX: i64 = 1_000;
 const CALLERS_MAX: i64 = 10_000;
 
 /// Performs one write.
-pub(super) async fn write(connection: &mut SqliteConnection, write: &InventoryWrite) -> Result<(), CommitError> {
+pub(super) async fn write(connection: &mut Connection, write: &InventoryWrite) -> Result<(), CommitError> {
     match write {
         InventoryWrite::Server { server, revision, at_ms } => see_server(connection, server, *revision, *at_ms).await,
         InventoryWrite::Introduction { server, introduction, at_ms } => {
             let body = to_json(introduction, "an introduction")?;
-            sqlx::query(
-                "INSERT INTO inventory_introductions (server, body, first_seen_ms, last_seen_ms) VALUES ($1, $2, $3, $3) \
-                 ON CONFLICT (server, body) DO UPDATE SET last_seen_ms = $3",
-            )
-            .bind(server)
-            .bind(body)
-            .bind(int(*at_ms))
-            .execute(&mut *connection)
-            .await?;
-            sqlx::query(
+            let again = query("UPDATE inventory_introductions SET last_seen_ms = $3 WHERE server = $1 AND body = $2");
+            if again.bind(server).bind(&body).bind(int(*at_ms)).execute(&mut *connection).await? == 0 {
+                query(
+                    "INSERT INTO inventory_introductions (server, body, first_seen_ms, last_seen_ms) \
+                     VALUES ($1, $2, $3, $3)",
+                )
+                .bind(server)
+                .bind(&body)
+                .bind(int(*at_ms))
+                .execute(&mut *connection)
+                .await?;
+            }
+            query(
                 "DELETE FROM inventory_introductions WHERE server = $1 AND body NOT IN (SELECT body FROM \
                  inventory_introductions WHERE server = $1 ORDER BY last_seen_ms DESC LIMIT $2)",
             )
@@ -46,8 +48,8 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &InventoryWr
         }
         InventoryWrite::Item(item) => see_item(connection, item).await,
         InventoryWrite::Removed { server, kind, name, at_ms } => {
-            sqlx::query(
-                "UPDATE inventory_items SET is_removed = 1, last_seen_ms = $4 WHERE server = $1 AND kind = $2 AND name = $3",
+            query(
+                "UPDATE inventory_items SET is_removed = true, last_seen_ms = $4 WHERE server = $1 AND kind = $2 AND name = $3",
             )
             .bind(server)
             .bind(kind.as_str())
@@ -61,7 +63,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &InventoryWr
             see_page(connection, (server, *kind), page, *alone, *at_ms).await
         }
         InventoryWrite::Drift { server, drift } => {
-            sqlx::query(
+            query(
                 "INSERT INTO inventory_drift (server, kind, name, change, before, after, at_ms) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7)",
             )
@@ -74,7 +76,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &InventoryWr
             .bind(int(drift.at_ms))
             .execute(&mut *connection)
             .await?;
-            sqlx::query(
+            query(
                 "DELETE FROM inventory_drift WHERE server = $1 AND id NOT IN \
                  (SELECT id FROM inventory_drift WHERE server = $1 ORDER BY id DESC LIMIT $2)",
             )
@@ -86,12 +88,13 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &InventoryWr
         }
         InventoryWrite::Calls { server, target, caller, calls, at_ms } => {
             // What callers ask for is theirs to choose: only what a list has gets a row of its own.
-            sqlx::query(
+            query(
                 "INSERT INTO inventory_callers (server, target, issuer, subject, agent, tenant, calls, first_seen_ms, \
                  last_seen_ms) SELECT $1, CASE WHEN EXISTS (SELECT 1 FROM inventory_items WHERE server = $1 AND name = $2) \
                  THEN $2 ELSE '' END, $3, $4, $5, $6, $7, $8, $8 \
                  WHERE (SELECT count(*) FROM inventory_callers WHERE server = $1) < $9 \
-                 ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, last_seen_ms = excluded.last_seen_ms",
+                 ON CONFLICT (server, target, issuer, subject, agent, tenant) \
+                 DO UPDATE SET calls = inventory_callers.calls + excluded.calls, last_seen_ms = excluded.last_seen_ms",
             )
             .bind(server)
             .bind(target)
@@ -109,40 +112,36 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &InventoryWr
     }
 }
 
-async fn see_server(
-    connection: &mut SqliteConnection,
-    server: &str,
-    revision: u64,
-    at_ms: u64,
-) -> Result<(), CommitError> {
-    let see = sqlx::query(
+async fn see_server(connection: &mut Connection, server: &str, revision: u64, at_ms: u64) -> Result<(), CommitError> {
+    let see = query(
         "INSERT INTO inventory_servers (server, revision, first_seen_ms, last_seen_ms) VALUES ($1, $2 + 1, $3, $3) \
-         ON CONFLICT (server) DO UPDATE SET revision = $2 + 1, last_seen_ms = $3 WHERE revision = $2",
+         ON CONFLICT (server) DO UPDATE SET revision = $2 + 1, last_seen_ms = $3 \
+         WHERE inventory_servers.revision = $2",
     );
-    if see.bind(server).bind(int(revision)).bind(int(at_ms)).execute(connection).await?.rows_affected() == 0 {
+    if see.bind(server).bind(int(revision)).bind(int(at_ms)).execute(connection).await? == 0 {
         return Err(Conflict::Counter.into());
     }
     Ok(())
 }
 
-async fn see_item(connection: &mut SqliteConnection, item: &SeenItem) -> Result<(), CommitError> {
+async fn see_item(connection: &mut Connection, item: &SeenItem) -> Result<(), CommitError> {
     let SeenItem { server, kind, name, digest, text, has_changed, at_ms } = item;
     let (kind, digest, at_ms) = (kind.as_str(), digest.to_string(), int(*at_ms));
-    let see = sqlx::query(
+    let see = query(
         "INSERT INTO inventory_items (server, kind, name, digest, is_removed, first_seen_ms, last_seen_ms) \
-         SELECT $1, $2, $3, $4, 0, $5, $5 WHERE (SELECT count(*) FROM inventory_items WHERE server = $1) < $7 \
+         SELECT $1, $2, $3, $4, false, $5, $5 WHERE (SELECT count(*) FROM inventory_items WHERE server = $1) < $7 \
          OR EXISTS (SELECT 1 FROM inventory_items WHERE server = $1 AND kind = $2 AND name = $3) \
-         ON CONFLICT (server, kind, name) DO UPDATE SET digest = $4, is_removed = 0, last_seen_ms = $5, \
-         changed_at_ms = CASE WHEN $6 THEN $5 ELSE changed_at_ms END",
+         ON CONFLICT (server, kind, name) DO UPDATE SET digest = $4, is_removed = false, last_seen_ms = $5, \
+         changed_at_ms = CASE WHEN $6 THEN $5 ELSE inventory_items.changed_at_ms END",
     );
-    let see = see.bind(server).bind(kind).bind(name).bind(&digest).bind(at_ms).bind(has_changed).bind(ITEMS_MAX);
-    if see.execute(&mut *connection).await?.rows_affected() == 0 {
+    let see = see.bind(server).bind(kind).bind(name).bind(&digest).bind(at_ms).bind(*has_changed).bind(ITEMS_MAX);
+    if see.execute(&mut *connection).await? == 0 {
         return Ok(());
     }
-    sqlx::query(
+    query(
         "INSERT INTO inventory_definitions (server, kind, name, digest, text, first_seen_ms, last_seen_ms) \
          VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (server, kind, name, digest) \
-         DO UPDATE SET last_seen_ms = $6, text = coalesce(text, excluded.text)",
+         DO UPDATE SET last_seen_ms = $6, text = coalesce(inventory_definitions.text, excluded.text)",
     )
     .bind(server)
     .bind(kind)
@@ -152,7 +151,7 @@ async fn see_item(connection: &mut SqliteConnection, item: &SeenItem) -> Result<
     .bind(at_ms)
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
+    query(
         "DELETE FROM inventory_definitions WHERE server = $1 AND kind = $2 AND name = $3 AND digest NOT IN \
          (SELECT digest FROM inventory_definitions WHERE server = $1 AND kind = $2 AND name = $3 \
           ORDER BY last_seen_ms DESC LIMIT $4)",
@@ -167,7 +166,7 @@ async fn see_item(connection: &mut SqliteConnection, item: &SeenItem) -> Result<
 }
 
 async fn see_page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     (server, kind): (&str, DefinitionKind),
     page: &PageRow,
     alone: bool,
@@ -175,14 +174,14 @@ async fn see_page(
 ) -> Result<(), CommitError> {
     let caller = page.caller.to_string();
     if alone {
-        sqlx::query("DELETE FROM inventory_pages WHERE server = $1 AND kind = $2 AND caller = $3")
+        query("DELETE FROM inventory_pages WHERE server = $1 AND kind = $2 AND caller = $3")
             .bind(server)
             .bind(kind.as_str())
             .bind(&caller)
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query(
+    query(
         "INSERT INTO inventory_pages (server, kind, caller, page, names, seen_at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
          ON CONFLICT (server, kind, caller, page) DO UPDATE SET names = excluded.names, seen_at_ms = excluded.seen_at_ms",
     )
@@ -194,9 +193,9 @@ async fn see_page(
     .bind(int(at_ms))
     .execute(&mut *connection)
     .await?;
-    sqlx::query(
-        "DELETE FROM inventory_pages WHERE server = $1 AND kind = $2 AND rowid NOT IN \
-         (SELECT rowid FROM inventory_pages WHERE server = $1 AND kind = $2 ORDER BY seen_at_ms DESC LIMIT $3)",
+    query(
+        "DELETE FROM inventory_pages WHERE server = $1 AND kind = $2 AND (caller, page) NOT IN \
+         (SELECT caller, page FROM inventory_pages WHERE server = $1 AND kind = $2 ORDER BY seen_at_ms DESC LIMIT $3)",
     )
     .bind(server)
     .bind(kind.as_str())
@@ -206,17 +205,17 @@ async fn see_page(
     Ok(())
 }
 
-pub(super) async fn servers(readers: &SqlitePool) -> Result<Vec<ServerRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM inventory_servers ORDER BY server").fetch_all(readers).await?;
+pub(super) async fn servers(readers: &Pool) -> Result<Vec<ServerRow>, StoreError> {
+    let rows = query("SELECT * FROM inventory_servers ORDER BY server").fetch_all(readers).await?;
     rows.iter().map(server_row).collect()
 }
 
-pub(super) async fn server(readers: &SqlitePool, server: &str) -> Result<Option<ServerRow>, StoreError> {
-    let row = sqlx::query("SELECT * FROM inventory_servers WHERE server = $1").bind(server);
+pub(super) async fn server(readers: &Pool, server: &str) -> Result<Option<ServerRow>, StoreError> {
+    let row = query("SELECT * FROM inventory_servers WHERE server = $1").bind(server);
     row.fetch_optional(readers).await?.as_ref().map(server_row).transpose()
 }
 
-fn server_row(row: &SqliteRow) -> Result<ServerRow, StoreError> {
+fn server_row(row: &Row) -> Result<ServerRow, StoreError> {
     Ok(ServerRow {
         server: row.try_get("server")?,
         revision: nat(row.try_get("revision")?),
@@ -225,8 +224,8 @@ fn server_row(row: &SqliteRow) -> Result<ServerRow, StoreError> {
     })
 }
 
-pub(super) async fn items(readers: &SqlitePool, server: &str) -> Result<Vec<ItemRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM inventory_items WHERE server = $1 ORDER BY kind DESC, name").bind(server);
+pub(super) async fn items(readers: &Pool, server: &str) -> Result<Vec<ItemRow>, StoreError> {
+    let rows = query("SELECT * FROM inventory_items WHERE server = $1 ORDER BY kind DESC, name").bind(server);
     let rows = rows.fetch_all(readers).await?;
     rows.iter()
         .map(|row| {
@@ -244,12 +243,12 @@ pub(super) async fn items(readers: &SqlitePool, server: &str) -> Result<Vec<Item
 }
 
 pub(super) async fn definitions(
-    readers: &SqlitePool,
+    readers: &Pool,
     server: &str,
     kind: DefinitionKind,
     name: &str,
 ) -> Result<Vec<DefinitionRow>, StoreError> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT * FROM inventory_definitions WHERE server = $1 AND kind = $2 AND name = $3 \
          ORDER BY last_seen_ms DESC, first_seen_ms DESC, digest",
     );
@@ -266,12 +265,8 @@ pub(super) async fn definitions(
         .collect()
 }
 
-pub(super) async fn pages(
-    readers: &SqlitePool,
-    server: &str,
-    kind: DefinitionKind,
-) -> Result<Vec<PageRow>, StoreError> {
-    let rows = sqlx::query("SELECT caller, page, names FROM inventory_pages WHERE server = $1 AND kind = $2");
+pub(super) async fn pages(readers: &Pool, server: &str, kind: DefinitionKind) -> Result<Vec<PageRow>, StoreError> {
+    let rows = query("SELECT caller, page, names FROM inventory_pages WHERE server = $1 AND kind = $2");
     let rows = rows.bind(server).bind(kind.as_str()).fetch_all(readers).await?;
     rows.iter()
         .map(|row| {
@@ -284,8 +279,8 @@ pub(super) async fn pages(
         .collect()
 }
 
-pub(super) async fn introductions(readers: &SqlitePool, server: &str) -> Result<Vec<IntroductionRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM inventory_introductions WHERE server = $1 ORDER BY last_seen_ms DESC, body");
+pub(super) async fn introductions(readers: &Pool, server: &str) -> Result<Vec<IntroductionRow>, StoreError> {
+    let rows = query("SELECT * FROM inventory_introductions WHERE server = $1 ORDER BY last_seen_ms DESC, body");
     let rows = rows.bind(server).fetch_all(readers).await?;
     rows.iter()
         .map(|row| {
@@ -298,8 +293,8 @@ pub(super) async fn introductions(readers: &SqlitePool, server: &str) -> Result<
         .collect()
 }
 
-pub(super) async fn drift(readers: &SqlitePool, server: &str, rows_max: u32) -> Result<Vec<DriftRow>, StoreError> {
-    let rows = sqlx::query("SELECT * FROM inventory_drift WHERE server = $1 ORDER BY id DESC LIMIT $2");
+pub(super) async fn drift(readers: &Pool, server: &str, rows_max: u32) -> Result<Vec<DriftRow>, StoreError> {
+    let rows = query("SELECT * FROM inventory_drift WHERE server = $1 ORDER BY id DESC LIMIT $2");
     let rows = rows.bind(server).bind(i64::from(rows_max)).fetch_all(readers).await?;
     let digest = |text: Option<&str>| -> Result<Option<Digest>, StoreError> {
         text.map(|text| digest_from_text(text, "a definition")).transpose()
@@ -318,10 +313,9 @@ pub(super) async fn drift(readers: &SqlitePool, server: &str, rows_max: u32) -> 
         .collect()
 }
 
-pub(super) async fn callers(readers: &SqlitePool, server: &str, rows_max: u32) -> Result<Vec<CallerRow>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT * FROM inventory_callers WHERE server = $1 ORDER BY last_seen_ms DESC, target, subject LIMIT $2",
-    );
+pub(super) async fn callers(readers: &Pool, server: &str, rows_max: u32) -> Result<Vec<CallerRow>, StoreError> {
+    let rows =
+        query("SELECT * FROM inventory_callers WHERE server = $1 ORDER BY last_seen_ms DESC, target, subject LIMIT $2");
     let rows = rows.bind(server).bind(i64::from(rows_max)).fetch_all(readers).await?;
     rows.iter()
         .map(|row| {

@@ -2,10 +2,9 @@
 
 use futures_util::TryStreamExt;
 use holdpoint_core::approval::ApprovalStatus;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{QueryBuilder, Row, Sqlite};
 
-use super::column::{nat, word};
+use super::column::{indexed, nat, word};
+use super::db::{Pool, Row, Statement, query};
 use super::reads::approval_of;
 use crate::store::StoreError;
 use crate::store::row::{History, HistoryFilter, Past, Readable};
@@ -17,34 +16,40 @@ const ROWS_READ_MAX: u32 = 5_000;
 /// where a page ends must not tell of what the reader may not read.
 const ROWS_JUDGED_MAX: u32 = 50_000;
 
-pub(super) async fn history(readers: &SqlitePool, filter: HistoryFilter) -> Result<History, StoreError> {
+pub(super) async fn history(readers: &Pool, filter: HistoryFilter) -> Result<History, StoreError> {
     let rows_max = usize::try_from(filter.rows_max).unwrap_or(usize::MAX);
-    let mut snapshot = readers.begin().await?;
+    let mut snapshot = readers.snapshot().await?;
     let window_end = match window(&filter) {
         None => None,
         Some(rows) => {
             let end = match filter.before_id.as_deref() {
-                None => sqlx::query("SELECT id FROM approvals ORDER BY id DESC LIMIT 1 OFFSET $1"),
-                Some(_) => sqlx::query("SELECT id FROM approvals WHERE id < $2 ORDER BY id DESC LIMIT 1 OFFSET $1"),
+                None => query("SELECT id FROM approvals ORDER BY id DESC LIMIT 1 OFFSET $1"),
+                Some(_) => query("SELECT id FROM approvals WHERE id < $2 ORDER BY id DESC LIMIT 1 OFFSET $1"),
             };
             let end = end.bind(i64::from(rows) - 1);
             let end = if let Some(before) = filter.before_id.as_deref() { end.bind(before) } else { end };
-            let end = end.fetch_optional(&mut *snapshot).await?;
+            let end = end.fetch_optional(&mut snapshot).await?;
             end.map(|row| row.try_get::<String, _>("id")).transpose()?
         }
     };
     let mut found = Vec::new();
-    let mut query = select(&filter, window_end.as_deref());
-    let mut rows = query.build().fetch(&mut *snapshot);
-    while let Some(row) = rows.try_next().await? {
-        let past = past_of(&row)?;
-        // Before it is counted: whether there is another page must not tell of what the reader may not read.
-        if !filter.is_found(&past.approval) {
-            continue;
-        }
-        found.push(past);
-        if found.len() > rows_max {
-            break;
+    let mut select = select(&filter, window_end.as_deref());
+    if filter.text.is_none() && filter.who.is_none() {
+        // Nothing is passed over: what is shown is all that is read.
+        select.push(" LIMIT ").push_bind(i64::from(filter.rows_max).saturating_add(1));
+    }
+    {
+        let mut rows = select.fetch(&mut snapshot);
+        while let Some(row) = rows.try_next().await? {
+            let past = past_of(&row)?;
+            // Before it is counted: whether there is another page must not tell of what the reader may not read.
+            if !filter.is_found(&past.approval) {
+                continue;
+            }
+            found.push(past);
+            if found.len() > rows_max {
+                break;
+            }
         }
     }
     let more = found.len() > rows_max;
@@ -68,63 +73,62 @@ fn window(filter: &HistoryFilter) -> Option<u32> {
 }
 
 /// The statement with the conditions that were asked for and no others, so that the indices of those are used.
-pub(super) fn select(filter: &HistoryFilter, window_end: Option<&str>) -> QueryBuilder<Sqlite> {
-    let mut query = QueryBuilder::new(
+pub(in crate::store) fn select(filter: &HistoryFilter, window_end: Option<&str>) -> Statement {
+    let target = filter.target.as_deref().map(indexed);
+    let mut select = query(
         "SELECT approvals.*, claims.outcome, claims.claimed_at_ms \
          FROM approvals LEFT JOIN claims ON claims.hold_id = (SELECT hold_id FROM claims \
          WHERE claims.approval_id = approvals.id ORDER BY claimed_at_ms DESC LIMIT 1) WHERE 1 = 1",
     );
     if let Some(status) = filter.status {
-        query.push(" AND status = ").push_bind(ApprovalStatus::as_str(status));
+        select.push(" AND status = ").push_bind(ApprovalStatus::as_str(status));
     }
     if filter.over {
-        query.push(" AND status <> 'pending'");
+        select.push(" AND status <> 'pending'");
     }
     for (column, value) in [
-        (" AND server = ", &filter.server),
-        (" AND json_extract(asked, '$.method') = ", &filter.method),
-        (" AND json_extract(asked, '$.target') = ", &filter.target),
-        (" AND tenant = ", &filter.tenant),
-        (" AND approvals.id < ", &filter.before_id),
+        (" AND server = ", filter.server.as_deref()),
+        (" AND method = ", filter.method.as_deref()),
+        (" AND target = ", target.as_deref()),
+        (" AND tenant = ", filter.tenant.as_deref()),
+        (" AND approvals.id < ", filter.before_id.as_deref()),
+        (" AND approvals.id >= ", window_end),
     ] {
         if let Some(value) = value {
-            query.push(column).push_bind(value.clone());
+            select.push(column).push_bind(value);
         }
     }
-    if let Some(end) = window_end {
-        query.push(" AND approvals.id >= ").push_bind(end.to_owned());
-    }
     if let Some(who) = &filter.who {
-        with_words(&mut query, &[Field::Who], who);
+        with_words(&mut select, &[Field::Who], who);
     }
     if let Some(text) = &filter.text {
         let fields: &[Field] = match &filter.readable {
             Readable::Nothing => &[Field::Named],
             Readable::All | Readable::Judged(_) => &[Field::Asked, Field::Named],
         };
-        with_words(&mut query, fields, text);
+        with_words(&mut select, fields, text);
     }
-    query.push(" ORDER BY approvals.id DESC");
-    query
+    select.push(" ORDER BY approvals.id DESC");
+    select
 }
 
 /// Only approvals that have every word of `text` in one of `fields`, or words there that are not kept.
-fn with_words(query: &mut QueryBuilder<Sqlite>, fields: &[Field], text: &str) {
+fn with_words(select: &mut Statement, fields: &[Field], text: &str) {
     for (from, to) in words::wanted(text) {
-        query.push(" AND approvals.id IN (");
+        select.push(" AND approvals.id IN (");
         for (at, field) in fields.iter().enumerate() {
-            query.push(if at == 0 { "" } else { " UNION ALL " });
+            select.push(if at == 0 { "" } else { " UNION ALL " });
             for (least, end) in [(&from, to.as_str()), (&words::ANY.to_owned(), "\u{1}")] {
-                query.push(if least.is_empty() { " UNION ALL " } else { "" });
-                query.push("SELECT approval_id FROM approval_words WHERE field = ").push_bind(field.as_str());
-                query.push(" AND word >= ").push_bind(least.clone()).push(" AND word < ").push_bind(end.to_owned());
+                select.push(if least.is_empty() { " UNION ALL " } else { "" });
+                select.push("SELECT approval_id FROM approval_words WHERE field = ").push_bind(field.as_str());
+                select.push(" AND word >= ").push_bind(least).push(" AND word < ").push_bind(end);
             }
         }
-        query.push(")");
+        select.push(")");
     }
 }
 
-fn past_of(row: &SqliteRow) -> Result<Past, StoreError> {
+fn past_of(row: &Row) -> Result<Past, StoreError> {
     let outcome: Option<&str> = row.try_get("outcome")?;
     Ok(Past {
         approval: approval_of(row)?,

@@ -1,29 +1,28 @@
 //! Steps 8 to 12: each write as its statements. A condition that does not hold is a row that was not touched.
 
-use holdpoint_core::approval::{ApprovalStatus, WithdrawCause};
-use sqlx::query::Query;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Row, Sqlite, SqliteConnection};
+use holdpoint_core::approval::{ApprovalStatus, OpenApproval, WithdrawCause};
 
-use super::column::{int, nat, to_json};
+use super::column::{from_json, indexed, int, nat, to_json};
+use super::db::{Connection, Statement, query};
 use super::{in_force, inventory, marks, notices, words};
+use crate::approvals::grant::Grant;
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
 
 /// Performs one write, or says which of its conditions does not hold.
-pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> Result<(), CommitError> {
+pub(super) async fn write(connection: &mut Connection, write: &Write) -> Result<(), CommitError> {
     match write {
         Write::OpenApproval { approval, pending_max } => open_approval(connection, approval, *pending_max).await,
         Write::JoinApproval { id } => {
-            let join = sqlx::query(
-                "UPDATE approvals SET rejoin_by_ms = NULL WHERE id = $1 AND status IN ('pending', 'approved')",
-            );
+            let join =
+                query("UPDATE approvals SET rejoin_by_ms = NULL WHERE id = $1 AND status IN ('pending', 'approved')");
             touch(connection, join.bind(id), Conflict::Moved).await
         }
         Write::BindHold { hold_id, approval_id, gateway, cancel_key, at_ms } => {
-            let bind = sqlx::query(
+            let bind = query(
                 "INSERT INTO holds (hold_id, approval_id, gateway, joined_at_ms, cancel_key) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (hold_id) DO UPDATE SET approval_id = excluded.approval_id WHERE ended_at_ms IS NULL",
+                 ON CONFLICT (hold_id) DO UPDATE SET approval_id = excluded.approval_id \
+                 WHERE holds.ended_at_ms IS NULL",
             );
             let bind = bind.bind(hold_id).bind(approval_id).bind(gateway).bind(int(*at_ms));
             touch(connection, bind.bind(cancel_key.map(|key| key.to_string())), Conflict::HoldEnded).await
@@ -32,7 +31,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             end_hold(connection, hold_id, *cause, *at_ms, *claimed).await
         }
         Write::AwaitRejoin { id, rejoin_by_ms } => {
-            sqlx::query(
+            query(
                 "UPDATE approvals SET rejoin_by_ms = $2 WHERE id = $1 AND status = 'pending' \
                  AND NOT EXISTS (SELECT 1 FROM holds WHERE approval_id = $1 AND ended_at_ms IS NULL)",
             )
@@ -44,7 +43,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::MoveApproval(to) => move_approval(connection, to).await,
         Write::AddReview { approval_id, review } => {
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO reviews \
                  (approval_id, issuer, subject, groups, verdict, reason, at_ms, on_behalf_of, break_glass, scope) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
@@ -58,7 +57,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::AddClaim(claim) => add_claim(connection, claim).await,
         Write::SetOutcome { hold_id, outcome } => {
-            sqlx::query("UPDATE claims SET outcome = $2 WHERE hold_id = $1 AND outcome IS NULL")
+            query("UPDATE claims SET outcome = $2 WHERE hold_id = $1 AND outcome IS NULL")
                 .bind(hold_id)
                 .bind(outcome.as_str())
                 .execute(connection)
@@ -66,7 +65,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             Ok(())
         }
         Write::AddPolicy(policy) => {
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO policies (snapshot_id, canonical, registered_at_ms) VALUES ($1, $2, $3) \
                  ON CONFLICT DO NOTHING",
             );
@@ -75,7 +74,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::PutInForce { row, forget_before_ms } => in_force::put(connection, row, *forget_before_ms).await,
         Write::AddToken(token) => {
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms, tenant) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
             );
@@ -86,49 +85,46 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, add, Conflict::Exists).await
         }
         Write::RevokeToken { id, at_ms } => {
-            let revoke = sqlx::query("UPDATE tokens SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
+            let revoke = query("UPDATE tokens SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL");
             touch(connection, revoke.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
             // Whoever holds the token may have signed a browser in by it, or for it: that person's browsers end with it.
             for end in [
                 "DELETE FROM sessions WHERE (issuer, subject) IN (SELECT issuer, subject FROM tokens WHERE id = $1)",
                 "DELETE FROM sign_in_codes WHERE (issuer, subject) IN (SELECT issuer, subject FROM tokens WHERE id = $1)",
             ] {
-                sqlx::query(end).bind(id).execute(&mut *connection).await?;
+                query(end).bind(id).execute(&mut *connection).await?;
             }
             Ok(())
         }
         Write::AddSignInCode { code, at_ms } => {
-            sqlx::query("DELETE FROM sign_in_codes WHERE expires_at_ms <= $1")
+            query("DELETE FROM sign_in_codes WHERE expires_at_ms <= $1")
                 .bind(int(*at_ms))
                 .execute(&mut *connection)
                 .await?;
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO sign_in_codes (hash, issuer, subject, groups, expires_at_ms, tenant, role) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             );
             touch(connection, bind_sign_in(add, code)?, Conflict::Exists).await
         }
         Write::TakeSignInCode { hash, at_ms } => {
-            let take = sqlx::query("DELETE FROM sign_in_codes WHERE hash = $1 AND expires_at_ms > $2");
+            let take = query("DELETE FROM sign_in_codes WHERE hash = $1 AND expires_at_ms > $2");
             touch(connection, take.bind(&hash.as_bytes()[..]).bind(int(*at_ms)), Conflict::Missing).await
         }
         Write::AddSession { session, at_ms } => {
-            sqlx::query("DELETE FROM sessions WHERE expires_at_ms <= $1")
-                .bind(int(*at_ms))
-                .execute(&mut *connection)
-                .await?;
-            let add = sqlx::query(
+            query("DELETE FROM sessions WHERE expires_at_ms <= $1").bind(int(*at_ms)).execute(&mut *connection).await?;
+            let add = query(
                 "INSERT INTO sessions (hash, issuer, subject, groups, expires_at_ms, tenant, role) \
                  VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
             );
             touch(connection, bind_sign_in(add, session)?, Conflict::Exists).await
         }
         Write::EndSession { hash } => {
-            let end = sqlx::query("DELETE FROM sessions WHERE hash = $1");
+            let end = query("DELETE FROM sessions WHERE hash = $1");
             touch(connection, end.bind(&hash.as_bytes()[..]), Conflict::Missing).await
         }
         Write::Escalate { id, version, at_ms } => {
-            let escalate = sqlx::query(
+            let escalate = query(
                 "UPDATE approvals SET escalated_at_ms = $3, version = version + 1 \
                  WHERE id = $1 AND version = $2 AND status = 'pending' AND escalated_at_ms IS NULL",
             );
@@ -136,27 +132,12 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::EraseArguments { ids, at_ms } => {
             for id in ids {
-                let erased = sqlx::query(
-                    "UPDATE approvals SET asked = json_set(asked, '$.call_text', ''), erased_at_ms = $2 \
-                     WHERE id = $1 AND erased_at_ms IS NULL AND status NOT IN ('pending', 'approved')",
-                )
-                .bind(id)
-                .bind(int(*at_ms))
-                .execute(&mut *connection)
-                .await?;
-                if erased.rows_affected() > 0 {
-                    words::forget_asked(connection, id).await?;
-                }
-                // A grant that outlives its arguments goes on only for identical calls.
-                sqlx::query("UPDATE grants SET body = json_set(body, '$.call_text', '') WHERE approval_id = $1")
-                    .bind(id)
-                    .execute(&mut *connection)
-                    .await?;
+                erase_arguments(connection, id, *at_ms).await?;
             }
             Ok(())
         }
         Write::AddGrant(grant) => {
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO grants (id, approval_id, call_digest, basis, issuer, subject, tenant, body, uses_left, \
                  expires_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
             );
@@ -166,14 +147,14 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, add.bind(int(grant.expires_at_ms)), Conflict::Exists).await
         }
         Write::UseGrant { id, at_ms } => {
-            let take = sqlx::query(
+            let take = query(
                 "UPDATE grants SET uses_left = uses_left - 1 \
                  WHERE id = $1 AND uses_left > 0 AND expires_at_ms > $2 AND revoked_at_ms IS NULL",
             );
             touch(connection, take.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
         Write::RevokeGrant { id, at_ms, if_uses_left } => {
-            let revoke = sqlx::query(
+            let revoke = query(
                 "UPDATE grants SET revoked_at_ms = $2 WHERE id = $1 AND revoked_at_ms IS NULL \
                  AND uses_left = coalesce($3, uses_left)",
             );
@@ -181,7 +162,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, revoke, Conflict::Missing).await
         }
         Write::AddDelegation { delegation, at_ms } => {
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO delegations (id, from_issuer, from_subject, to_issuer, to_subject, groups, reason, \
                  until_ms, created_at_ms, tenant) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
             );
@@ -192,11 +173,11 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             touch(connection, add, Conflict::Exists).await
         }
         Write::EndDelegation { id, at_ms } => {
-            let end = sqlx::query("UPDATE delegations SET ended_at_ms = $2 WHERE id = $1 AND ended_at_ms IS NULL");
+            let end = query("UPDATE delegations SET ended_at_ms = $2 WHERE id = $1 AND ended_at_ms IS NULL");
             touch(connection, end.bind(id).bind(int(*at_ms)), Conflict::Missing).await
         }
         Write::AddFreeze { freeze, at_ms, in_force_max } => {
-            let add = sqlx::query(
+            let add = query(
                 "INSERT INTO freezes (id, scope, reason, by, since_ms) VALUES ($1, $2, $3, $4, $5) \
                  ON CONFLICT DO NOTHING",
             );
@@ -204,7 +185,7 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
             let add = add.bind(&freeze.id).bind(scope).bind(&freeze.reason).bind(&freeze.by);
             touch(connection, add.bind(int(freeze.since_ms)), Conflict::Exists).await?;
             // Counted where nobody else can add: however many are added at once, no more than these are in force.
-            let in_force = sqlx::query("SELECT count(*) FROM freezes WHERE lifted_at_ms IS NULL");
+            let in_force = query("SELECT count(*) FROM freezes WHERE lifted_at_ms IS NULL");
             let in_force = nat(in_force.fetch_one(&mut *connection).await?.try_get(0)?);
             if in_force > u64::try_from(*in_force_max).unwrap_or(u64::MAX) {
                 return Err(Conflict::TooManyFreezes.into());
@@ -213,10 +194,10 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::LiftFreeze { id, at_ms, if_version } => {
             if let Some(version) = if_version {
-                let same = sqlx::query("UPDATE freeze_head SET version = version WHERE id = 1 AND version = $1");
+                let same = query("UPDATE freeze_head SET version = version WHERE id = 1 AND version = $1");
                 touch(connection, same.bind(int(*version)), Conflict::Moved).await?;
             }
-            let lift = sqlx::query("UPDATE freezes SET lifted_at_ms = $2 WHERE id = $1 AND lifted_at_ms IS NULL");
+            let lift = query("UPDATE freezes SET lifted_at_ms = $2 WHERE id = $1 AND lifted_at_ms IS NULL");
             touch(connection, lift.bind(id).bind(int(*at_ms)), Conflict::Missing).await?;
             next_freeze_version(connection, *at_ms).await
         }
@@ -227,19 +208,20 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         | Write::DropNoticesBut { .. }
         | Write::ForgetNotices { .. } => notices::write(connection, write).await,
         Write::AdvanceSource { source, from, to } => {
-            let advance = sqlx::query(
+            let advance = query(
                 "INSERT INTO audit_sources (source, next_counter) VALUES ($1, $3) \
-                 ON CONFLICT (source) DO UPDATE SET next_counter = $3 WHERE next_counter = $2",
+                 ON CONFLICT (source) DO UPDATE SET next_counter = $3 \
+                 WHERE audit_sources.next_counter = $2",
             );
             touch(connection, advance.bind(source).bind(int(*from)).bind(int(*to)), Conflict::Counter).await
         }
         Write::Inventory(write) => inventory::write(connection, write).await,
         Write::KeepAnswer { row, forget_before_ms } => {
-            sqlx::query("DELETE FROM answers WHERE made_at_ms < $1")
+            query("DELETE FROM answers WHERE made_at_ms < $1")
                 .bind(int(*forget_before_ms))
                 .execute(&mut *connection)
                 .await?;
-            let keep = sqlx::query(
+            let keep = query(
                 "INSERT INTO answers (id, asked, answer, made_at_ms) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
             );
             let keep = keep.bind(&row.id).bind(row.asked.to_string()).bind(&row.answer).bind(int(row.made_at_ms));
@@ -247,29 +229,56 @@ pub(super) async fn write(connection: &mut SqliteConnection, write: &Write) -> R
         }
         Write::Follow { name, from, to } => marks::follow(connection, name, *from, *to).await,
         Write::AddMarks(rows) => marks::add(connection, rows).await,
+        Write::TakeLease { name, holder, at_ms, until_ms } => {
+            let take = query(
+                "INSERT INTO leases (name, holder, until_ms) VALUES ($1, $2, $4) ON CONFLICT (name) \
+                 DO UPDATE SET holder = $2, until_ms = $4 WHERE leases.holder = $2 OR leases.until_ms <= $3",
+            );
+            let take = take.bind(name).bind(holder).bind(int(*at_ms)).bind(int(*until_ms));
+            touch(connection, take, Conflict::Taken).await
+        }
         Write::AddCheckpoint(checkpoint) => {
-            sqlx::query(
-                "INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
-            )
-            .bind(int(checkpoint.size))
-            .bind(&checkpoint.note)
-            .bind(int(checkpoint.signed_at_ms))
-            .execute(connection)
-            .await?;
+            query("INSERT INTO checkpoints (size, note, signed_at_ms) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(int(checkpoint.size))
+                .bind(&checkpoint.note)
+                .bind(int(checkpoint.signed_at_ms))
+                .execute(connection)
+                .await?;
             Ok(())
         }
     }
 }
 
+/// Takes the arguments out of an approval that has ended, and out of the grants that it gave.
+async fn erase_arguments(connection: &mut Connection, id: &str, at_ms: u64) -> Result<(), CommitError> {
+    let ended = query(
+        "SELECT asked FROM approvals WHERE id = $1 AND erased_at_ms IS NULL AND status NOT IN ('pending', 'approved')",
+    );
+    if let Some(row) = ended.bind(id).fetch_optional(&mut *connection).await? {
+        let asked: OpenApproval = from_json(row.try_get("asked")?, "an approval")?;
+        let asked = to_json(&OpenApproval { call_text: String::new(), ..asked }, "an approval")?;
+        let erase = query("UPDATE approvals SET asked = $2, erased_at_ms = $3 WHERE id = $1");
+        erase.bind(id).bind(asked).bind(int(at_ms)).execute(&mut *connection).await?;
+        words::forget_asked(connection, id).await?;
+    }
+    // A grant that outlives its arguments goes on only for identical calls.
+    for row in query("SELECT id, body FROM grants WHERE approval_id = $1").bind(id).fetch_all(&mut *connection).await? {
+        let grant: Grant = from_json(row.try_get("body")?, "a grant")?;
+        let body = to_json(&Grant { call_text: String::new(), ..grant }, "a grant")?;
+        let erase = query("UPDATE grants SET body = $2 WHERE id = $1");
+        erase.bind(row.try_get::<&str, _>("id")?).bind(body).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Versions are times, so that a database restored from an older copy still outruns what filters have seen.
-async fn next_freeze_version(connection: &mut SqliteConnection, at_ms: u64) -> Result<(), CommitError> {
-    let next = sqlx::query("UPDATE freeze_head SET version = max(version + 1, $1) WHERE id = 1");
+async fn next_freeze_version(connection: &mut Connection, at_ms: u64) -> Result<(), CommitError> {
+    let next =
+        query("UPDATE freeze_head SET version = CASE WHEN version >= $1 THEN version + 1 ELSE $1 END WHERE id = 1");
     touch(connection, next.bind(int(at_ms)), Conflict::Missing).await
 }
 
-type Statement<'a> = Query<'a, Sqlite, SqliteArguments>;
-
-fn bind_sign_in<'a>(statement: Statement<'a>, row: &'a SignIn) -> Result<Statement<'a>, CommitError> {
+fn bind_sign_in(statement: Statement, row: &SignIn) -> Result<Statement, CommitError> {
     let visitor = &row.visitor;
     let statement = statement.bind(&row.hash.as_bytes()[..]).bind(&visitor.issuer).bind(&visitor.subject);
     Ok(statement
@@ -281,32 +290,28 @@ fn bind_sign_in<'a>(statement: Statement<'a>, row: &'a SignIn) -> Result<Stateme
 
 /// Runs a statement that must touch a row, or else `conflict` it is.
 pub(super) async fn touch(
-    connection: &mut SqliteConnection,
-    statement: Query<'_, Sqlite, SqliteArguments>,
+    connection: &mut Connection,
+    statement: Statement,
     conflict: Conflict,
 ) -> Result<(), CommitError> {
-    if statement.execute(connection).await?.rows_affected() == 0 {
+    if statement.execute(connection).await? == 0 {
         return Err(conflict.into());
     }
     Ok(())
 }
 
-async fn open_approval(
-    connection: &mut SqliteConnection,
-    approval: &Approval,
-    pending_max: u64,
-) -> Result<(), CommitError> {
+async fn open_approval(connection: &mut Connection, approval: &Approval, pending_max: u64) -> Result<(), CommitError> {
     let asked = &approval.asked;
-    let pending =
-        sqlx::query("SELECT count(*) FROM approvals WHERE issuer = $1 AND subject = $2 AND status = 'pending'")
-            .bind(&asked.principal.issuer)
-            .bind(&asked.principal.subject)
-            .fetch_one(&mut *connection)
-            .await?;
-    let insert = sqlx::query(
+    let pending = query("SELECT count(*) FROM approvals WHERE issuer = $1 AND subject = $2 AND status = 'pending'")
+        .bind(&asked.principal.issuer)
+        .bind(&asked.principal.subject)
+        .fetch_one(&mut *connection)
+        .await?;
+    let insert = query(
         "INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked, \
          opened_at_ms, expires_at_ms, uses_left, ran_before, tenant, escalates_at_ms, decided_by, \
-         decided_at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
+         decided_at_ms, method, target) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+         $15, $16, $17, $18, $19, $20) \
          ON CONFLICT (call_digest, basis) WHERE status IN ('pending', 'approved') DO NOTHING",
     );
     let insert = insert.bind(&approval.id).bind(approval.status.as_str()).bind(int(approval.version));
@@ -318,6 +323,7 @@ async fn open_approval(
     let ran_before = approval.ran_before.as_ref().map(|ran| to_json(ran, "an earlier run")).transpose()?;
     let insert = insert.bind(ran_before).bind(&asked.principal.tenant).bind(approval.escalates_at_ms.map(int));
     let insert = insert.bind(&approval.decided_by).bind(approval.decided_at_ms.map(int));
+    let insert = insert.bind(&asked.method).bind(asked.target.as_deref().map(indexed));
     touch(connection, insert, Conflict::Open).await?;
     words::keep(connection, approval).await?;
     // Counted before and judged after: whoever may join needs no room of its own.
@@ -328,21 +334,22 @@ async fn open_approval(
 }
 
 async fn end_hold(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     hold_id: &str,
     cause: WithdrawCause,
     at_ms: u64,
     claimed: bool,
 ) -> Result<(), CommitError> {
     let claims =
-        sqlx::query("SELECT count(*) FROM claims WHERE hold_id = $1").bind(hold_id).fetch_one(&mut *connection).await?;
+        query("SELECT count(*) FROM claims WHERE hold_id = $1").bind(hold_id).fetch_one(&mut *connection).await?;
     if (claims.try_get::<i64, _>(0)? > 0) != claimed {
         return Err(Conflict::Claimed.into());
     }
     // A hold that nobody knows is remembered as ended: its request to open may still be on the way.
-    let end = sqlx::query(
+    let end = query(
         "INSERT INTO holds (hold_id, joined_at_ms, ended_at_ms, ended_cause) VALUES ($1, $2, $2, $3) \
-         ON CONFLICT (hold_id) DO UPDATE SET ended_at_ms = $2, ended_cause = $3 WHERE ended_at_ms IS NULL",
+         ON CONFLICT (hold_id) DO UPDATE SET ended_at_ms = $2, ended_cause = $3 \
+         WHERE holds.ended_at_ms IS NULL",
     );
     touch(connection, end.bind(hold_id).bind(int(at_ms)).bind(cause_word(cause)), Conflict::HoldEnded).await
 }
@@ -356,11 +363,11 @@ fn cause_word(cause: WithdrawCause) -> &'static str {
     }
 }
 
-async fn move_approval(connection: &mut SqliteConnection, to: &ApprovalMove) -> Result<(), CommitError> {
+async fn move_approval(connection: &mut Connection, to: &ApprovalMove) -> Result<(), CommitError> {
     if to.from != to.to && !to.from.may_become(to.to) {
         return Err(Conflict::Moved.into());
     }
-    let update = sqlx::query(
+    let update = query(
         "UPDATE approvals SET status = $4, version = version + 1, expires_at_ms = coalesce($5, expires_at_ms), \
          reason = coalesce($6, reason), decided_by = coalesce($7, decided_by), \
          decided_at_ms = CASE WHEN $4 = status THEN decided_at_ms ELSE $8 END, \
@@ -374,17 +381,16 @@ async fn move_approval(connection: &mut SqliteConnection, to: &ApprovalMove) -> 
     words::keep_decided(connection, to).await
 }
 
-async fn add_claim(connection: &mut SqliteConnection, claim: &ClaimRow) -> Result<(), CommitError> {
-    let live =
-        sqlx::query("SELECT count(*) FROM holds WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL")
-            .bind(&claim.hold_id)
-            .bind(&claim.approval_id)
-            .fetch_one(&mut *connection)
-            .await?;
+async fn add_claim(connection: &mut Connection, claim: &ClaimRow) -> Result<(), CommitError> {
+    let live = query("SELECT count(*) FROM holds WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL")
+        .bind(&claim.hold_id)
+        .bind(&claim.approval_id)
+        .fetch_one(&mut *connection)
+        .await?;
     if live.try_get::<i64, _>(0)? == 0 {
         return Err(Conflict::HoldEnded.into());
     }
-    let add = sqlx::query(
+    let add = query(
         "INSERT INTO claims (hold_id, approval_id, nonce, claim, signature, claimed_at_ms) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     );

@@ -1,0 +1,347 @@
+//! Steps 8 to 12: one statement for both databases: what it is bound to, where it runs, and the rows it gives.
+//!
+//! Statements are written once, in what SQLite and PostgreSQL both understand; the few words in which they differ are
+//! asked of [`Dialect`]. Placeholders are `$1`, `$2`, …; numbers are 64 bits wide, and a condition is a boolean.
+
+use std::borrow::Cow;
+use std::ops::DerefMut;
+use std::time::Duration;
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{
+    AssertSqlSafe, ColumnIndex, Database, Decode, Encode, PgConnection, Postgres, Sqlite, SqliteConnection, Type,
+};
+
+/// A server that says nothing for so long is taken for dead. Longer than a statement may take by its own clock.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// Which database it is, where the two differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    /// Asks which version the database has.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT 'SQLite ' || sqlite_version()",
+            Self::Postgres => "SELECT 'PostgreSQL ' || current_setting('server_version')",
+        }
+    }
+
+    /// Begins a transaction in which nobody else can write to the log. SQLite's takes the write lock before anything is
+    /// read; PostgreSQL's is taken with the log's head, see [`Dialect::head_to_write`].
+    pub fn begin_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Reads the log's head, and keeps every other writer from it until the transaction ends.
+    pub fn head_to_write(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT size, frontier, root FROM audit_head WHERE id = 1",
+            Self::Postgres => "SELECT size, frontier, root FROM audit_head WHERE id = 1 FOR UPDATE",
+        }
+    }
+}
+
+/// Connections for reads.
+#[derive(Clone, Debug)]
+pub(in crate::store) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+impl Pool {
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// A connection on which everything is read as of one moment. Dropping it ends that.
+    pub async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(pool) => Connection::Sqlite(Box::new(pool.begin().await?)),
+            Self::Postgres(pool) => {
+                let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
+                Connection::Postgres(Box::new(in_time(begun).await?))
+            }
+        })
+    }
+}
+
+/// One connection: the writer's own, or one that a pool has lent.
+pub(in crate::store) enum Connection {
+    Sqlite(Box<dyn DerefMut<Target = SqliteConnection> + Send>),
+    Postgres(Box<dyn DerefMut<Target = PgConnection> + Send>),
+}
+
+impl Connection {
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+}
+
+/// Where a statement runs.
+pub(in crate::store) enum On<'c> {
+    Pool(&'c Pool),
+    Connection(&'c mut Connection),
+}
+
+impl<'c> From<&'c Pool> for On<'c> {
+    fn from(pool: &'c Pool) -> Self {
+        Self::Pool(pool)
+    }
+}
+
+impl<'c> From<&'c mut Connection> for On<'c> {
+    fn from(connection: &'c mut Connection) -> Self {
+        Self::Connection(connection)
+    }
+}
+
+/// What a placeholder stands for.
+#[derive(Debug)]
+pub(in crate::store) enum Value {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bytes(Vec<u8>),
+    Bool(bool),
+}
+
+/// A statement with what its placeholders stand for.
+#[derive(Debug)]
+pub(in crate::store) struct Statement {
+    sql: Cow<'static, str>,
+    values: Vec<Value>,
+}
+
+/// Begins a statement.
+pub(in crate::store) fn query(sql: &'static str) -> Statement {
+    Statement { sql: Cow::Borrowed(sql), values: Vec::new() }
+}
+
+impl Statement {
+    /// What the next placeholder stands for.
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Adds to the text; nothing that anybody has sent.
+    pub fn push(&mut self, sql: &str) -> &mut Self {
+        self.sql.to_mut().push_str(sql);
+        self
+    }
+
+    /// Adds the next placeholder and what it stands for.
+    pub fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
+        self.values.push(value.into());
+        let placeholder = format!("${}", self.values.len());
+        self.push(&placeholder)
+    }
+
+    #[cfg(test)]
+    pub fn into_string(self) -> String {
+        self.sql.into_owned()
+    }
+
+    /// Runs it; how many rows it touched.
+    pub async fn execute(self, on: impl Into<On<'_>>) -> Result<u64, sqlx::Error> {
+        Ok(match on.into() {
+            On::Pool(Pool::Sqlite(pool)) => self.sqlite().execute(pool).await?.rows_affected(),
+            On::Connection(Connection::Sqlite(one)) => self.sqlite().execute(&mut ***one).await?.rows_affected(),
+            On::Pool(Pool::Postgres(pool)) => in_time(self.postgres().execute(pool)).await?.rows_affected(),
+            On::Connection(Connection::Postgres(one)) => {
+                in_time(self.postgres().execute(&mut ***one)).await?.rows_affected()
+            }
+        })
+    }
+
+    pub async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<Row>, sqlx::Error> {
+        Ok(match on.into() {
+            On::Pool(Pool::Sqlite(pool)) => rows(self.sqlite().fetch_all(pool).await?, Row::Sqlite),
+            On::Connection(Connection::Sqlite(one)) => rows(self.sqlite().fetch_all(&mut ***one).await?, Row::Sqlite),
+            On::Pool(Pool::Postgres(pool)) => rows(in_time(self.postgres().fetch_all(pool)).await?, Row::Postgres),
+            On::Connection(Connection::Postgres(one)) => {
+                rows(in_time(self.postgres().fetch_all(&mut ***one)).await?, Row::Postgres)
+            }
+        })
+    }
+
+    pub async fn fetch_optional(self, on: impl Into<On<'_>>) -> Result<Option<Row>, sqlx::Error> {
+        Ok(match on.into() {
+            On::Pool(Pool::Sqlite(pool)) => self.sqlite().fetch_optional(pool).await?.map(Row::Sqlite),
+            On::Connection(Connection::Sqlite(one)) => {
+                self.sqlite().fetch_optional(&mut ***one).await?.map(Row::Sqlite)
+            }
+            On::Pool(Pool::Postgres(pool)) => in_time(self.postgres().fetch_optional(pool)).await?.map(Row::Postgres),
+            On::Connection(Connection::Postgres(one)) => {
+                in_time(self.postgres().fetch_optional(&mut ***one)).await?.map(Row::Postgres)
+            }
+        })
+    }
+
+    /// The rows one after the other, for whoever may need only the first of them.
+    pub fn fetch(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, sqlx::Error>> {
+        match connection {
+            Connection::Sqlite(one) => self.sqlite().fetch(&mut ***one).map_ok(Row::Sqlite).boxed(),
+            Connection::Postgres(one) => self.postgres().fetch(&mut ***one).map_ok(Row::Postgres).boxed(),
+        }
+    }
+
+    pub async fn fetch_one(self, on: impl Into<On<'_>>) -> Result<Row, sqlx::Error> {
+        self.fetch_optional(on).await?.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    fn sqlite(self) -> Query<'static, Sqlite, <Sqlite as Database>::Arguments> {
+        bound(self.sql, self.values)
+    }
+
+    fn postgres(mut self) -> Query<'static, Postgres, <Postgres as Database>::Arguments> {
+        // PostgreSQL's text cannot hold a NUL, and a caller who names a tool with one must not stop the record: it is
+        // kept, and looked for, as the character that stands for what cannot be shown. JSON escapes it.
+        for value in &mut self.values {
+            if let Value::Text(Some(text)) = value
+                && text.contains('\0')
+            {
+                *text = text.replace('\0', "\u{fffd}");
+            }
+        }
+        bound(self.sql, self.values)
+    }
+}
+
+fn bound<DB: Database>(sql: Cow<'static, str>, values: Vec<Value>) -> Query<'static, DB, DB::Arguments>
+where
+    Option<i64>: for<'q> Encode<'q, DB> + Type<DB>,
+    Option<String>: for<'q> Encode<'q, DB> + Type<DB>,
+    Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
+    bool: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut query = match sql {
+        Cow::Borrowed(sql) => sqlx::query(sql),
+        // Made of the words of this module's neighbours; what was sent is bound.
+        Cow::Owned(sql) => sqlx::query(AssertSqlSafe(sql)),
+    };
+    for value in values {
+        query = match value {
+            Value::Int(value) => query.bind(value),
+            Value::Text(value) => query.bind(value),
+            Value::Bytes(value) => query.bind(value),
+            Value::Bool(value) => query.bind(value),
+        };
+    }
+    query
+}
+
+/// The same, unless the server is silent for too long.
+async fn in_time<T>(answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    match tokio::time::timeout(ANSWER_MAX, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn rows<R>(rows: Vec<R>, row: fn(R) -> Row) -> Vec<Row> {
+    rows.into_iter().map(row).collect()
+}
+
+/// One row of an answer.
+pub(in crate::store) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+impl Row {
+    /// What stands in a column, by its name or its place.
+    pub fn try_get<'r, T, I>(&'r self, column: I) -> Result<T, sqlx::Error>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+        I: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
+    {
+        match self {
+            Self::Sqlite(row) => sqlx::Row::try_get(row, column),
+            Self::Postgres(row) => sqlx::Row::try_get(row, column),
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
+impl From<&String> for Value {
+    fn from(value: &String) -> Self {
+        Self::Text(Some(value.clone()))
+    }
+}
+
+impl From<Option<&str>> for Value {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(value: Option<String>) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl From<&Option<String>> for Value {
+    fn from(value: &Option<String>) -> Self {
+        Self::Text(value.clone())
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(value: &[u8]) -> Self {
+        Self::Bytes(value.to_vec())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(value: Vec<u8>) -> Self {
+        Self::Bytes(value)
+    }
+}
