@@ -7,3 +7,4 @@ mod server;
 mod commands;
 mod learned;
 mod pinned;
+mod sdk;

@@ -8,3 +8,4 @@ mod independent;
 mod keys;
 mod killed;
 mod required;
+mod traces;

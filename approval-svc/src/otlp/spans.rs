@@ -162,11 +162,11 @@ fn ends(entry: &AuditEntry) -> bool {
 fn spans_of(end: &Numbered, related: &[Numbered]) -> Vec<Span> {
     let entry = &end.entry;
     let Some(method) = entry.method.as_deref() else { return Vec::new() };
-    let same_hold = |one: &&Numbered| entry.hold_id.is_some() && one.entry.hold_id == entry.hold_id;
-    let same_span = |one: &&Numbered| entry.span_id.is_some() && one.entry.span_id == entry.span_id;
-    let decision = related.iter().filter(|one| one.entry.kind == EntryKind::Decision);
-    let decision = decision.filter(|one| same_hold(one) || (entry.hold_id.is_none() && same_span(one))).next_back();
-    let decision = decision.map_or(entry, |one| &one.entry);
+    let last = |is: &dyn Fn(&AuditEntry) -> bool| related.iter().map(|one| &one.entry).rfind(|one| is(one));
+    let same_hold = |one: &AuditEntry| entry.hold_id.is_some() && one.hold_id == entry.hold_id;
+    let same_span = |one: &AuditEntry| entry.span_id.is_some() && one.span_id == entry.span_id;
+    let is_same = |one: &AuditEntry| same_hold(one) || (entry.hold_id.is_none() && same_span(one));
+    let decision = last(&|one| one.kind == EntryKind::Decision && is_same(one)).unwrap_or(entry);
     // An end that the service wrote tells of its approval's trace, which may be the one of another call that waited too.
     let of_call = if entry.source.is_some() { entry } else { decision };
     let (trace_id, span_id) = match (&of_call.trace_id, &of_call.span_id) {
@@ -199,17 +199,13 @@ fn spans_of(end: &Numbered, related: &[Numbered]) -> Vec<Span> {
         error: failure(entry, decision),
     };
     let mut spans = vec![call];
-    let opened = related.iter().filter(|one| one.entry.approval_id.is_some()).map(|one| &one.entry);
-    let opened =
-        opened.filter(|one| matches!(one.kind, EntryKind::ApprovalOpened | EntryKind::ApprovalJoined)).next_back();
+    let opens = |one: &AuditEntry| matches!(one.kind, EntryKind::ApprovalOpened | EntryKind::ApprovalJoined);
+    let opened = last(&|one| one.approval_id.is_some() && opens(one));
     if let (Some(hold_id), Some(opened)) = (&entry.hold_id, opened) {
         let hold = below(HOLD_SPAN);
-        let claim = related.iter().map(|one| &one.entry);
-        let claim =
-            claim.filter(|one| one.kind == EntryKind::Claim && one.hold_id.as_ref() == Some(hold_id)).next_back();
+        let claim = last(&|one| one.kind == EntryKind::Claim && one.hold_id.as_ref() == Some(hold_id));
         let approval_id = opened.approval_id.as_deref().unwrap_or_default();
-        let closed =
-            related.iter().map(|one| &one.entry).filter(|one| one.kind == EntryKind::ApprovalClosed).next_back();
+        let closed = last(&|one| one.kind == EntryKind::ApprovalClosed);
         let status = match claim {
             Some(_) => Some("consumed"),
             None => closed.and_then(|closed| closed.status.as_deref()),

@@ -256,7 +256,7 @@ impl Item {
             let mut named: Vec<&str> = names.iter().copied().take(CALLERS_NAMED_MAX).collect();
             named.dedup();
             let more = names.len().saturating_sub(CALLERS_NAMED_MAX);
-            let more = (more > 0).then(|| format!(" and {more} more")).unwrap_or_default();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{}{more}", named.join(", "))
         });
         let digest = item.definition.to_string();
