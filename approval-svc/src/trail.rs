@@ -114,14 +114,20 @@ impl Trail {
 
     /// The entries to which all that is sought applies, as far as `reader` may see them.
     pub async fn search(&self, sought: Sought, reader: &Credential) -> Result<Found, StoreError> {
-        let mut unsearched = u64::MAX;
+        let unsearched = self.come_near().await?;
+        self.find(sought, &scope(reader)).await.map(|found| Found { unsearched, ..found })
+    }
+
+    /// Takes new entries in, though not for as long as there are any; how many are left.
+    async fn come_near(&self) -> Result<u64, StoreError> {
+        let mut left = u64::MAX;
         for _ in 0..CATCH_UP_MAX {
-            unsearched = self.catch_up().await?;
-            if unsearched == 0 {
+            left = self.catch_up().await?;
+            if left == 0 {
                 break;
             }
         }
-        self.find(sought, &scope(reader)).await.map(|found| Found { unsearched, ..found })
+        Ok(left)
     }
 
     async fn find(&self, sought: Sought, scope: &[Clue]) -> Result<Found, StoreError> {

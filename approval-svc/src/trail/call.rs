@@ -59,7 +59,6 @@ impl Trail {
 
     /// All of the calls of an approval; `None` where no entry is about it.
     pub async fn approval(&self, id: &str, reader: &Credential) -> Result<Option<CallTrail>, StoreError> {
-        while self.catch_up().await? > 0 {}
         let names = VecDeque::from([Clue::new(Field::Approval, id)]);
         let trail = self.gather(BTreeMap::new(), names, reader).await?;
         Ok((!trail.entries.is_empty()).then_some(trail))
@@ -72,8 +71,9 @@ impl Trail {
         reader: &Credential,
     ) -> Result<CallTrail, StoreError> {
         let scope = scope(reader);
+        // What is not in the index yet may be of this call.
+        let mut is_cut = self.come_near().await? > 0;
         let mut known: BTreeSet<Clue> = names.iter().cloned().collect();
-        let mut is_cut = false;
         while let Some(name) = names.pop_front() {
             let sought = Sought { clues: vec![name], rows_max: ROWS_MAX, ..Sought::default() };
             let page = self.find(sought, &scope).await?;
