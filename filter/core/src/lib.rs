@@ -33,3 +33,6 @@ pub mod inventory;
 
 pub mod cases;
 pub mod simulate;
+
+#[cfg(test)]
+mod wire;
