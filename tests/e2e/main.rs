@@ -9,6 +9,7 @@ mod credentials;
 mod held;
 mod identity;
 mod long_hold;
+mod matrix;
 mod operator;
 mod policy_update;
 mod refused;
