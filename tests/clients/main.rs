@@ -4,6 +4,7 @@ mod client_script;
 mod scripts;
 
 mod agents;
+mod examples;
 mod story;
 mod waits;
 
