@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const FOLDER: &str = "approval-svc/deploy/kubernetes";
 /// Every overlay, and every component beside it.
-const OVERLAYS: [&str; 1] = ["sqlite"];
+const OVERLAYS: [&str; 2] = ["sqlite", "postgres"];
 const COMPONENTS: [&str; 2] = ["istio", "service-monitor"];
 
 /// Runs a program with `input` and returns what it printed; what it complained of is the error.
@@ -142,6 +142,23 @@ fn manifests_are_accepted_and_confine_the_service() -> anyhow::Result<()> {
         let mesh = one(&whole, "PeerAuthentication")?;
         ensure!(mesh["spec"]["mtls"]["mode"] == "STRICT", "{mesh}");
         let deployment = one(&plain, "Deployment")?;
+        if overlay == "postgres" {
+            let replicas = deployment["spec"]["replicas"].as_u64().context("replicas")?;
+            let budget = one(&plain, "PodDisruptionBudget")?;
+            ensure!(
+                budget["spec"]["minAvailable"].as_u64().is_some_and(|least| least < replicas),
+                "one may be drained"
+            );
+            let pod = &deployment["spec"]["template"]["spec"];
+            let apart = "requiredDuringSchedulingIgnoredDuringExecution";
+            ensure!(pod["affinity"]["podAntiAffinity"][apart][0]["topologyKey"] == "kubernetes.io/hostname", "apart");
+            let variables = pod["containers"][0]["env"].as_array().context("variables")?;
+            let url = variables.iter().find(|one| one["name"] == "HOLDPOINT_DATABASE_URL").context("the database")?;
+            ensure!(
+                url["value"].is_null() && url["valueFrom"]["secretKeyRef"]["key"].is_string(),
+                "from a secret: {url}"
+            );
+        }
         if overlay == "sqlite" {
             ensure!(
                 deployment["spec"]["replicas"] == 1 && deployment["spec"]["strategy"]["type"] == "Recreate",
