@@ -54,7 +54,8 @@ fn every_command_of_the_operators_pages_is_one() {
         for line in blocks.flat_map(str::lines) {
             // The last of them: `kubectl` names the namespace and the pod so as well.
             let words: Vec<&str> = line.split_whitespace().collect();
-            let Some(at) = words.iter().rposition(|word| *word == "holdpoint") else { continue };
+            let is_ours = |at: usize| words[at] == "holdpoint" && (at == 0 || words[at - 1] != "-n");
+            let Some(at) = (0..words.len()).rfind(|at| is_ours(*at)) else { continue };
             let words = words.iter().skip(at).map(|word| (*word).to_owned());
             // A pod and the unit know their data directory from the environment.
             let known = ["--data-dir".to_owned(), "data".to_owned()];
