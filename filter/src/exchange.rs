@@ -94,10 +94,21 @@ pub struct ResponseHead {
     pub content_length: Option<u64>,
     /// A body follows.
     pub has_body: bool,
-    /// Envoy's router gave up waiting for the server.
-    pub is_timeout: bool,
+    /// Why Envoy answers in the server's place; `None` for an answer of the server.
+    pub in_place: Option<InPlace>,
     /// SHA-256 of the `mcp-session-id` that the server gives.
     pub mcp_session: Option<Digest>,
+}
+
+/// Why Envoy answers in the server's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InPlace {
+    /// The server did not answer in the time of the route or of the call.
+    TimedOut,
+    /// The connection ended before the answer began: nobody can tell how far the call came.
+    BrokeOff,
+    /// No byte of the call reached a server.
+    NotReached,
 }
 
 /// What the body of a response is, by its content type.

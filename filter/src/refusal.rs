@@ -96,6 +96,11 @@ impl Asked {
         self.id.as_deref()
     }
 
+    /// Whether its client expects an answer: a notification or a bodiless request has none to be put in a place.
+    pub fn is_answered(&self) -> bool {
+        self.id.is_some() || !self.batch.is_empty()
+    }
+
     /// All messages of one batch, which get the same answer.
     pub fn all_of(batch: Vec<Self>) -> Self {
         Self {
@@ -156,6 +161,10 @@ pub enum Refusal {
     Unsupported(String),
     /// The call ran longer than the policy allows; it was ended and may have had effects.
     OutOfTime { max_runtime_ms: u64 },
+    /// The connection to the server ended before its answer began; the call may have had effects.
+    ServerBrokeOff,
+    /// The server cannot be reached: the call did not get there.
+    ServerAway,
     /// The server's answer is longer than the policy, or the gateway, lets through.
     AnswerTooLong { bytes_max: u64 },
     /// The server's answer cannot be read, so nobody can tell what is in it.
@@ -250,6 +259,10 @@ impl Refusal {
                 "Ended after {max_runtime_ms} ms, the longest this call may run. Do not assume that it had no effect: \
                  check before you repeat it."
             ),
+            Self::ServerBrokeOff => "The server broke off before it answered. Do not assume that the call had no effect: \
+                                     check before you repeat it."
+                .to_owned(),
+            Self::ServerAway => "Not run: the server cannot be reached. Try again later.".to_owned(),
             Self::AnswerTooLong { bytes_max } => format!(
                 "The call ran, but its answer has more than {bytes_max} bytes and was not delivered. Ask for less."
             ),
@@ -288,6 +301,8 @@ impl Refusal {
             Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
             Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
             Self::OutOfTime { .. } => (CODE_LIMITED, "out_of_time", false),
+            Self::ServerBrokeOff => (CODE_UNAVAILABLE, "server_broke_off", false),
+            Self::ServerAway => (CODE_UNAVAILABLE, "server_away", true),
             Self::AnswerTooLong { .. } => (CODE_LIMITED, "answer_too_long", false),
             Self::AnswerUnreadable(_) => (CODE_UNAVAILABLE, "answer_unreadable", false),
             Self::AnswerDenied(_) => (CODE_DENIED, "answer_denied", false),
@@ -311,6 +326,8 @@ impl Refusal {
             | Self::NoSuchSession
             | Self::Unsupported(_)
             | Self::OutOfTime { .. }
+            | Self::ServerBrokeOff
+            | Self::ServerAway
             | Self::AnswerTooLong { .. }
             | Self::AnswerUnreadable(_)
             | Self::AnswerDenied(_) => None,

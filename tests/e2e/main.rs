@@ -13,7 +13,6 @@ mod matrix;
 mod operator;
 mod policy_update;
 mod refused;
-mod service_faults;
 
 mod batch;
 mod framing;

@@ -16,12 +16,27 @@ use crate::{ports, probe, service_binary};
 #[derive(Debug)]
 pub struct Service {
     process: ChildProcess,
+    settings: ServiceSettings,
     binary: PathBuf,
     port: u16,
-    arguments: Vec<String>,
-    dir: TempDir,
+    dir: PathBuf,
     /// The key directory of the first of several replicas, and the URL of the database that they share.
     shared: Option<(PathBuf, String)>,
+    // Last, so that the process has ended before its files go.
+    _own_dir: Option<TempDir>,
+}
+
+/// How a service is started.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceSettings {
+    /// The loopback port; one that the system chooses by default.
+    pub port: Option<u16>,
+    /// Further arguments of `holdpoint serve`.
+    pub arguments: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
+    /// Where its data and its output go; a directory of its own by default.
+    pub dir: Option<PathBuf>,
 }
 
 impl Service {
@@ -32,22 +47,39 @@ impl Service {
 
     /// The same on a chosen port and with further arguments for `holdpoint serve`.
     pub async fn start_with(port: u16, arguments: &[&str]) -> anyhow::Result<Self> {
-        let binary = service_binary::holdpoint()?.to_owned();
-        let dir = tempfile::Builder::new().prefix("holdpoint-service-").tempdir()?;
-        let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-        let process = serve(&binary, port, &data_dir(dir.path()), dir.path(), &arguments).await?;
-        Ok(Self { process, binary, port, arguments, dir, shared: None })
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        Self::start_as(ServiceSettings { port: Some(port), arguments, ..ServiceSettings::default() }).await
+    }
+
+    /// The same with every setting.
+    pub async fn start_as(settings: ServiceSettings) -> anyhow::Result<Self> {
+        Self::start_sharing(settings, None).await
     }
 
     /// A replica on the database of this URL, with the service key in `keys`, which all of them share.
     pub async fn start_replica(keys: &Path, database_url: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let (binary, port) = (service_binary::holdpoint()?.to_owned(), ports::free()?);
-        let dir = tempfile::Builder::new().prefix("holdpoint-replica-").tempdir()?;
         let mut arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
         arguments.extend(["--database-url".to_owned(), database_url.to_owned()]);
-        let process = serve(&binary, port, keys, dir.path(), &arguments).await?;
-        let shared = Some((keys.to_owned(), database_url.to_owned()));
-        Ok(Self { process, binary, port, arguments, dir, shared })
+        let settings = ServiceSettings { arguments, ..ServiceSettings::default() };
+        Self::start_sharing(settings, Some((keys.to_owned(), database_url.to_owned()))).await
+    }
+
+    async fn start_sharing(settings: ServiceSettings, shared: Option<(PathBuf, String)>) -> anyhow::Result<Self> {
+        let binary = service_binary::holdpoint()?.to_owned();
+        let (dir, own_dir) = match &settings.dir {
+            Some(dir) => (dir.clone(), None),
+            None => {
+                let own = tempfile::Builder::new().prefix("holdpoint-service-").tempdir()?;
+                (own.path().to_owned(), Some(own))
+            }
+        };
+        let port = match settings.port {
+            Some(port) => port,
+            None => ports::free()?,
+        };
+        let keys = shared.as_ref().map_or_else(|| data_dir(&dir), |(keys, _)| keys.clone());
+        let process = serve(&binary, port, &keys, &dir, &settings).await?;
+        Ok(Self { process, settings, binary, port, dir, shared, _own_dir: own_dir })
     }
 
     /// The loopback port it listens on.
@@ -64,7 +96,7 @@ impl Service {
     pub fn data_dir(&self) -> PathBuf {
         match &self.shared {
             Some((keys, _)) => keys.clone(),
-            None => data_dir(self.dir.path()),
+            None => data_dir(&self.dir),
         }
     }
 
@@ -81,7 +113,7 @@ impl Service {
     /// Starts it again, after `kill`, on the same port and database.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill();
-        self.process = serve(&self.binary, self.port, &self.data_dir(), self.dir.path(), &self.arguments).await?;
+        self.process = serve(&self.binary, self.port, &self.data_dir(), &self.dir, &self.settings).await?;
         Ok(())
     }
 
@@ -147,10 +179,15 @@ async fn serve(
     port: u16,
     data_dir: &Path,
     log_dir: &Path,
-    arguments: &[String],
+    settings: &ServiceSettings,
 ) -> anyhow::Result<ChildProcess> {
     let mut command = Command::new(binary);
-    command.args(["serve", "--listen", &format!("127.0.0.1:{port}")]).arg("--data-dir").arg(data_dir).args(arguments);
+    command
+        .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+        .arg("--data-dir")
+        .arg(data_dir)
+        .args(&settings.arguments)
+        .envs(settings.environment.iter().map(|(name, value)| (name, value)));
     let process = ChildProcess::start("holdpoint", command, log_dir)?;
     let http = reqwest::Client::builder().timeout(Duration::from_secs(2)).build()?;
     let ready = probe::until("the service is ready", probe::PATIENCE, async || {

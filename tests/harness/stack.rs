@@ -4,7 +4,7 @@ use crate::envoy::Envoy;
 use crate::envoy_config::{APPROVAL_CLUSTER, EnvoyConfig, UPSTREAM_CLUSTER};
 use crate::filter_document::FilterDocument;
 use crate::idp::Idp;
-use crate::service::Service;
+use crate::service::{Service, ServiceSettings};
 use crate::upstream::Upstream;
 use crate::wasm;
 
@@ -33,7 +33,7 @@ pub struct StackBuilder {
     documents: Vec<Change<FilterDocument>>,
     configs: Vec<Change<EnvoyConfig>>,
     upstream_port: Option<u16>,
-    service_arguments: Vec<String>,
+    settings: ServiceSettings,
     service: Option<Service>,
 }
 
@@ -107,7 +107,14 @@ impl StackBuilder {
     /// A further argument of `holdpoint serve`.
     #[must_use]
     pub fn service_argument(mut self, argument: &str) -> Self {
-        self.service_arguments.push(argument.to_owned());
+        self.settings.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Any other change of how the service is started.
+    #[must_use]
+    pub fn service_settings(mut self, change: impl FnOnce(&mut ServiceSettings)) -> Self {
+        change(&mut self.settings);
         self
     }
 
@@ -121,10 +128,9 @@ impl StackBuilder {
     /// Builds what is not built, starts everything, and returns when all of it is ready.
     pub async fn start(self) -> anyhow::Result<Stack> {
         let module = wasm::module()?;
-        let arguments: Vec<&str> = self.service_arguments.iter().map(String::as_str).collect();
         let service = match self.service {
             Some(service) => service,
-            None => Service::start_with(crate::ports::free()?, &arguments).await?,
+            None => Service::start_as(self.settings).await?,
         };
         let upstream = Upstream::start().await?;
         let idp = Idp::new()?;

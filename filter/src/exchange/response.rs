@@ -25,7 +25,7 @@ pub(super) use governing::Governing;
 pub(super) use replay::Replay;
 
 use super::request::bounded;
-use super::{AnswerFormat, HostCommand, HostEvent, LogLevel, Phase, ResponseHead, Surroundings};
+use super::{AnswerFormat, HostCommand, HostEvent, InPlace, LogLevel, Phase, ResponseHead, Surroundings};
 use crate::enforce::HeaderEdit;
 use crate::past::Trail;
 use crate::refusal::{Asked, Refusal};
@@ -277,11 +277,16 @@ impl Running {
             return vec![HostCommand::Continue];
         }
         self.observed.head = Some(head);
-        if head.is_timeout
-            && let Some(max_runtime_ms) = self.max_runtime_ms
+        if let Some(in_place) = head.in_place
+            && self.asked.is_answered()
         {
-            // Envoy's router gave up; its bare 504 would cost some clients their connection and tells a model nothing.
-            return vec![self.refuse(&Refusal::OutOfTime { max_runtime_ms })];
+            // Envoy's own bare 503 or 504 would cost some clients their connection and tells a model nothing.
+            let refusal = match (in_place, self.max_runtime_ms) {
+                (InPlace::TimedOut, Some(max_runtime_ms)) => Refusal::OutOfTime { max_runtime_ms },
+                (InPlace::TimedOut, None) | (InPlace::BrokeOff, _) => Refusal::ServerBrokeOff,
+                (InPlace::NotReached, _) => Refusal::ServerAway,
+            };
+            return vec![self.refuse(&refusal)];
         }
         let too_long = self.output.max_bytes.filter(|max| head.content_length.is_some_and(|length| length > *max));
         if let Some(bytes_max) = too_long {

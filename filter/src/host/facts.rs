@@ -4,7 +4,7 @@ use holdpoint_core::digest::Digest;
 
 use super::abi::{self, HostError};
 use crate::enforce::HeaderEdit;
-use crate::exchange::{AnswerFormat, ResponseHead, RouteMetadata};
+use crate::exchange::{AnswerFormat, InPlace, ResponseHead, RouteMetadata};
 use crate::identity::{PeerCertificate, metadata};
 
 /// Namespace of the route's metadata that Holdpoint reads.
@@ -68,14 +68,30 @@ pub(super) fn response_head(has_body: bool) -> ResponseHead {
     let is_encoded = encodings.into_iter().any(|(_, value)| !value.eq_ignore_ascii_case(b"identity"));
     let content_length = values(b"content-length").next().and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
     let status = status(&headers).unwrap_or_default();
-    // A server may answer 504 itself; only Envoy's own timeout has these details (stream_info.h, ResponseCodeDetails).
-    let is_timeout = status == 504
-        && matches!(
-            text(&["response", "code_details"]).as_deref(),
-            Some("response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout")
-        );
+    // A server may answer these itself: the details tell.
+    let in_place = match status {
+        502..=504 => text(&["response", "code_details"]).and_then(|details| in_place(&details)),
+        _ => None,
+    };
     let mcp_session = headers.iter().find(|(name, _)| name == b"mcp-session-id").map(|(_, value)| Digest::of(value));
-    ResponseHead { status, format, is_encoded, content_length, has_body, is_timeout, mcp_session }
+    ResponseHead { status, format, is_encoded, content_length, has_body, in_place, mcp_session }
+}
+
+/// What Envoy's response code details say of an answer in the server's place (stream_info.h, ResponseCodeDetails; the
+/// reasons of a reset are those of `Http::Utility::resetReasonToString`, with underscores).
+fn in_place(details: &str) -> Option<InPlace> {
+    let reset = details.strip_prefix("upstream_reset_before_response_started");
+    match details {
+        "response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout" => Some(InPlace::TimedOut),
+        "no_healthy_upstream" | "cluster_not_found" | "maintenance_mode" => Some(InPlace::NotReached),
+        _ => reset.map(|reason| {
+            let never_left = ["connection_failure", "connection_timeout", "overflow"];
+            match never_left.iter().any(|one| reason.contains(one)) {
+                true => InPlace::NotReached,
+                false => InPlace::BrokeOff,
+            }
+        }),
+    }
 }
 
 /// `:status` of a header map.

@@ -54,6 +54,8 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::NotRecorded,
         Refusal::Unsupported("why".to_owned()),
         Refusal::OutOfTime { max_runtime_ms: 5 },
+        Refusal::ServerBrokeOff,
+        Refusal::ServerAway,
     ];
     for status in [ApprovalStatus::Denied, ApprovalStatus::Expired, ApprovalStatus::Revoked] {
         all.push(Refusal::NotApproved { status, approval_id: id(), reason: None, by: None });

@@ -4,7 +4,7 @@ use holdpoint_core::audit::Outcome;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::mcp::answer::Answer;
 
-use crate::exchange::ResponseHead;
+use crate::exchange::{InPlace, ResponseHead};
 
 /// How much of an answer that is not read whole is kept to tell a result from an error; of a longer one only the status
 /// counts.
@@ -89,6 +89,7 @@ impl Observed {
             answer.is_response().then(|| answer.says_error())
         };
         match head.status {
+            _ if head.in_place == Some(InPlace::NotReached) => Outcome::Refused,
             // Envoy answers 502 to 504 itself when the server broke off; only the server knows how far it came.
             502..=504 => Outcome::Unknown,
             400.. => Outcome::Failed,
@@ -111,8 +112,11 @@ impl Observed {
         if self.redacted > 0 {
             words.push(format!("{} texts redacted", self.redacted));
         }
-        if self.head.is_some_and(|head| head.is_timeout) {
-            words.push("Envoy gave up waiting for the server".to_owned());
+        match self.head.and_then(|head| head.in_place) {
+            Some(InPlace::TimedOut) => words.push("Envoy gave up waiting for the server".to_owned()),
+            Some(InPlace::BrokeOff) => words.push("the server broke off before it answered".to_owned()),
+            Some(InPlace::NotReached) => words.push("the server could not be reached".to_owned()),
+            None => {}
         }
         (!words.is_empty()).then(|| words.join(", "))
     }

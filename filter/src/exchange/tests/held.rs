@@ -256,11 +256,29 @@ fn a_call_that_ran_out_of_time_is_told_so_and_its_outcome_is_unknown() {
     let (mut exchange, open, did) = approved(&mut bench);
     let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
     bench.answer(&mut exchange, &did, 200, &signed);
-    let head = ResponseHead { status: 504, is_timeout: true, ..ResponseHead::default() };
+    let head = ResponseHead { status: 504, in_place: Some(InPlace::TimedOut), ..ResponseHead::default() };
     let did = bench.give(&mut exchange, HostEvent::ResponseHead(head));
     assert!(did.tool_error().starts_with("Ended after 5000 ms"));
     let did = bench.give(&mut exchange, HostEvent::Closed);
     assert_eq!(did.entries()[0].outcome, Some(Outcome::Unknown));
+}
+
+#[test]
+fn a_server_that_broke_off_is_told_apart_from_one_that_was_never_reached() {
+    for (in_place, sentence, outcome) in [
+        (InPlace::BrokeOff, "Do not assume that the call had no effect", Outcome::Unknown),
+        (InPlace::NotReached, "Not run: the server cannot be reached", Outcome::Refused),
+    ] {
+        let mut bench = Bench::new();
+        let (mut exchange, open, did) = approved(&mut bench);
+        let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+        bench.answer(&mut exchange, &did, 200, &signed);
+        let head = ResponseHead { status: 503, in_place: Some(in_place), has_body: true, ..ResponseHead::default() };
+        let did = bench.give(&mut exchange, HostEvent::ResponseHead(head));
+        assert!(did.tool_error().contains(sentence), "{}", did.tool_error());
+        let did = bench.give(&mut exchange, HostEvent::Closed);
+        assert_eq!(did.entries()[0].outcome, Some(outcome));
+    }
 }
 
 #[test]
