@@ -259,9 +259,11 @@ impl Refusal {
                 "Ended after {max_runtime_ms} ms, the longest this call may run. Do not assume that it had no effect: \
                  check before you repeat it."
             ),
-            Self::ServerBrokeOff => "The server broke off before it answered. Do not assume that the call had no effect: \
+            Self::ServerBrokeOff => {
+                "The server broke off before it answered. Do not assume that the call had no effect: \
                                      check before you repeat it."
-                .to_owned(),
+                    .to_owned()
+            }
             Self::ServerAway => "Not run: the server cannot be reached. Try again later.".to_owned(),
             Self::AnswerTooLong { bytes_max } => format!(
                 "The call ran, but its answer has more than {bytes_max} bytes and was not delivered. Ask for less."

@@ -86,7 +86,8 @@ fn call(tool: &str, arguments: &Value) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#)
 }
 
-fn message(body: &str, token: &str) -> Arc<[u8]> {
+/// A whole message with this body, of the bearer of `token`.
+pub(crate) fn message(body: &str, token: &str) -> Arc<[u8]> {
     let text = format!(
         "POST /mcp HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
          accept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-06-18\r\nuser-agent: bench-mesh\r\n\

@@ -81,19 +81,21 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-struct Connection {
+/// One keep-alive connection.
+pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(port: u16) -> anyhow::Result<Self> {
+    pub(crate) async fn open(port: u16) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.context("the gateway takes no connection")?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(4096) })
     }
 
-    async fn call(&mut self, message: &[u8]) -> anyhow::Result<Answer> {
+    /// Sends one message and waits for its whole answer.
+    pub(crate) async fn call(&mut self, message: &[u8]) -> anyhow::Result<Answer> {
         self.stream.write_all(message).await.context("the gateway closed the connection")?;
         self.buffer.clear();
         loop {

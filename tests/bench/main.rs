@@ -11,9 +11,11 @@ use anyhow::Context;
 use clap::Parser;
 use holdpoint_tests::cargo::say;
 use holdpoint_tests::{repository, wasm};
+use serde_json::{Value, json};
 
 mod calls;
 mod gateways;
+mod holds;
 mod load;
 mod process_usage;
 mod record_sink;
@@ -47,6 +49,7 @@ const WARM_UP_MS: u64 = 200;
         cargo bench-mesh                            about 3 minutes\n  \
         cargo bench-mesh --quick                    a look, about 20 seconds\n  \
         cargo bench-mesh --rounds 15 --seconds 2    steadier medians\n  \
+        cargo bench-mesh --holds 1000,4000,10000    how many calls may wait\n  \
         ENVOY=/opt/envoy cargo bench-mesh           another Envoy"
 )]
 struct Settings {
@@ -56,6 +59,9 @@ struct Settings {
     /// How long one measurement runs
     #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
     seconds: f64,
+    /// Measures instead how allowed calls fare while so many others wait for people
+    #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1.., conflicts_with_all = ["rounds", "quick"])]
+    holds: Vec<usize>,
     /// Two rounds of 0.3 seconds: whether it works, not how fast it is
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
     quick: bool,
@@ -75,6 +81,9 @@ async fn main() -> anyhow::Result<()> {
     if settings.quick {
         settings.rounds = 2;
         settings.seconds = 0.3;
+    }
+    if !settings.holds.is_empty() {
+        return holds(&settings).await;
     }
     let module = wasm::module()?;
     let module_bytes = fs::metadata(module)?.len();
@@ -102,13 +111,25 @@ async fn main() -> anyhow::Result<()> {
         body_bytes: BodySize::ALL.map(|size| (size, calls.body_bytes(size))).into(),
         samples,
     };
+    write_json("mesh.json", &report.json())?;
+    print!("{}", report.markdown());
+    Ok(())
+}
+
+async fn holds(settings: &Settings) -> anyhow::Result<()> {
+    let steps = holds::run(&settings.holds, Duration::from_secs_f64(settings.seconds.max(5.0))).await?;
+    write_json("holds.json", &json!({"schema": "holdpoint/bench-holds/v1", "steps": holds::to_json(&steps)}))?;
+    print!("{}", holds::markdown(&steps, &report::machine()?));
+    Ok(())
+}
+
+fn write_json(name: &str, numbers: &Value) -> anyhow::Result<()> {
     let dir = repository::target_dir().join("bench");
     fs::create_dir_all(&dir)?;
-    let path = dir.join("mesh.json");
-    fs::write(&path, serde_json::to_string_pretty(&report.json())? + "\n")
+    let path = dir.join(name);
+    fs::write(&path, serde_json::to_string_pretty(numbers)? + "\n")
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     say(&format!("every number is in {}", path.display()));
-    print!("{}", report.markdown());
     Ok(())
 }
 

@@ -71,6 +71,15 @@ pub(crate) fn machine() -> anyhow::Result<Machine> {
     })
 }
 
+impl Machine {
+    /// One line for a report.
+    pub(crate) fn line(&self) -> String {
+        let Self { processor, processors, envoy, load_average } = self;
+        let load_average = load_average.as_deref().unwrap_or("unknown");
+        format!("Envoy {envoy}; {processors} × {processor}; load average {load_average} at the end.")
+    }
+}
+
 type Pick = fn(&Sample) -> Option<f64>;
 
 const P50: Pick = |sample| Some(sample.p50_us);
@@ -82,13 +91,7 @@ const LOAD_BUSY: Pick = |sample| sample.load_busy;
 impl Report {
     /// The tables.
     pub(crate) fn markdown(&self) -> String {
-        let Machine { processor, processors, envoy, load_average } = &self.machine;
-        let mut out = format!(
-            "Envoy {envoy}, one worker; {processors} × {processor}; {} rounds of {} s; load average {} at the end.\n\n",
-            self.rounds,
-            self.seconds,
-            load_average.as_deref().unwrap_or("unknown"),
-        );
+        let mut out = format!("{} One worker; {} rounds of {} s.\n\n", self.machine.line(), self.rounds, self.seconds,);
         out += "| body | connections | variant | p50 µs | p99 µs | calls/s | Envoy CPU µs/call | added CPU µs | p50 ÷ none | calls/s ÷ none | calls/s ÷ native (least–most) | load busy |\n";
         out += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
         for (cell, _) in self.samples.cells() {

@@ -15,7 +15,9 @@ const DAY_S: i64 = 24 * HOUR_S;
 
 fn stack_on(clock: &SteppedClock) -> StackBuilder {
     let environment = clock.environment();
-    Stack::builder().service_settings(|service| service.environment = environment).document(|document| document.leg_ms_max = 1_000)
+    Stack::builder()
+        .service_settings(|service| service.environment = environment)
+        .document(|document| document.leg_ms_max = 1_000)
 }
 
 #[tokio::test]

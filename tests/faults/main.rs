@@ -5,6 +5,6 @@ mod clients;
 mod clock;
 mod gateway;
 mod seen;
-mod service;
 mod server;
+mod service;
 mod storage;

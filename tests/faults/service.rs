@@ -114,7 +114,8 @@ async fn service_that_answers_late_is_waited_for_and_the_call_runs_once() -> any
 }
 
 #[tokio::test]
-async fn service_that_falls_silent_mid_hold_runs_nothing_and_the_same_call_redeems_its_approval() -> anyhow::Result<()> {
+async fn service_that_falls_silent_mid_hold_runs_nothing_and_the_same_call_redeems_its_approval() -> anyhow::Result<()>
+{
     let (stack, relay) = at_a_distance(1_500).await?;
     let bob = Person::approver(&stack.service, "bob", &["sre"])?;
     let token = stack.agent("agent-7")?;

@@ -87,6 +87,17 @@ impl Person {
         self.review(view, json!({"verdict": "deny", "call_digest": view["call_digest"], "reason": reason})).await
     }
 
+    /// POSTs a JSON text; fails on any status but 2xx.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body);
+        let answer = request.send().await?;
+        let (status, text) = (answer.status(), answer.text().await?);
+        if !status.is_success() {
+            bail!("POST {path} answered {status}: {text}");
+        }
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
     async fn review(&self, view: &Value, body: Value) -> anyhow::Result<()> {
         let id = view["id"].as_str().context("the view has no id")?;
         let url = format!("{}/v1/approvals/{id}/reviews", self.base);
