@@ -270,6 +270,9 @@ async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {
         if let Err(error) = approvals.sweep().await {
             tracing::error!(%error, "expired approvals could not be closed; trying again");
         }
+        if let Err(error) = approvals.end_unheard().await {
+            tracing::error!(%error, "holds whose gateway is gone could not be ended; trying again");
+        }
         if let Err(error) = approvals.erase().await {
             tracing::error!(%error, "old arguments could not be erased; trying again");
         }

@@ -52,7 +52,7 @@ pub enum Write {
     /// An identical call comes to an open approval: whatever clock ran for its return stops. Fails when it is not open.
     JoinApproval { id: String },
     /// A live call waits for this approval from now on. Fails when the hold has ended.
-    BindHold { hold_id: String, approval_id: String, gateway: String, cancel_key: Option<Digest>, at_ms: u64 },
+    BindHold(Box<HoldBinding>),
     /// The hold stops waiting. Fails when it has ended already, or when it is claimed and `claimed` says otherwise.
     EndHold { hold_id: String, cause: WithdrawCause, at_ms: u64, claimed: bool },
     /// Nobody waits for a pending approval: withdraw it at `rejoin_by_ms`. Does nothing if a hold still waits.
@@ -128,6 +128,18 @@ pub enum Write {
     AddCheckpoint(CheckpointRow),
     /// Does something in the place of all replicas until then. Fails while another one does.
     TakeLease { name: String, holder: String, at_ms: u64, until_ms: u64 },
+}
+
+/// Which call waits for which approval, and how it may end.
+#[derive(Clone, Debug)]
+pub struct HoldBinding {
+    pub hold_id: String,
+    pub approval_id: String,
+    pub gateway: String,
+    pub cancel_key: Option<Digest>,
+    pub at_ms: u64,
+    /// It waits no longer than that, whether or not anybody says so.
+    pub ends_by_ms: Option<u64>,
 }
 
 /// Where an approval goes, by compare-and-set.
@@ -271,6 +283,8 @@ pub trait Store: Send + Sync + 'static {
     fn hold<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<Hold>>;
     /// Holds that have neither ended nor claimed and that this key cancels; at most `rows_max`.
     fn holds_cancelled_by(&self, cancel_key: Digest, rows_max: u32) -> Read<'_, Vec<Hold>>;
+    /// Holds that should have ended by `now_ms`, and have neither ended nor claimed; at most `rows_max`.
+    fn holds_unheard(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Hold>>;
     /// Holds of this approval that have neither ended nor claimed.
     fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64>;
     fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>>;

@@ -13,7 +13,12 @@ use super::seen::{assert_record_verifies, runs, sentence, succeeded};
 async fn a_thousand_clients_that_leave_at_random_leave_nothing_behind_and_run_nothing() -> anyhow::Result<()> {
     const CLIENTS: usize = 1_000;
     const PRINCIPALS: usize = 20;
-    let stack = Stack::builder().workers(2).document(|document| document.leg_ms_max = 2_000).start().await?;
+    let stack = Stack::builder()
+        .workers(2)
+        .hold_ms_max(10_000)
+        .document(|document| (document.leg_ms_max, document.outage_ms_max) = (2_000, 2_000))
+        .start()
+        .await?;
     let bob = Person::approver(&stack.service, "bob", &["sre"])?;
     let tokens: Vec<String> =
         (0..PRINCIPALS).map(|number| stack.agent(&format!("agent-{number}"))).collect::<anyhow::Result<_>>()?;

@@ -10,7 +10,7 @@ use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
 use crate::freezes;
 use crate::notify::notice::EventKind;
 use crate::store::row::{Approval, Hold};
-use crate::store::{Change, Conflict, StoreError, Write};
+use crate::store::{Change, Conflict, HoldBinding, StoreError, Write};
 
 /// Longest that a request may ask to wait for people, or a grant for its use.
 pub const CLOCK_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
@@ -226,13 +226,14 @@ impl Approvals {
 }
 
 fn bind(asked: &OpenApproval, approval_id: &str, at_ms: u64) -> Write {
-    Write::BindHold {
+    Write::BindHold(Box::new(HoldBinding {
         hold_id: asked.hold_id.clone(),
         approval_id: approval_id.to_owned(),
         gateway: asked.gateway.clone(),
         cancel_key: asked.cancel_key,
         at_ms,
-    }
+        ends_by_ms: asked.ends_within_ms.map(|ms| at_ms.saturating_add(ms.min(CLOCK_MS_MAX))),
+    }))
 }
 
 /// Whether a text is a 128-bit number in lower-case hex, as holds and nonces are.

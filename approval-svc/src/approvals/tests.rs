@@ -412,6 +412,32 @@ async fn cancelled_call_is_withdrawn_at_once_unless_somebody_else_waits_for_the_
 }
 
 #[tokio::test]
+async fn hold_of_which_nothing_is_heard_ends_in_its_time_and_its_request_stays_for_the_same_call() {
+    let desk = desk().await;
+    let bounded = |hold: u128| OpenApproval { ends_within_ms: Some(100), ..contract::asked(hold, "x", "basis") };
+    let id = desk.approvals.open(bounded(1)).await.unwrap().id;
+    desk.bench.advance(99);
+    assert_eq!(desk.approvals.end_unheard().await.unwrap(), 0);
+    // Another hold of the same call has a time of its own.
+    assert_eq!(desk.approvals.open(bounded(2)).await.unwrap().id, id);
+    desk.bench.advance(1);
+    assert_eq!(desk.approvals.end_unheard().await.unwrap(), 1);
+    assert_eq!(desk.bench.store.holds_waiting(&id).await.unwrap(), 1, "the other still waits");
+    desk.bench.advance(99);
+    assert_eq!(desk.approvals.end_unheard().await.unwrap(), 1);
+    assert_eq!(desk.bench.store.holds_waiting(&id).await.unwrap(), 0);
+    desk.approve(&id).await;
+    assert!(
+        matches!(desk.claim(&id, 2, 2, "basis").await, Err(ClaimError::HoldWithdrawn)),
+        "a dead hold claims nothing"
+    );
+    assert_eq!(desk.approvals.open(bounded(3)).await.unwrap().id, id);
+    desk.claim(&id, 3, 3, "basis").await.unwrap();
+    desk.bench.advance(100);
+    assert_eq!(desk.approvals.end_unheard().await.unwrap(), 0, "what has claimed has run");
+}
+
+#[tokio::test]
 async fn open_that_arrives_after_its_withdrawal_is_refused() {
     let desk = desk().await;
     desk.withdraw(1, Some(100)).await;

@@ -11,6 +11,9 @@ use crate::store::{ApprovalMove, Change, Conflict, StoreError, Write};
 /// Most holds that one cancellation ends. One call is one hold, but for clients that use an id twice at once.
 const CANCELLED_MAX: u32 = 16;
 
+/// Holds that are ended in one round because nobody has.
+const UNHEARD_MAX: u32 = 500;
+
 /// Why a hold was not ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WithdrawError {
@@ -106,6 +109,17 @@ impl Approvals {
         Ok(())
     }
 
+    /// Ends holds whose time is over and of which nobody has said that they ended: their gateway is gone, or its word was
+    /// lost. Their requests stay for their own clock, for the same call may come again. Of how many.
+    pub async fn end_unheard(&self) -> Result<u64, WithdrawError> {
+        let now_ms = self.store.now_ms().await?;
+        let unheard = self.store.holds_unheard(now_ms, UNHEARD_MAX).await?;
+        for hold in &unheard {
+            self.withdraw(&hold.hold_id, &WithdrawHold { cause: WithdrawCause::Unheard, rejoin_ms: None }).await?;
+        }
+        Ok(u64::try_from(unheard.len()).unwrap_or(u64::MAX))
+    }
+
     /// Withdraws a request that nobody waits for since its last hold was cancelled.
     async fn close_if_left(&self, id: &str) -> Result<(), WithdrawError> {
         for _ in 0..TRIES_MAX {
@@ -140,5 +154,6 @@ fn sentence(cause: WithdrawCause) -> &'static str {
         WithdrawCause::AnsweredPending => "the client was told to come back later",
         WithdrawCause::Refused => "the filter refused the call",
         WithdrawCause::Cancelled => "the client cancelled the call",
+        WithdrawCause::Unheard => "its time was over, and its gateway had not said how it ended",
     }
 }

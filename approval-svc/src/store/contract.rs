@@ -15,7 +15,7 @@ use serde_json::json;
 use super::row::{
     Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow, Readable, Review,
 };
-use super::{ApprovalMove, Change, CommitError, Conflict, Store, Write, sqlite};
+use super::{ApprovalMove, Change, CommitError, Conflict, HoldBinding, Store, Write, sqlite};
 use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
 use crate::notify::notice::{EventKind, Notice, NoticeFilter, NoticeState, NoticeTry};
@@ -142,13 +142,14 @@ fn pending(id: &str, asked: OpenApproval) -> Approval {
 /// Hold `hold` opens approval `id` for a call.
 pub fn opening(id: &str, hold: u128, call: &str) -> Change {
     let approval = Box::new(pending(id, asked(hold, call, "basis")));
-    let bind = Write::BindHold {
+    let bind = Write::BindHold(Box::new(HoldBinding {
         hold_id: number(hold),
         approval_id: id.to_owned(),
         gateway: "edge".to_owned(),
         cancel_key: Some(Digest::of(call.as_bytes())),
         at_ms: START_MS,
-    };
+        ends_by_ms: None,
+    }));
     Change { writes: vec![Write::OpenApproval { approval, pending_max: 10 }, bind], entries: vec![entry(id)] }
 }
 

@@ -212,6 +212,10 @@ impl Store for SqlStore {
         reads::holds_cancelled_by(&self.readers, cancel_key, rows_max).boxed()
     }
 
+    fn holds_unheard(&self, now_ms: u64, rows_max: u32) -> Read<'_, Vec<Hold>> {
+        reads::holds_unheard(&self.readers, now_ms, rows_max).boxed()
+    }
+
     fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64> {
         reads::holds_waiting(&self.readers, approval_id).boxed()
     }

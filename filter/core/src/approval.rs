@@ -159,6 +159,10 @@ pub struct OpenApproval {
     /// Names the live call to whoever may cancel it (`CallEnvelope::cancel_key`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel_key: Option<Digest>,
+    /// After so many milliseconds the call waits no more, whatever happens: it may have lost its gateway, or the word
+    /// that it ended. Absent from gateways that do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_within_ms: Option<u64>,
 }
 
 /// With what a client that cannot wait longer is sent away, to come back with the same call.
@@ -293,6 +297,8 @@ pub enum WithdrawCause {
     Refused,
     /// The client cancelled it.
     Cancelled,
+    /// Its time is over and nobody has ended it: its gateway is gone, or the word of its end was lost.
+    Unheard,
 }
 
 /// The service's public key as configured: `ed25519:` and 64 hex digits.

@@ -37,6 +37,9 @@ const POLL_MS_MIN: u64 = 100;
 /// How long after a callout's own timeout its answer counts as lost.
 const ANSWER_MARGIN_MS: u64 = 1_000;
 
+/// How long a claim that is asked for when the hold's time is over may take, its answer being lost included.
+const CLAIM_MARGIN_MS: u64 = 10_000;
+
 /// How often one hold may ask anew because its grant went to another call or lapsed.
 const REOPENS_MAX: u32 = 8;
 
@@ -133,6 +136,12 @@ impl Hold {
         &self.seat.hold_id
     }
 
+    /// How long this hold lasts at the most: a claim that is asked for at its last moment may still have to be asked again.
+    fn ends_within_ms(&self, now_ms: u64) -> u64 {
+        let claiming_ms = self.seat.config.approval.outage_ms_max.saturating_add(CLAIM_MARGIN_MS);
+        self.deadline_ms.saturating_sub(now_ms).saturating_add(claiming_ms)
+    }
+
     /// How long the next leg may wait.
     fn leg_ms(&self, now_ms: u64) -> u64 {
         self.seat.config.approval.leg_ms_max.min(self.deadline_ms.saturating_sub(now_ms))
@@ -167,6 +176,7 @@ impl Hold {
             span_id: self.judged.trace.as_ref().map(|trace| trace.span_id.clone()),
             round: self.judged.round.clone(),
             cancel_key: envelope.cancel_key(),
+            ends_within_ms: Some(self.ends_within_ms(now_ms)),
         };
         self.ask(Callout::open(&self.seat.config.approval, &record, ask), now_ms)
     }

@@ -231,6 +231,18 @@ pub(super) async fn holds_cancelled_by(readers: &Pool, cancel_key: Digest, rows_
     rows.into_iter().map(hold_of).collect()
 }
 
+pub(super) async fn holds_unheard(readers: &Pool, now_ms: u64, rows_max: u32) -> Answer<Vec<Hold>> {
+    let rows = query(
+        "SELECT hold_id, approval_id, ended_at_ms FROM holds WHERE ends_by_ms <= $1 AND ended_at_ms IS NULL \
+         AND hold_id NOT IN (SELECT hold_id FROM claims) ORDER BY ends_by_ms LIMIT $2",
+    )
+    .bind(int(now_ms))
+    .bind(i64::from(rows_max))
+    .fetch_all(readers)
+    .await?;
+    rows.into_iter().map(hold_of).collect()
+}
+
 pub(super) async fn holds_waiting(readers: impl Into<On<'_>>, approval_id: &str) -> Answer<u64> {
     let row = query(
         "SELECT count(*) FROM holds WHERE approval_id = $1 AND ended_at_ms IS NULL \

@@ -18,14 +18,16 @@ pub(super) async fn write(connection: &mut Connection, write: &Write) -> Result<
                 query("UPDATE approvals SET rejoin_by_ms = NULL WHERE id = $1 AND status IN ('pending', 'approved')");
             touch(connection, join.bind(id), Conflict::Moved).await
         }
-        Write::BindHold { hold_id, approval_id, gateway, cancel_key, at_ms } => {
+        Write::BindHold(binding) => {
             let bind = query(
-                "INSERT INTO holds (hold_id, approval_id, gateway, joined_at_ms, cancel_key) VALUES ($1, $2, $3, $4, $5) \
-                 ON CONFLICT (hold_id) DO UPDATE SET approval_id = excluded.approval_id \
+                "INSERT INTO holds (hold_id, approval_id, gateway, joined_at_ms, cancel_key, ends_by_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (hold_id) DO UPDATE \
+                 SET approval_id = excluded.approval_id, ends_by_ms = excluded.ends_by_ms \
                  WHERE holds.ended_at_ms IS NULL",
             );
-            let bind = bind.bind(hold_id).bind(approval_id).bind(gateway).bind(int(*at_ms));
-            touch(connection, bind.bind(cancel_key.map(|key| key.to_string())), Conflict::HoldEnded).await
+            let bind = bind.bind(&binding.hold_id).bind(&binding.approval_id).bind(&binding.gateway);
+            let bind = bind.bind(int(binding.at_ms)).bind(binding.cancel_key.map(|key| key.to_string()));
+            touch(connection, bind.bind(binding.ends_by_ms.map(int)), Conflict::HoldEnded).await
         }
         Write::EndHold { hold_id, cause, at_ms, claimed } => {
             end_hold(connection, hold_id, *cause, *at_ms, *claimed).await
@@ -360,6 +362,7 @@ fn cause_word(cause: WithdrawCause) -> &'static str {
         WithdrawCause::AnsweredPending => "answered_pending",
         WithdrawCause::Refused => "refused",
         WithdrawCause::Cancelled => "cancelled",
+        WithdrawCause::Unheard => "unheard",
     }
 }
 
