@@ -219,6 +219,10 @@ async fn quorum_needs_every_group_and_each_person_counts_once() {
     assert_eq!((state.status, state.version), (ApprovalStatus::Pending, 2));
     let again = desk.review(&opened.id, &both, ReviewVerdict::Approve).await;
     assert!(matches!(again, Err(ReviewError::AlreadyReviewed)));
+    // The same name, vouched for by nobody before and by a provider now, may be the same person.
+    let vouched = Credential { issuer: "https://idp".to_owned(), ..both.clone() };
+    let again = desk.review(&opened.id, &vouched, ReviewVerdict::Approve).await;
+    assert!(matches!(again, Err(ReviewError::AlreadyReviewed)), "{again:?}");
     let view = desk.approvals.view(&opened.id, &both).await.unwrap().unwrap();
     assert_eq!(view.still_needed, [group("sre", 1)]);
     let state = desk.review(&opened.id, &person("carol", &["security"]), ReviewVerdict::Approve).await.unwrap();

@@ -10,15 +10,18 @@ use holdpoint_core::approval::{ApprovalStatus, CALL_DIGEST_TAG, OpenApproval, Wi
 use holdpoint_core::audit::merkle::root_of;
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::{Digest, hex_encode};
+use holdpoint_core::freeze::{Freeze, FreezeScope};
 use serde_json::json;
 
 use super::row::{
-    Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow, Readable, Review,
+    AnswerRow, Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow,
+    Readable, Review, Token,
 };
 use super::{ApprovalMove, Change, CommitError, Conflict, HoldBinding, Store, Write, sqlite};
 use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
 use crate::notify::notice::{EventKind, Notice, NoticeFilter, NoticeState, NoticeTry};
+use crate::tokens::Role;
 
 /// When every bench starts: Unix milliseconds.
 pub const START_MS: u64 = 1_700_000_000_000;
@@ -199,6 +202,8 @@ pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
     notices_wait_in_turn_and_are_marked_once(&*fresh().await.store).await;
     counters_advance_from_where_they_stand(&*fresh().await.store).await;
     lists_come_newest_first_in_pages(&*fresh().await.store).await;
+    an_answer_is_kept_once_and_for_its_time(&*fresh().await.store).await;
+    what_was_seen_is_what_is_changed(&*fresh().await.store).await;
     entries_are_found_by_every_mark_that_they_bear(&*fresh().await.store).await;
     history_is_found_by_what_is_known_of_it(&*fresh().await.store).await;
 }
@@ -482,6 +487,75 @@ async fn history_is_found_by_what_is_known_of_it(store: &dyn Store) {
     let many: Vec<String> = (0..300).map(|n| format!("w{n}")).collect();
     store.commit(opening("d", 9, &many.join(" "))).await.unwrap();
     assert_eq!(find(text("w298 w29")).await.0, ["d"]);
+}
+
+async fn an_answer_is_kept_once_and_for_its_time(store: &dyn Store) {
+    let keep = |id: &str, answer: &str, at_ms| {
+        let row =
+            AnswerRow { id: id.to_owned(), asked: Digest::of(b"x"), answer: answer.to_owned(), made_at_ms: at_ms };
+        Write::KeepAnswer { row, forget_before_ms: START_MS + 5 }
+    };
+    assert_eq!(store.answer("k").await.unwrap(), None);
+    store.commit(one(keep("k", "1", START_MS + 7))).await.unwrap();
+    // Whatever comes with it does not happen a second time.
+    let again = Change { writes: vec![keep("k", "2", START_MS + 8)], entries: vec![entry("again")] };
+    lost(store.commit(again).await, Conflict::Answered);
+    assert_eq!(store.head().await.unwrap().frontier.size(), 0);
+    assert_eq!(store.answer("k").await.unwrap().unwrap().answer, "1");
+    store.commit(one(keep("old", "3", START_MS))).await.unwrap();
+    store.commit(one(keep("new", "4", START_MS + 9))).await.unwrap();
+    assert_eq!(store.answer("old").await.unwrap(), None, "its time is over");
+    assert!(store.answer("k").await.unwrap().is_some());
+}
+
+async fn what_was_seen_is_what_is_changed(store: &dyn Store) {
+    let freeze = |id: &str| Freeze {
+        id: id.to_owned(),
+        scope: FreezeScope { server: Some("github".to_owned()), ..FreezeScope::default() },
+        reason: "x".to_owned(),
+        by: "local root".to_owned(),
+        since_ms: START_MS,
+    };
+    let add = |id| one(Write::AddFreeze { freeze: freeze(id), at_ms: START_MS, in_force_max: 9 });
+    store.commit(add("a")).await.unwrap();
+    let seen = store.freeze_version().await.unwrap();
+    store.commit(add("b")).await.unwrap();
+    let lift = |if_version| one(Write::LiftFreeze { id: "a".to_owned(), at_ms: START_MS, if_version });
+    lost(store.commit(lift(Some(seen))).await, Conflict::Moved);
+    store.commit(lift(Some(store.freeze_version().await.unwrap()))).await.unwrap();
+    assert_eq!(store.freezes().await.unwrap().freezes, [freeze("b")]);
+
+    assert_eq!(store.tokens_revoked().await.unwrap(), 0);
+    let token = Token {
+        id: "t".to_owned(),
+        hash: Digest::of(b"t"),
+        role: Role::Auditor,
+        issuer: "local".to_owned(),
+        subject: "dan".to_owned(),
+        groups: BTreeSet::new(),
+        tenant: None,
+        created_at_ms: START_MS,
+        revoked_at_ms: None,
+    };
+    store.commit(one(Write::AddToken(token))).await.unwrap();
+    store.commit(one(Write::RevokeToken { id: "t".to_owned(), at_ms: START_MS })).await.unwrap();
+    assert_eq!(store.tokens_revoked().await.unwrap(), 1);
+
+    let known = store.policies(None, 9).await.unwrap();
+    for (at, text) in ["1", "2", "3"].into_iter().enumerate() {
+        let row = PolicyRow {
+            snapshot_id: crate::policies::id_of(text),
+            canonical: text.to_owned(),
+            registered_at_ms: START_MS + at as u64 / 2,
+        };
+        store.commit(one(Write::AddPolicy(row))).await.unwrap();
+    }
+    let all = store.policies(None, 9).await.unwrap();
+    assert_eq!(all.len(), known.len() + 3);
+    for (at, row) in all.iter().enumerate() {
+        let rest = store.policies(Some((row.1, row.0)), 2).await.unwrap();
+        assert_eq!(rest, all.iter().skip(at + 1).take(2).copied().collect::<Vec<_>>(), "two behind number {at}");
+    }
 }
 
 async fn lists_come_newest_first_in_pages(store: &dyn Store) {

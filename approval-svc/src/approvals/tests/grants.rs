@@ -174,3 +174,44 @@ async fn scope_needs_the_rules_leave_a_reason_and_a_call_that_is_not_destructive
     assert!(matches!(second, Ok(state) if state.status == ApprovalStatus::Approved), "{second:?}");
     assert!(matches!(third, Err(ReviewError::OneByOne)), "{third:?}");
 }
+
+#[tokio::test]
+async fn approval_reaches_no_further_than_everybody_who_gave_it_said() {
+    let desk = desk().await;
+    let mut asking = asking(1, r#"{"n":1}"#, "basis");
+    asking.requirement.all_of[0].min = 2;
+    let first = desk.approvals.open(asking.clone()).await.unwrap();
+    desk.approve_further(&first.id, scope(5, 20_000, &[("/n", Predicate::Lte(9))])).await.unwrap();
+    desk.review(&first.id, &person("carol", &["sre"]), ReviewVerdict::Approve).await.unwrap();
+    assert_eq!(desk.approvals.grants(&person("alice", &["sre"])).await.unwrap(), [], "one of two said nothing of more");
+    desk.claim(&first.id, 1, 1, "basis").await.unwrap();
+
+    asking.hold_id = number(2);
+    let second = desk.approvals.open(asking).await.unwrap();
+    desk.approve_further(&second.id, scope(5, 20_000, &[("/n", Predicate::Lte(9))])).await.unwrap();
+    let seen = desk.bench.store.state(&second.id).await.unwrap().unwrap().call_digest;
+    let body = ReviewBody {
+        verdict: ReviewVerdict::Approve,
+        call_digest: Some(seen),
+        reason: Some("the same".to_owned()),
+        scope: Some(scope(3, 60_000, &[("/n", Predicate::Lte(100))])),
+    };
+    desk.approvals.review(&second.id, &person("carol", &["sre"]), &body, None).await.unwrap();
+    let grants = desk.approvals.grants(&person("alice", &["sre"])).await.unwrap();
+    assert_eq!(grants, [], "they do not agree on which arguments may differ");
+}
+
+#[tokio::test]
+async fn grant_is_seen_and_taken_back_in_its_tenant_and_only_as_it_was_seen() {
+    let desk = desk().await;
+    let first = desk.approvals.open(asking(1, r#"{"n":1}"#, "basis")).await.unwrap();
+    desk.approve_further(&first.id, scope(5, 20_000, &[])).await.unwrap();
+    let alice = person("alice", &["sre"]);
+    let [grant] = &desk.approvals.grants(&alice).await.unwrap()[..] else { panic!("one grant") };
+    let stranger = Credential { tenant: Some("other".to_owned()), ..alice.clone() };
+    assert_eq!(desk.approvals.grants(&stranger).await.unwrap(), []);
+    assert!(desk.approvals.revoke_grant(&grant.id, &stranger, None, None).await.is_err());
+    let stale = desk.approvals.revoke_grant(&grant.id, &alice, Some(9), None).await;
+    assert!(matches!(stale, Err(crate::approvals::grant::RevokeGrantError::Changed)), "{stale:?}");
+    desk.approvals.revoke_grant(&grant.id, &alice, Some(4), None).await.unwrap();
+}

@@ -72,6 +72,15 @@ async fn lent_authority_counts_once_and_never_for_the_lenders_own_call() {
     assert!(matches!(twice, Err(ReviewError::DelegateReviewed)), "{twice:?}");
     assert_eq!(desk.status(&opened.id).await, ApprovalStatus::Pending);
 
+    // Nor the other way round: who has spoken has no second say by somebody else.
+    let mut asking = asked(3, "z", "basis");
+    asking.requirement.all_of = vec![group("sre", 2)];
+    let other = desk.approvals.open(asking).await.unwrap();
+    desk.review(&other.id, &alice, ReviewVerdict::Approve).await.unwrap();
+    let again = desk.review(&other.id, &dora, ReviewVerdict::Approve).await;
+    assert!(matches!(again, Err(ReviewError::NotInGroup { .. })), "{again:?}");
+    assert_eq!(desk.status(&other.id).await, ApprovalStatus::Pending);
+
     // `bob` asked for the call himself and has lent his group to carol.
     let (bob, carol) = (person("bob", &["sre"]), person("carol", &[]));
     desk.lend(&bob, &carol).await.unwrap();

@@ -429,6 +429,22 @@ async fn what_cannot_be_taken_back_is_done_only_when_it_was_asked_once_more() {
 }
 
 #[tokio::test]
+async fn calls_with_long_values_are_approved_together_only_when_those_were_opened() {
+    let desk = desk().await;
+    let asked = asked_for(1, "bot", &json!({"body": "long ".repeat(400)}));
+    let (digest, path) = (asked.call_digest.to_string().replace(':', "%3A"), desk.hold(asked).await);
+    let id = path.rsplit('/').next().unwrap();
+    let alice = desk.browser("alice", &["sre"]).await;
+    let token = field(&alice.get(&path).await.text, "form_token").to_owned();
+    let form = format!("form_token={token}&item={id}+{digest}&verdict=approve");
+    let unread = alice.post("/approvals/batch", &form).await;
+    assert_eq!(unread.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", unread.text);
+    assert_eq!(desk.bench.store.state(id).await.unwrap().unwrap().status, ApprovalStatus::Pending);
+    assert_eq!(alice.post("/approvals/batch", &format!("{form}&opened=yes")).await.status, StatusCode::OK);
+    assert_eq!(desk.bench.store.state(id).await.unwrap().unwrap().status, ApprovalStatus::Approved);
+}
+
+#[tokio::test]
 async fn every_form_needs_its_token_and_a_role_that_may() {
     let desk = desk().await;
     let path = desk.hold(asked(1, "x", "basis")).await;
