@@ -44,6 +44,12 @@ impl Revocations {
         }
     }
 
+    /// How many are known of.
+    #[cfg(test)]
+    pub fn known(&self) -> u64 {
+        *self.0.borrow()
+    }
+
     /// Returns when `proof` does not hold any more; an error when that cannot be said.
     pub async fn ended(&self, store: &dyn Store, proof: &Proof) -> Result<(), StoreError> {
         let mut revoked = self.0.subscribe();

@@ -409,6 +409,21 @@ async fn stream_of_events_ends_when_its_token_is_revoked() {
 }
 
 #[tokio::test]
+async fn revocation_by_another_process_is_noticed() {
+    let desk = desk().await;
+    desk.token(Role::Approver, "alice", &["sre"]).await;
+    let looking = tokio::spawn(desk.app.revocations.clone().keep_looking(Arc::clone(&desk.bench.store)));
+    let [token] = &desk.bench.store.tokens().await.unwrap()[..] else { panic!("one token") };
+    crate::tokens::revoke(&*desk.bench.store, &token.id).await.unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while desk.app.revocations.known() == 0 {
+        assert!(std::time::Instant::now() < deadline, "nobody has noticed");
+        tokio::task::yield_now().await;
+    }
+    looking.abort();
+}
+
+#[tokio::test]
 async fn whoever_waits_is_sent_away_as_soon_as_the_token_is_revoked() {
     let desk = desk().await;
     let edge = desk.token(Role::Enforcer, "edge", &[]).await;

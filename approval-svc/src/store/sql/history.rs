@@ -112,16 +112,21 @@ pub(in crate::store) fn select(filter: &HistoryFilter, window_end: Option<&str>)
     select
 }
 
-/// Only approvals that have every word of `text` in one of `fields`, or words there that are not kept.
+/// Only approvals that have every word of `text` in one of `fields`, or words there that are not kept. The longest word,
+/// which the fewest are likely to have, finds them; whether they have the others is looked up for each.
 fn with_words(select: &mut Statement, fields: &[Field], text: &str) {
-    for (from, to) in words::wanted(text) {
-        select.push(" AND approvals.id IN (");
-        for (at, field) in fields.iter().enumerate() {
-            select.push(if at == 0 { "" } else { " UNION ALL " });
-            for (least, end) in [(&from, to.as_str()), (&words::ANY.to_owned(), "\u{1}")] {
-                select.push(if least.is_empty() { " UNION ALL " } else { "" });
+    let mut wanted = words::wanted(text);
+    wanted.sort_by_key(|(word, _)| std::cmp::Reverse(word.chars().count()));
+    for (nth, (from, to)) in wanted.into_iter().enumerate() {
+        select.push(if nth == 0 { " AND approvals.id IN (" } else { " AND EXISTS (" });
+        let mut join = "";
+        for field in fields {
+            for (least, end) in [(from.as_str(), to.as_str()), (words::ANY, "\u{1}")] {
+                select.push(join);
                 select.push("SELECT approval_id FROM approval_words WHERE field = ").push_bind(field.as_str());
+                select.push(if nth > 0 { " AND approval_id = approvals.id" } else { "" });
                 select.push(" AND word >= ").push_bind(least).push(" AND word < ").push_bind(end);
+                join = " UNION ALL ";
             }
         }
         select.push(")");

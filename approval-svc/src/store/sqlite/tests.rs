@@ -9,7 +9,7 @@ use holdpoint_core::approval::ApprovalStatus;
 use super::*;
 use crate::store::row::{HistoryFilter, Judge, Readable};
 use crate::store::sql::{history, machine_clock, marks};
-use crate::store::{Change, Store, contract};
+use crate::store::{Change, Store, Write, contract};
 
 #[tokio::test]
 async fn sqlite_keeps_the_contract_of_every_store() {
@@ -97,9 +97,31 @@ async fn texts_of_the_past_are_looked_for_by_their_words_and_not_in_every_row() 
         let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
         let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
         assert!(plan.iter().any(|step| step.contains("SEARCH approval_words USING PRIMARY KEY (field=?")), "{plan:?}");
+        let probes = plan.iter().filter(|step| step.contains("SEARCH approval_words")).count();
+        assert_eq!(probes, plan.iter().filter(|step| step.contains("approval_words")).count(), "{plan:?}");
         assert!(!plan.iter().any(|step| step.contains("SCAN")), "{plan:?}");
         assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "nothing is sorted: {plan:?}");
     }
+}
+
+#[tokio::test]
+async fn no_word_of_erased_arguments_is_kept() {
+    use sqlx::Row;
+    let bench = contract::open_with_policy().await;
+    bench.store.commit(contract::past(1, "the secret plan")).await.unwrap();
+    let mut connection = SqliteConnectOptions::new().filename(bench.dir.join("holdpoint.db")).connect().await.unwrap();
+    let mut count = async |field: &'static str| {
+        let rows = sqlx::query("SELECT count(*) FROM approval_words WHERE field = $1").bind(field);
+        rows.fetch_one(&mut connection).await.unwrap().get::<i64, _>(0)
+    };
+    assert!(count("asked").await > 3);
+    let erase = Write::EraseArguments { ids: vec![contract::number(1)], at_ms: contract::START_MS };
+    bench.store.commit(Change { writes: vec![erase.clone()], entries: Vec::new() }).await.unwrap();
+    assert!(count("asked").await > 3, "what still waits keeps its arguments");
+    crate::store::sqlite::run_sql(&bench.dir.join("holdpoint.db"), "UPDATE approvals SET status = 'denied'").await;
+    bench.store.commit(Change { writes: vec![erase], entries: Vec::new() }).await.unwrap();
+    assert_eq!(count("asked").await, 0);
+    assert!(count("named").await > 0 && count("who").await > 0, "what was asked for and by whom stays");
 }
 
 /// How long a search takes among many approvals, as `HOLDPOINT_FULL=1 cargo test -p approval-svc among_many` prints it.
