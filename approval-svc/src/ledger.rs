@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryBatch, EntryKind};
+use holdpoint_core::audit::{AuditEntry, CountedPayload, DETAIL_CHARS_MAX, EntryBatch, EntryKind};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -16,6 +16,7 @@ use crate::store::row::CheckpointRow;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::waiters::Waiters;
 
+pub mod payloads;
 pub mod proofs;
 pub mod verify;
 
@@ -91,6 +92,7 @@ impl Event {
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
+            | EntryKind::PayloadsErased
             | EntryKind::FreezeChanged
             | EntryKind::KeyChanged
             | EntryKind::SourceBegan
@@ -138,6 +140,8 @@ pub enum AppendError {
     Kind { at: usize, kind: &'static str },
     #[error("entry {at} is {bytes} bytes long, at most {ENTRY_BYTES_MAX} are kept: send digests, not contents")]
     Long { at: usize, bytes: usize },
+    #[error("`payloads` belong to entries of this batch, by rising counter: {0} does not")]
+    Payload(u64),
     #[error("other batches of this source kept coming in between: send one at a time")]
     Busy,
     #[error(transparent)]
@@ -310,6 +314,7 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
             | EntryKind::ArgumentsErased
+            | EntryKind::PayloadsErased
             | EntryKind::KeyChanged
             | EntryKind::FreezeChanged
             | EntryKind::NoticeChanged
@@ -321,6 +326,13 @@ fn check(batch: &EntryBatch) -> Result<u64, AppendError> {
         }
     }
     let count = u64::try_from(batch.entries.len()).unwrap_or(u64::MAX);
+    let mut next = batch.first_counter;
+    for CountedPayload { counter, .. } in &batch.payloads {
+        if *counter < next || *counter - batch.first_counter >= count {
+            return Err(AppendError::Payload(*counter));
+        }
+        next = counter.saturating_add(1);
+    }
     let end = batch.first_counter.checked_add(count).ok_or(AppendError::Counter)?;
     if i64::try_from(end).is_err() { Err(AppendError::Counter) } else { Ok(end) }
 }
@@ -339,8 +351,12 @@ fn batch_change(batch: &EntryBatch, from: u64, receipt: &BatchReceipt, now_ms: u
         change.entries.push(gap);
     }
     let known = usize::try_from(receipt.entries_known).unwrap_or(usize::MAX);
-    for entry in batch.entries.iter().skip(known) {
+    let mut payloads = batch.payloads.iter().peekable();
+    for (counter, entry) in (batch.first_counter..).zip(&batch.entries).skip(known) {
         let mut entry = entry.clone();
+        while payloads.next_if(|one| one.counter < counter).is_some() {}
+        let payload = payloads.next_if(|one| one.counter == counter).map(|one| one.payload.clone());
+        payloads::join(&mut entry, payload, now_ms);
         // Whoever sends the batch says who reports, entry by entry.
         entry.source = Some(batch.source.clone());
         entry.detail = entry.detail.as_deref().map(clip);

@@ -72,6 +72,7 @@ pub fn router(app: App) -> Router {
         )
         .route("/v1/audit/entries", may(&[Enforcer]).post(audit::append))
         .route("/v1/audit", may(&[Auditor, Admin]).get(audit::list))
+        .route("/v1/audit/{seq}", may(&[Auditor, BreakGlass, Admin]).get(audit::show))
         .route("/v1/audit/{seq}/proof", may(&[Auditor, Admin]).get(audit::proof))
         .route("/v1/record", may(READERS).get(record::search))
         .route("/v1/record/{seq}/call", may(READERS).get(record::call))

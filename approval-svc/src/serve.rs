@@ -19,6 +19,7 @@ use crate::inventory::Inventory;
 use crate::keys::ServiceSigner;
 use crate::leases::Lease;
 use crate::ledger::Ledger;
+use crate::ledger::payloads::PayloadsKeep;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::notify::Notify;
@@ -81,7 +82,7 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
         None => None,
     };
     ready(listener.local_addr()?, &signer.public());
-    let mut background = begin_background(&app, &stopping);
+    let mut background = begin_background(&app, settings.payloads_keep, &stopping);
     background.extend(push.map(|push| tokio::spawn(keep_pushing(&app, push, &stopping))));
     let metrics = Arc::clone(&app.metrics);
     let patience = connections::Patience::default();
@@ -148,12 +149,12 @@ async fn until_told(
 }
 
 /// Begins the tasks that nobody waits for.
-fn begin_background(app: &App, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-    let sweeping = (app.approvals.clone(), stopping.clone());
+fn begin_background(app: &App, payloads_keep: PayloadsKeep, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    let sweeping = (app.approvals.clone(), payloads_keep, stopping.clone());
     let signing = (app.ledger.clone(), stopping.clone());
     let keep = |name| (app.tasks.clone(), name, Pace::default(), stopping.clone());
     let (tasks, name, pace, until) = keep("sweep");
-    let sweeping = tasks.keep(name, pace, until, move || sweep(sweeping.0.clone(), sweeping.1.clone()));
+    let sweeping = tasks.keep(name, pace, until, move || sweep(sweeping.0.clone(), sweeping.1, sweeping.2.clone()));
     let (tasks, name, pace, until) = keep("checkpoints");
     let lease = Lease::new(Arc::clone(&app.store), "checkpoints", app.ledger.replica());
     let signing =
@@ -259,7 +260,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
     }
 }
 
-async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {
+async fn sweep(approvals: Approvals, keep: PayloadsKeep, mut stopping: watch::Receiver<bool>) {
     let mut tick = interval(SWEEP_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -275,6 +276,9 @@ async fn sweep(approvals: Approvals, mut stopping: watch::Receiver<bool>) {
         }
         if let Err(error) = approvals.erase().await {
             tracing::error!(%error, "old arguments could not be erased; trying again");
+        }
+        if let Err(error) = approvals.ledger.erase_old_payloads(&keep).await {
+            tracing::error!(%error, "what stood too long beside the record could not be erased; trying again");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::ledger::payloads::PayloadsKeep;
 use crate::limits::Rates;
 use crate::notify::settings::NotifySettings;
 use crate::oidc::settings::IssuerSettings;
@@ -20,6 +21,8 @@ pub struct Settings {
     pub pending_per_principal_max: u64,
     /// How long arguments are kept after their approval has ended.
     pub arguments_keep_ms: u64,
+    /// How long what stands beside entries of the record is kept.
+    pub payloads_keep: PayloadsKeep,
     /// Where browsers reach the service, without a slash at the end.
     pub public_url: Option<String>,
     /// Requests in a time, by who sends them.
@@ -101,6 +104,7 @@ impl Settings {
             data_dir,
             pending_per_principal_max,
             arguments_keep_ms,
+            payloads_keep: PayloadsKeep::default(),
             public_url,
             rates,
             connections_max,

@@ -19,6 +19,7 @@ use tokio::sync::{broadcast, mpsc};
 #[cfg(test)]
 pub mod contract;
 pub mod inventory;
+pub mod payload;
 pub mod postgres;
 pub mod row;
 pub mod sql;
@@ -29,6 +30,7 @@ use crate::approvals::grant::Grant;
 use crate::delegations::Delegation;
 use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, ServerRow};
+use payload::{EntryBeside, Erasure, PayloadErasure, PayloadFilter};
 use row::{
     AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
     InForceRow, LogEntry, MarkPage, MarkQuery, MarkRow, PolicyRow, Review, SignIn, Token,
@@ -115,6 +117,8 @@ pub enum Write {
     ForgetNotices { ended_before_ms: u64 },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
     AdvanceSource { source: String, from: u64, to: u64 },
+    /// Erases what stands beside entries.
+    ErasePayloads(Box<PayloadErasure>),
     /// What was seen of servers.
     Inventory(Box<InventoryWrite>),
     /// Keeps an answer, to be given again. Fails when one is kept under this id. Those that were made before
@@ -350,6 +354,12 @@ pub trait Store: Send + Sync + 'static {
     fn head(&self) -> Read<'_, Head>;
     /// Entries from sequence number `from` on, at most `rows_max`.
     fn entries(&self, from: u64, rows_max: u32) -> Read<'_, Vec<LogEntry>>;
+    /// The same, with what stands beside them.
+    fn entries_beside(&self, from: u64, rows_max: u32) -> Read<'_, Vec<EntryBeside>>;
+    /// The last time that something beside entry `seq` was erased.
+    fn erasure(&self, seq: u64) -> Read<'_, Option<Erasure>>;
+    /// Numbers of up to `rows_max` entries beside which stands what the filter names.
+    fn find_payloads(&self, filter: PayloadFilter, rows_max: u32) -> Read<'_, Vec<u64>>;
     /// Hashes of a level of the log's tree from number `from` on, at most `rows_max`: the leaves (level 0), or the roots
     /// of the full subtrees of 256^`level` entries.
     fn hashes(&self, level: u32, from: u64, rows_max: u32) -> Read<'_, Vec<Digest>>;

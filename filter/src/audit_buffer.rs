@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use holdpoint_core::audit::payload::{Lost, Part, Payload};
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX};
 
 #[cfg(test)]
@@ -17,13 +18,17 @@ pub const ENTRIES_MAX: usize = 10_000;
 /// Most entries of one batch.
 pub const BATCH_ENTRIES_MAX: usize = 500;
 
-/// Most bytes of the entries of one batch, half of what the service takes: names that callers choose may be long, and a
+/// Most bytes of the entries of one batch and of what is to stand beside them, half of what the service takes: names that callers choose may be long, and a
 /// batch that is too large would take the entries of others with it.
 pub const BATCH_BYTES_MAX: usize = 1_024 * 1_024;
 
 /// Most entries of refusals and anonymous calls written down per minute; the rest is one entry with a count, so
 /// that a flood of rubbish cannot push out the record of judged calls.
 pub const REFUSALS_PER_MINUTE_MAX: u32 = 60;
+
+/// Most bytes of arguments and results that wait with their entries. What finds no room is not sent, and its entry says
+/// so: texts that callers choose must not cost the record an entry.
+pub const PAYLOAD_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -50,15 +55,36 @@ pub struct Settled {
 pub struct AuditBuffer {
     /// `gateway/boot id`, as a JSON string.
     source: String,
-    /// (counter, entry as JSON), counters rising. Written once, when it comes: as text an entry takes the least room, and
-    /// batches are put together by copying.
-    waiting: VecDeque<(u64, String)>,
+    /// Counters rise.
+    waiting: VecDeque<Waiting>,
+    /// Of all that waits beside entries.
+    payload_bytes: usize,
+    payloads_lost: u64,
     next_counter: u64,
     /// How many entries of the front are in a batch that has not been answered.
     in_flight: usize,
     refusals: RefusalMinute,
     /// How far the wall clock is ahead of the clock whose times entries come with; they leave with the wall clock's.
     pub wall_ahead_ms: i64,
+}
+
+/// One entry, as JSON. Written once, when it comes: as text it takes the least room, and batches are put together by
+/// copying.
+struct Waiting {
+    counter: u64,
+    entry: String,
+    /// What is to stand beside it.
+    payload: Option<String>,
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.entry.len().saturating_add(self.payload_bytes())
+    }
+
+    fn payload_bytes(&self) -> usize {
+        self.payload.as_ref().map_or(0, String::len)
+    }
 }
 
 #[derive(Default)]
@@ -76,6 +102,8 @@ impl AuditBuffer {
         Self {
             source,
             waiting: VecDeque::new(),
+            payload_bytes: 0,
+            payloads_lost: 0,
             next_counter: 0,
             in_flight: 0,
             refusals: RefusalMinute::default(),
@@ -108,8 +136,32 @@ impl AuditBuffer {
         if self.waiting.len() >= ENTRIES_MAX {
             return None;
         }
-        self.waiting.push_back((counter, serde_json::to_string(&entry).ok()?));
+        let payload = self.payload_of(&mut entry);
+        let waiting = Waiting { counter, entry: serde_json::to_string(&entry).ok()?, payload };
+        self.payload_bytes = self.payload_bytes.saturating_add(waiting.payload_bytes());
+        self.waiting.push_back(waiting);
         Some(counter)
+    }
+
+    /// What is to stand beside an entry, as JSON; without its texts where there is no room for them, and then the entry
+    /// says so. The salt always goes along: with it the digest in the entry still names the text.
+    fn payload_of(&mut self, entry: &mut AuditEntry) -> Option<String> {
+        let mut payload = *entry.payload.take()?;
+        let text = written(&payload)?;
+        if payload.text_bytes() == 0 || self.payload_bytes.saturating_add(text.len()) <= PAYLOAD_BYTES_MAX {
+            return Some(text);
+        }
+        for part in Part::ALL.into_iter().filter(|part| payload.text(*part).is_some()).collect::<Vec<_>>() {
+            payload.drop_text(part);
+            entry.lose(part, Lost::NoRoom);
+            self.payloads_lost = self.payloads_lost.saturating_add(1);
+        }
+        written(&payload)
+    }
+
+    /// How many texts were not kept for want of room since this was last asked.
+    pub fn take_payloads_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.payloads_lost)
     }
 
     /// Adds a refusal under the quota of its minute; answers `false` when it was lost.
@@ -147,22 +199,35 @@ impl AuditBuffer {
         if self.in_flight > 0 {
             return None;
         }
-        let first_counter = self.waiting.front()?.0;
+        let first_counter = self.waiting.front()?.counter;
         let mut batch = format!("{{\"source\":{},\"first_counter\":{first_counter},\"entries\":[", self.source);
-        let mut entries_bytes = 0_usize;
-        for (expected, (counter, entry)) in (first_counter..).zip(self.waiting.iter().take(BATCH_ENTRIES_MAX)) {
-            entries_bytes = entries_bytes.saturating_add(entry.len());
+        let mut payloads = String::new();
+        let mut bytes = 0_usize;
+        for (expected, waiting) in (first_counter..).zip(self.waiting.iter().take(BATCH_ENTRIES_MAX)) {
+            bytes = bytes.saturating_add(waiting.bytes());
             let is_first = self.in_flight == 0;
-            if expected != *counter || (!is_first && entries_bytes > BATCH_BYTES_MAX) {
+            if expected != waiting.counter || (!is_first && bytes > BATCH_BYTES_MAX) {
                 break;
             }
             if !is_first {
                 batch.push(',');
             }
-            batch.push_str(entry);
+            batch.push_str(&waiting.entry);
+            if let Some(payload) = &waiting.payload {
+                if !payloads.is_empty() {
+                    payloads.push(',');
+                }
+                payloads.push_str(&format!("{{\"counter\":{expected},\"payload\":{payload}}}"));
+            }
             self.in_flight = self.in_flight.saturating_add(1);
         }
-        batch.push_str("]}");
+        batch.push(']');
+        if !payloads.is_empty() {
+            batch.push_str(",\"payloads\":[");
+            batch.push_str(&payloads);
+            batch.push(']');
+        }
+        batch.push('}');
         Some(batch)
     }
 
@@ -174,9 +239,12 @@ impl AuditBuffer {
             BatchAnswer::Acknowledged => true,
             BatchAnswer::Rejected => false,
         };
-        let first = self.waiting.front()?.0;
-        let mut settled = self.waiting.drain(..in_flight);
-        let end = settled.next_back().map_or(first, |(last, _)| last.saturating_add(1));
+        let first = self.waiting.front()?.counter;
+        let mut end = first;
+        for settled in self.waiting.drain(..in_flight) {
+            end = settled.counter.saturating_add(1);
+            self.payload_bytes = self.payload_bytes.saturating_sub(settled.payload_bytes());
+        }
         Some(Settled { counters: first..end, is_durable })
     }
 
@@ -189,4 +257,8 @@ impl AuditBuffer {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+}
+
+fn written(payload: &Payload) -> Option<String> {
+    serde_json::to_string(payload).ok()
 }

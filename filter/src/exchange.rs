@@ -29,6 +29,7 @@ use holdpoint_core::config::FilterConfig;
 use overheard::TaskTurn;
 
 mod batch;
+mod beside;
 mod call_trace;
 mod callout;
 mod hold;

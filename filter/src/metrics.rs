@@ -31,6 +31,8 @@ pub enum Metric {
     ServiceUnavailable,
     /// Audit entries lost because the buffer was full.
     AuditLost,
+    /// Arguments and results that were not kept because no room was left for them; their entries say so.
+    PayloadsLost,
     /// Calls refused because their entry was not durable in time (`audit.required`).
     NotRecorded,
     /// Observations of servers lost because the buffer was full, or the service would not take them.
@@ -117,6 +119,7 @@ impl Metric {
             Self::Frozen => "holdpoint.frozen_total",
             Self::ServiceUnavailable => "holdpoint.service_unavailable_total",
             Self::AuditLost => "holdpoint.audit_lost_total",
+            Self::PayloadsLost => "holdpoint.audit_payloads_lost_total",
             Self::NotRecorded => "holdpoint.not_recorded_total",
             Self::InventoryLost => "holdpoint.inventory_lost_total",
             Self::Passthrough => "holdpoint.passthrough_total",

@@ -6,6 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
+use holdpoint_core::audit::payload::Salt;
 use holdpoint_core::config::{FilterConfig, Limits};
 use holdpoint_core::digest::{self, Digest};
 
@@ -34,6 +35,12 @@ impl Ids {
     /// A fresh 64-bit id in lower-case hex, as a trace names its spans.
     pub fn next_span_id(&mut self) -> String {
         digest::hex_encode(self.next_bytes().split_at(8).0)
+    }
+
+    /// A fresh salt.
+    pub fn next_salt(&mut self) -> Salt {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.next_bytes();
+        Salt::new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
     /// A fresh number. Each worker counts from a place of its own, so that two of them hardly ever meet: after `n` calls

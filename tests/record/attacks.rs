@@ -44,6 +44,8 @@ const ATTACKS: &[Attack] = &[
         finding: "checkpoint `kept` was signed, and the log has only 10 entries",
     },
     Attack { name: "forged checkpoint", kept: false, finding: "checkpoint 19 is not to be believed: the signature" },
+    Attack { name: "edited arguments", kept: false, finding: "the arguments beside entry 3 were edited" },
+    Attack { name: "arguments taken away", kept: false, finding: "what stood beside entry 3 is gone" },
     Attack { name: "no checkpoints", kept: true, finding: "checkpoint `kept` was signed for other entries" },
 ];
 

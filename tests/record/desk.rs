@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use holdpoint_core::audit::payload::{Part, Payload, PayloadDigest, Salt};
+use holdpoint_core::decision::AuditLevel;
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::service::Service;
 use holdpoint_tests::{repository, service_binary};
@@ -26,6 +28,16 @@ pub(crate) struct Verified {
     pub(crate) entries: u64,
 }
 
+/// Counter of the one entry with arguments beside it.
+const BESIDE: u64 = 1;
+
+/// Arguments in full, and what their entry says of them.
+fn beside() -> (Payload, Option<PayloadDigest>) {
+    let mut payload = Payload::new(Salt::new([5; 16]));
+    let said = payload.keep(Part::Arguments, AuditLevel::Full, r#"{"amount":10}"#);
+    (payload, said)
+}
+
 impl Desk {
     pub(crate) async fn open() -> anyhow::Result<Self> {
         let service = Service::start().await?;
@@ -40,11 +52,18 @@ impl Desk {
         let verdict = |at: u64| if at.is_multiple_of(3) { "deny" } else { "allow" };
         let entries: Vec<Value> = (first_counter..first_counter + count)
             .map(|at| {
-                json!({"schema": "holdpoint/audit/v1", "kind": "decision", "at_ms": 1_000 + at, "server": "tracker",
-                       "target": format!("tool_{at}"), "verdict": verdict(at)})
+                let mut entry = json!({"schema": "holdpoint/audit/v1", "kind": "decision", "at_ms": 1_000 + at, "server": "tracker",
+                       "target": format!("tool_{at}"), "verdict": verdict(at)});
+                if at == BESIDE {
+                    entry["arguments"] = json!(beside().1);
+                }
+                entry
             })
             .collect();
-        let batch = json!({"source": source, "first_counter": first_counter, "entries": entries});
+        let mut batch = json!({"source": source, "first_counter": first_counter, "entries": entries});
+        if (first_counter..first_counter + count).contains(&BESIDE) {
+            batch["payloads"] = json!([{"counter": BESIDE, "payload": beside().0}]);
+        }
         let url = self.service.url("/v1/audit/entries");
         let answer = self.http.post(url).bearer_auth(&self.enforcer).json(&batch).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);

@@ -22,7 +22,9 @@ fn behind(text: &str, mark: &str) -> BTreeSet<String> {
 fn the_page_of_the_record_names_every_field_and_kind_and_no_other() -> anyhow::Result<()> {
     let page = repository::text("approval-svc/RECORD.md")?;
     let code = repository::text("filter/core/src/audit.rs")?;
-    let fields = behind(between(&code, "pub struct AuditEntry {", "\n}\n"), "    pub ");
+    let mut fields = behind(between(&code, "pub struct AuditEntry {", "\n}\n"), "    pub ");
+    // It goes with the entry and stands beside it: no part of the text that is hashed.
+    fields.remove("payload");
     let kinds = behind(between(between(&code, "impl EntryKind {", "\n}\n"), "match self {", "\n        }"), "=> \"");
     assert!(fields.len() > 20 && kinds.len() > 15, "{fields:?} {kinds:?}");
     let rows = |part: &str| behind(part, "\n| `");

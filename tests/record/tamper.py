@@ -61,6 +61,8 @@ ATTACKS = {
     ),
     "forged checkpoint": (["UPDATE checkpoints SET note = replace(note, char(10) || '20' || char(10), char(10) || '19' || char(10)), size = 19 WHERE size = 20"], False),
     "no checkpoints": ([CHANGE, "DELETE FROM checkpoints"], True),
+    "edited arguments": (["UPDATE audit_payloads SET arguments = replace(arguments, '10', '99')"], False),
+    "arguments taken away": (["DELETE FROM audit_payloads"], False),
     "bare": (["DELETE FROM checkpoints"], False),
 }
 

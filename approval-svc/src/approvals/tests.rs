@@ -476,7 +476,8 @@ async fn client_gone_between_claim_and_forward_is_an_outcome_unless_there_is_one
         hold_id: Some(number(2)),
         ..AuditEntry::new(EntryKind::Outcome, 1)
     };
-    let batch = EntryBatch { source: "edge/1".to_owned(), first_counter: 0, entries: vec![outcome] };
+    let batch =
+        EntryBatch { source: "edge/1".to_owned(), first_counter: 0, entries: vec![outcome], payloads: Vec::new() };
     desk.approvals.ledger.append(batch).await.unwrap();
     desk.withdraw(1, None).await;
     desk.withdraw(2, None).await;

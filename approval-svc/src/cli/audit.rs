@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod erase;
 mod export;
 mod filter;
 mod prove;
 mod record;
 mod report;
 mod search;
+mod show;
 mod tail;
 mod verify;
 
@@ -17,6 +19,10 @@ mod verify;
 pub enum AuditCommand {
     /// Recompute the whole record and compare it with its head and every signed checkpoint
     Verify(verify::VerifyArgs),
+    /// Print one entry with the arguments and the result that stand beside it
+    Show(show::ShowArgs),
+    /// Erase what stands beside entries; the entries and their proofs stay
+    Erase(erase::EraseArgs),
     /// Print one entry with the proof that the signed log holds it
     Prove(prove::ProveArgs),
     /// Check such a proof with the service's public key alone
@@ -34,6 +40,8 @@ pub enum AuditCommand {
 pub async fn run(command: AuditCommand) -> anyhow::Result<ExitCode> {
     match command {
         AuditCommand::Verify(args) => verify::run(args).await,
+        AuditCommand::Show(args) => show::run(args).await,
+        AuditCommand::Erase(args) => erase::run(args).await,
         AuditCommand::Prove(args) => prove::prove(args).await,
         AuditCommand::VerifyProof(args) => prove::verify_proof(&args),
         AuditCommand::Tail(args) => tail::run(args).await,

@@ -117,7 +117,7 @@ async fn put_in_place(
 }
 
 fn tell(verified: &Verified, dir: &Path, form: Form) {
-    let Verified { entries, checkpoints, root, findings } = verified;
+    let Verified { entries, checkpoints, root, findings, .. } = verified;
     let restored = findings.is_empty();
     match form {
         Form::Json => println!(

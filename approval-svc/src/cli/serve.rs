@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
@@ -44,6 +46,10 @@ pub struct ServeArgs {
     /// Days after which the arguments of a call are erased once its approval has ended; 0 erases them at once
     #[arg(long, default_value_t = 30, value_name = "DAYS")]
     arguments_keep_days: u32,
+    /// Days that arguments and results beside the record are kept, by level: `full=7`, `redacted=30`, `digest=365` (its
+    /// salts), or `full=forever`; may be repeated. Unless said, 30 for full and redacted, for ever for digest
+    #[arg(long, value_name = "LEVEL=DAYS")]
+    payloads_keep_days: Vec<KeepDays>,
     /// Where browsers reach this service: requesters are given a page that shows where their call stands
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
@@ -75,6 +81,43 @@ pub struct ServeArgs {
     output: Output,
 }
 
+/// How long what stands beside entries of one level is kept.
+#[derive(Clone, Copy, Debug)]
+struct KeepDays {
+    level: KeptLevel,
+    /// `None` for as long as the entries.
+    keep: Option<Duration>,
+}
+
+/// Levels at which anything stands beside entries.
+#[derive(Clone, Copy, Debug)]
+enum KeptLevel {
+    Digest,
+    Redacted,
+    Full,
+}
+
+impl FromStr for KeepDays {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            || format!("`{text}` is no time to keep: write `full=7`, `redacted=30`, `digest=365` or `full=forever`");
+        let (level, days) = text.split_once('=').ok_or_else(expected)?;
+        let level = match level {
+            "digest" => KeptLevel::Digest,
+            "redacted" => KeptLevel::Redacted,
+            "full" => KeptLevel::Full,
+            _ => return Err(expected()),
+        };
+        let keep = match days {
+            "forever" => None,
+            days => Some(Duration::from_secs(u64::from(days.parse::<u32>().map_err(|_| expected())?) * 86_400)),
+        };
+        Ok(Self { level, keep })
+    }
+}
+
 pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let server = args.data_dir.database.server()?;
     let mut settings = Settings::new(
@@ -94,6 +137,14 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     )?;
     let connections_max = args.database_connections_max.unwrap_or(DATABASE_CONNECTIONS_DEFAULT);
     settings.database = server.map(|server| DatabaseSettings { server, connections_max });
+    for KeepDays { level, keep } in args.payloads_keep_days {
+        let kept = &mut settings.payloads_keep;
+        *match level {
+            KeptLevel::Full => &mut kept.full,
+            KeptLevel::Redacted => &mut kept.redacted,
+            KeptLevel::Digest => &mut kept.digest,
+        } = keep;
+    }
     if let Some(file) = &args.notify {
         settings.notify = NotifySettings::load(file)?;
     }

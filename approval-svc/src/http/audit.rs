@@ -18,9 +18,10 @@ use super::list;
 use super::path::Path;
 use super::problem::Problem;
 use crate::ledger::BatchReceipt;
+use crate::ledger::payloads::{self, ShownEntry};
 use crate::router::App;
 use crate::store::StoreError;
-use crate::tokens::Credential;
+use crate::tokens::{Credential, Role};
 
 #[cfg(test)]
 mod tests;
@@ -106,6 +107,28 @@ pub async fn list(
 /// Whether an entry is the caller's to read.
 fn is_seen(caller: &Credential, entry: &Value) -> bool {
     caller.sees_tenant(entry["principal"]["tenant"].as_str())
+}
+
+/// `GET /v1/audit/{seq}`: one entry, and what stands beside it for those who may read arguments of its tenant.
+pub async fn show(
+    State(app): State<App>,
+    Extension(caller): Extension<Credential>,
+    Path(seq): Path<String>,
+) -> Result<Json<ShownEntry>, Problem> {
+    let missing = || Problem::not_found("there is no such entry".to_owned());
+    let seq: u64 = seq.parse().ok().filter(|seq| i64::try_from(*seq).is_ok()).ok_or_else(missing)?;
+    let mut shown = payloads::show(&*app.store, seq).await?.ok_or_else(missing)?;
+    if !is_seen(&caller, &shown.entry) {
+        return Err(missing());
+    }
+    let may_read = match caller.role {
+        Role::Auditor | Role::BreakGlass => true,
+        Role::Admin | Role::Approver | Role::Enforcer => false,
+    };
+    if !may_read && shown.payload.take().is_some() {
+        shown.withheld = Some("only auditors see what stands beside entries".to_owned());
+    }
+    Ok(Json(shown))
 }
 
 /// `GET /v1/audit/{seq}/proof`: the entry with its inclusion proof and the checkpoint it leads to (C2SP `tlog-proof`).

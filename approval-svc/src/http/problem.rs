@@ -241,7 +241,9 @@ impl From<AppendError> for Problem {
             AppendError::Store(error) => return error.into(),
             AppendError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             AppendError::Count(_) => (StatusCode::UNPROCESSABLE_ENTITY, "batch-size"),
-            AppendError::Source | AppendError::Counter => (StatusCode::UNPROCESSABLE_ENTITY, "field"),
+            AppendError::Source | AppendError::Counter | AppendError::Payload(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "field")
+            }
             AppendError::Kind { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "entry-kind"),
             AppendError::Long { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "entry-too-long"),
         };

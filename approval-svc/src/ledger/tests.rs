@@ -1,7 +1,9 @@
 //! The record: each entry once, gaps visible, and every way of tampering found with the right words.
 
 use holdpoint_core::audit::note::{self, Checkpoint};
+use holdpoint_core::audit::payload::{Part, Payload, Salt};
 use holdpoint_core::audit::proof::verify_consistency;
+use holdpoint_core::decision::AuditLevel;
 
 use super::verify::verify;
 use super::*;
@@ -24,7 +26,7 @@ async fn desk() -> Desk {
 
 fn batch(first_counter: u64, entries: usize) -> EntryBatch {
     let entries = vec![AuditEntry::new(EntryKind::Decision, 1); entries];
-    EntryBatch { source: "edge/boot".to_owned(), first_counter, entries }
+    EntryBatch { source: "edge/boot".to_owned(), first_counter, entries, payloads: Vec::new() }
 }
 
 impl Desk {
@@ -158,4 +160,106 @@ async fn every_tampering_is_found_where_it_was_done() {
     )
     .await;
     check("UPDATE checkpoints SET size = 11 WHERE size = 10", "checkpoint 11 was signed for other entries").await;
+}
+
+/// A batch of one call with arguments and a result at this level.
+fn with_payload(level: AuditLevel, counter: u64) -> EntryBatch {
+    let mut entry = AuditEntry::new(EntryKind::Decision, 1);
+    let mut payload = Payload::new(Salt::new([u8::try_from(counter).unwrap(); 16]));
+    entry.arguments = payload.keep(Part::Arguments, level, "{\"title\":\"broken\"}");
+    entry.result = payload.keep(Part::Result, level, "{\"id\":7}");
+    EntryBatch {
+        source: "edge/boot".to_owned(),
+        first_counter: counter,
+        entries: vec![entry],
+        payloads: vec![CountedPayload { counter, payload }],
+    }
+}
+
+#[tokio::test]
+async fn what_comes_with_an_entry_stands_beside_it_and_its_leaf_has_only_digests() {
+    let desk = desk().await;
+    desk.ledger.append(batch(0, 1)).await.unwrap();
+    desk.ledger.append(with_payload(AuditLevel::Full, 1)).await.unwrap();
+    desk.ledger.append(with_payload(AuditLevel::Full, 1)).await.unwrap();
+    let shown = payloads::show(&*desk.bench.store, 1).await.unwrap().unwrap();
+    assert_eq!(shown.payload.unwrap().arguments.as_deref(), Some("{\"title\":\"broken\"}"));
+    let leaf = &desk.bench.store.entries(1, 1).await.unwrap()[0].body;
+    assert!(!leaf.contains("broken") && leaf.contains("\"level\":\"full\""), "{leaf}");
+    let verified = verify(&*desk.bench.store, &desk.signer.public_keys(), Vec::new(), |_, _| {}).await.unwrap();
+    assert_eq!((verified.payloads, verified.findings), (1, Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_not_what_its_entry_names_is_not_kept_and_the_entry_says_so() {
+    let desk = desk().await;
+    let mut lying = with_payload(AuditLevel::Full, 0);
+    lying.payloads[0].payload.arguments = Some("{\"title\":\"fine\"}".to_owned());
+    desk.ledger.append(lying).await.unwrap();
+    let mut alone = with_payload(AuditLevel::Full, 1);
+    alone.payloads.clear();
+    desk.ledger.append(alone).await.unwrap();
+    let shown = payloads::show(&*desk.bench.store, 0).await.unwrap().unwrap();
+    assert_eq!(shown.entry["arguments"]["lost"], "unfit");
+    let payload = shown.payload.unwrap();
+    assert_eq!((payload.arguments.as_deref(), payload.result.as_deref()), (None, Some("{\"id\":7}")));
+    let shown = payloads::show(&*desk.bench.store, 1).await.unwrap().unwrap();
+    assert_eq!((&shown.entry["result"]["lost"], shown.payload), (&serde_json::json!("unfit"), None));
+    assert_eq!(desk.findings().await, [""; 0]);
+    let mut elsewhere = with_payload(AuditLevel::Full, 2);
+    elsewhere.payloads[0].counter = 3;
+    assert!(matches!(desk.ledger.append(elsewhere).await, Err(AppendError::Payload(3))));
+}
+
+#[tokio::test]
+async fn erased_after_its_time_by_level_and_the_record_stays_whole_and_says_so() {
+    let desk = desk().await;
+    for (counter, level) in (0..).zip([AuditLevel::Full, AuditLevel::Full, AuditLevel::Redacted, AuditLevel::Digest]) {
+        desk.ledger.append(with_payload(level, counter)).await.unwrap();
+    }
+    desk.ledger.sign_checkpoint().await.unwrap();
+    let before = desk.bench.store.entries(0, 4).await.unwrap();
+    let day = |days: u64| Some(std::time::Duration::from_secs(days * 86_400));
+    let keep = payloads::PayloadsKeep { digest: None, redacted: day(30), full: day(7) };
+    desk.bench.advance(7 * 86_400_000);
+    assert_eq!(desk.ledger.erase_old_payloads(&keep).await.unwrap(), 0, "not yet");
+    desk.bench.advance(1);
+    assert_eq!(desk.ledger.erase_old_payloads(&keep).await.unwrap(), 2);
+    assert_eq!(desk.ledger.erase_old_payloads(&keep).await.unwrap(), 0, "once");
+    let entry: AuditEntry = serde_json::from_str(&desk.bench.store.entries(4, 1).await.unwrap()[0].body).unwrap();
+    assert_eq!(
+        (entry.kind, entry.erased, entry.by.as_deref()),
+        (EntryKind::PayloadsErased, vec![[0, 1]], Some("holdpoint"))
+    );
+    assert_eq!(desk.bench.store.entries(0, 4).await.unwrap(), before, "the leaves stay");
+    let shown = payloads::show(&*desk.bench.store, 1).await.unwrap().unwrap();
+    assert!(shown.payload.is_none() && shown.withheld.as_deref().unwrap().contains("by holdpoint"), "{shown:?}");
+    desk.bench.advance(100 * 86_400_000);
+    assert_eq!(desk.ledger.erase_old_payloads(&keep).await.unwrap(), 1);
+    let verified = verify(&*desk.bench.store, &desk.signer.public_keys(), Vec::new(), |_, _| {}).await.unwrap();
+    assert_eq!((verified.erased, verified.payloads, verified.findings), (3, 1, Vec::new()));
+}
+
+#[tokio::test]
+async fn edited_and_removed_payloads_are_found() {
+    for (statement, expected) in [
+        (
+            "UPDATE audit_payloads SET arguments = '{\"title\":\"fine\"}' WHERE seq = 1",
+            "the arguments beside entry 1 were edited",
+        ),
+        ("UPDATE audit_payloads SET result = NULL WHERE seq = 1", "the result beside entry 1 was taken out"),
+        ("DELETE FROM audit_payloads WHERE seq = 1", "what stood beside entry 1 is gone, and no entry says"),
+        (
+            "INSERT INTO audit_payloads (seq, at_ms, level, salt, arguments) \
+             VALUES (0, 1, 'full', '00000000000000000000000000000000', '{}')",
+            "beside entry 0 stand arguments of which it says nothing",
+        ),
+    ] {
+        let desk = desk().await;
+        desk.ledger.append(batch(0, 1)).await.unwrap();
+        desk.ledger.append(with_payload(AuditLevel::Full, 1)).await.unwrap();
+        desk.sql(statement).await;
+        let findings = desk.findings().await;
+        assert!(findings.iter().any(|finding| finding.starts_with(expected)), "{statement}: {findings:?}");
+    }
 }

@@ -2,6 +2,7 @@
 //! are any, and `holdpoint.` before the rest.
 
 use holdpoint_core::audit::AuditEntry;
+use holdpoint_core::audit::payload::{Part, Payload};
 use holdpoint_core::decision::Verdict;
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ pub fn request(records: Vec<Value>) -> Value {
 }
 
 /// One log record.
-pub fn record(seq: u64, entry: &AuditEntry) -> Value {
+pub fn record(seq: u64, entry: &AuditEntry, payload: Option<&Payload>) -> Value {
     // Severity numbers of the OpenTelemetry log data model: 9 INFO, 13 WARN.
     let (severity, number) = if entry.verdict == Some(Verdict::Deny) { ("WARN", 13) } else { ("INFO", 9) };
     let mut attributes =
@@ -42,6 +43,15 @@ pub fn record(seq: u64, entry: &AuditEntry) -> Value {
     add("holdpoint.by", entry.by.as_deref());
     add("holdpoint.outcome", entry.outcome.map(|outcome| outcome.as_str()));
     add("enduser.id", entry.principal.as_ref().map(|principal| principal.subject.as_str()));
+    let digest = |part| entry.said_of(part).and_then(|said| said.digest).map(|digest| digest.to_string());
+    add("holdpoint.arguments_digest", digest(Part::Arguments).as_deref());
+    add("holdpoint.result_digest", digest(Part::Result).as_deref());
+    let (arguments, result) = match is_tool_call {
+        true => ("gen_ai.tool.call.arguments", "gen_ai.tool.call.result"),
+        false => ("holdpoint.arguments", "holdpoint.result"),
+    };
+    add(arguments, payload.and_then(|payload| payload.arguments.as_deref()));
+    add(result, payload.and_then(|payload| payload.result.as_deref()));
     let snapshot = entry.snapshot_id.map(|id| id.to_string());
     add("holdpoint.snapshot", snapshot.as_deref());
     attributes.extend(entry.http_status.map(|status| number_of("http.response.status_code", status.into())));

@@ -157,7 +157,7 @@ impl Push {
             }
             let rows = self.store.entries(next, ENTRIES_MAX).await?;
             let read: Vec<Numbered> = rows.iter().filter_map(|row| numbered(row).ok()).collect();
-            let records: Vec<Value> = read.iter().map(|one| logs::record(one.seq, &one.entry)).collect();
+            let records: Vec<Value> = read.iter().map(|one| logs::record(one.seq, &one.entry, None)).collect();
             let mut told: Vec<Span> = read.into_iter().flat_map(|one| gatherer.take(one)).collect();
             told.extend(self.requests.take(SPANS_MAX));
             for some in told.chunks(SPANS_MAX) {

@@ -15,6 +15,7 @@ use holdpoint_core::freeze::FreezeList;
 use tokio::sync::{mpsc, oneshot};
 
 use super::inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, ItemRow, PageRow, ServerRow};
+use super::payload::{EntryBeside, Erasure, PayloadFilter};
 use super::row::{
     AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
     InForceRow, LogEntry, MarkPage, MarkQuery, PolicyRow, Review, SignIn, Token,
@@ -34,6 +35,7 @@ mod in_force;
 mod inventory;
 pub(super) mod marks;
 mod notices;
+mod payloads;
 mod reads;
 mod words;
 mod writes;
@@ -339,6 +341,18 @@ impl Store for SqlStore {
 
     fn entries(&self, from: u64, rows_max: u32) -> Read<'_, Vec<LogEntry>> {
         reads::entries(&self.readers, from, rows_max).boxed()
+    }
+
+    fn entries_beside(&self, from: u64, rows_max: u32) -> Read<'_, Vec<EntryBeside>> {
+        payloads::entries(&self.readers, from, rows_max).boxed()
+    }
+
+    fn erasure(&self, seq: u64) -> Read<'_, Option<Erasure>> {
+        payloads::erasure(&self.readers, seq).boxed()
+    }
+
+    fn find_payloads(&self, filter: PayloadFilter, rows_max: u32) -> Read<'_, Vec<u64>> {
+        payloads::find(&self.readers, filter, rows_max).boxed()
     }
 
     fn hashes(&self, level: u32, from: u64, rows_max: u32) -> Read<'_, Vec<Digest>> {

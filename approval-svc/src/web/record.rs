@@ -165,6 +165,7 @@ pub fn words(entry: &AuditEntry) -> String {
         EntryKind::DelegationChanged => "Authority was lent or taken back",
         EntryKind::GrantChanged => "An approval came to reach further calls, or no longer does",
         EntryKind::ArgumentsErased => "Arguments of old calls were erased",
+        EntryKind::PayloadsErased => "What was kept of arguments and results was erased",
         EntryKind::FreezeChanged => "Something was stopped, or may go on",
         EntryKind::KeyChanged => "The service's key changed",
         EntryKind::SourceBegan => "A gateway's worker began to report",

@@ -190,7 +190,7 @@ fn answer_notes(entry: &AuditEntry) -> Vec<Note> {
     note(&mut notes, "after", entry.latency_ms.map(|ms| format!("{ms} ms")));
     note(&mut notes, "size", entry.answer_bytes.map(|bytes| format!("{bytes} bytes")));
     note(&mut notes, "status", entry.http_status.map(|status| status.to_string()));
-    note(&mut notes, "digest", entry.answer_digest.map(|digest| digest.to_string()));
+    note(&mut notes, "digest", entry.result.as_ref().and_then(|result| result.digest).map(|digest| digest.to_string()));
     note(&mut notes, "because", entry.detail.clone());
     notes
 }

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::decision::{AuditLevel, Observed, Verdict};
 use crate::digest::Digest;
 use crate::identity::Principal;
+use payload::{Lost, Payload, PayloadDigest};
 
 #[cfg(feature = "log")]
 pub mod merkle;
 #[cfg(feature = "log")]
 pub mod note;
+pub mod payload;
 #[cfg(feature = "log")]
 pub mod proof;
 #[cfg(feature = "log")]
@@ -57,6 +59,9 @@ pub enum EntryKind {
     GrantChanged,
     /// Arguments of approvals that ended long ago were erased; `detail` says how many.
     ArgumentsErased,
+    /// What stands beside entries was erased: `erased` says of which, `by` at whose word, and `detail` how many. The entries
+    /// stay, and so do proofs.
+    PayloadsErased,
     /// A server, tool or principal was stopped, or may go on; `status` says which.
     FreezeChanged,
     /// The service came to sign with another key, or an old one is trusted no longer; `status` says which, `keys` whose.
@@ -92,6 +97,7 @@ impl EntryKind {
             Self::DelegationChanged => "delegation_changed",
             Self::GrantChanged => "grant_changed",
             Self::ArgumentsErased => "arguments_erased",
+            Self::PayloadsErased => "payloads_erased",
             Self::FreezeChanged => "freeze_changed",
             Self::KeyChanged => "key_changed",
             Self::SourceBegan => "source_began",
@@ -199,9 +205,15 @@ pub struct AuditEntry {
     /// Length of the server's answer, in bytes, before anything was taken out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer_bytes: Option<u64>,
-    /// SHA-256 of the server's answer, where it was read whole.
+    /// The arguments of the call: what is kept of them beside this entry, and its salted digest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer_digest: Option<Digest>,
+    pub arguments: Option<PayloadDigest>,
+    /// The same of its result, as the client was given it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<PayloadDigest>,
+    /// Beside which entries something was erased: pairs of the first and the last sequence number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub erased: Vec<[u64; 2]>,
     /// From the forward to the end of the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_ms: Option<u64>,
@@ -215,6 +227,9 @@ pub struct AuditEntry {
     /// The client's span: the parent of that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_span_id: Option<String>,
+    /// What is to stand beside the entry. On its way with it, and never part of it.
+    #[serde(skip)]
+    pub payload: Option<Box<Payload>>,
 }
 
 /// `status` of the entry that says that the service signs with another key.
@@ -255,12 +270,39 @@ impl AuditEntry {
             outcome: None,
             http_status: None,
             answer_bytes: None,
-            answer_digest: None,
+            arguments: None,
+            result: None,
+            erased: Vec::new(),
             latency_ms: None,
             trace_id: None,
             span_id: None,
             parent_span_id: None,
+            payload: None,
         }
+    }
+
+    /// What the entry says of a part of its payload.
+    pub fn said_of(&self, part: payload::Part) -> Option<&PayloadDigest> {
+        match part {
+            payload::Part::Arguments => self.arguments.as_ref(),
+            payload::Part::Result => self.result.as_ref(),
+        }
+    }
+
+    /// Notes that nothing is kept of a part after all.
+    pub fn lose(&mut self, part: payload::Part, lost: Lost) {
+        let said = match part {
+            payload::Part::Arguments => &mut self.arguments,
+            payload::Part::Result => &mut self.result,
+        };
+        if let Some(said) = said.as_mut().filter(|said| said.is_kept()) {
+            said.lost = Some(lost);
+        }
+    }
+
+    /// Whether anything stands beside it unless it was erased.
+    pub fn has_payload(&self) -> bool {
+        payload::Part::ALL.into_iter().any(|part| self.said_of(part).is_some_and(PayloadDigest::is_kept))
     }
 }
 
@@ -276,4 +318,15 @@ pub struct EntryBatch {
     /// Counter of the first entry; the others follow without gaps.
     pub first_counter: u64,
     pub entries: Vec<AuditEntry>,
+    /// What is to stand beside some of them, by rising counter.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payloads: Vec<CountedPayload>,
+}
+
+/// What is to stand beside the entry with that counter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CountedPayload {
+    pub counter: u64,
+    pub payload: Payload,
 }

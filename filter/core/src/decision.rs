@@ -407,7 +407,7 @@ pub enum AuditLevel {
 
 impl AuditLevel {
     /// The less revealing of the two; of one alone, that one.
-    pub(crate) fn least(one: Option<Self>, two: Option<Self>) -> Option<Self> {
+    pub fn least(one: Option<Self>, two: Option<Self>) -> Option<Self> {
         match (one, two) {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),

@@ -1,6 +1,8 @@
 //! What waits, what is sent, what is lost and how that shows.
 
+use holdpoint_core::audit::payload::Salt;
 use holdpoint_core::audit::{EntryBatch, EntryKind};
+use holdpoint_core::decision::AuditLevel;
 
 use super::*;
 
@@ -118,4 +120,57 @@ fn long_words_of_strangers_never_make_a_batch_too_large_to_take() {
         buffer.batch_answered(BatchAnswer::Acknowledged);
     }
     assert_eq!(sent, BATCH_ENTRIES_MAX);
+}
+
+/// An entry with arguments in full.
+fn with_arguments(arguments: &str) -> AuditEntry {
+    let mut entry = entry(1);
+    let mut payload = Payload::new(Salt::new([1; 16]));
+    entry.arguments = payload.keep(Part::Arguments, AuditLevel::Full, arguments);
+    entry.payload = Some(Box::new(payload));
+    entry
+}
+
+#[test]
+fn what_is_to_stand_beside_an_entry_goes_with_it_under_its_counter() {
+    let mut buffer = buffer();
+    buffer.push(entry(1));
+    buffer.push(with_arguments("{\"title\":\"one \\\"two\\\"\"}"));
+    let batch = next_batch(&mut buffer).expect("a batch");
+    let [beside] = &batch.payloads[..] else { panic!("{batch:?}") };
+    assert_eq!(beside.counter, 1);
+    assert_eq!(beside.payload.misfit(Part::Arguments, batch.entries[1].arguments.as_ref()), None);
+    assert_eq!(beside.payload.text(Part::Arguments), Some("{\"title\":\"one \\\"two\\\"\"}"));
+}
+
+#[test]
+fn texts_without_room_are_lost_visibly_and_their_entries_are_not() {
+    let mut buffer = buffer();
+    let text = format!("\"{}\"", "x".repeat(60_000));
+    let fitting = PAYLOAD_BYTES_MAX / (text.len() + 100);
+    for _ in 0..fitting + 2 {
+        assert!(buffer.push(with_arguments(&text)));
+    }
+    assert!(buffer.take_payloads_lost() >= 1);
+    assert_eq!(buffer.take_payloads_lost(), 0);
+    let (mut entries, mut lost) = (0, 0);
+    while let Some(batch) = next_batch(&mut buffer) {
+        assert_eq!(batch.payloads.len(), batch.entries.len(), "the salt goes along");
+        for (entry, beside) in batch.entries.iter().zip(&batch.payloads) {
+            let said = entry.arguments.as_ref().expect("arguments");
+            assert_eq!(said.lost.is_some(), beside.payload.text(Part::Arguments).is_none());
+            assert_eq!(said.digest, Some(beside.payload.salt.digest(Part::Arguments, &text)));
+            lost += usize::from(said.lost == Some(Lost::NoRoom));
+        }
+        entries += batch.entries.len();
+        buffer.batch_answered(BatchAnswer::Acknowledged);
+        if buffer.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(entries, fitting + 2);
+    assert!((1..=3).contains(&lost), "{lost}");
+    // What went makes room.
+    buffer.push(with_arguments(&text));
+    assert_eq!(next_batch(&mut buffer).expect("a batch").entries[0].arguments.as_ref().expect("arguments").lost, None);
 }

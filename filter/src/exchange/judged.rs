@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdpoint_core::audit::payload::{Part, Salt};
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::{FilterConfig, Proof};
 use holdpoint_core::decision::{AuditLevel, Constraints, Decision, PermitSet, Verdict};
@@ -10,6 +11,7 @@ use holdpoint_core::envelope::{Call, CallEnvelope, SealError};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::mcp::{McpMessage, MessageKind, Method, Target};
 
+use super::beside;
 use super::call_trace::CallTrace;
 use super::callout::Callout;
 use super::hold::Hold;
@@ -126,6 +128,7 @@ impl Exchange {
             envelope,
             asked,
             trace,
+            salt: around.worker.ids.next_salt(),
             body_bytes: delivery.body_bytes,
             has_trailers: delivery.has_trailers,
             body: None,
@@ -300,6 +303,8 @@ pub(super) struct Judged {
     pub(super) envelope: CallEnvelope,
     pub(super) asked: Asked,
     pub(super) trace: Option<CallTrace>,
+    /// For what stands beside the entry of its decision.
+    pub(super) salt: Salt,
     pub(super) body_bytes: u64,
     pub(super) has_trailers: bool,
     /// What is forwarded, where that is not the body as it came.
@@ -401,6 +406,12 @@ impl Judged {
         entry.constraints = (!decision.constraints.is_empty()).then(|| bounded(&decision.constraints.to_string()));
         if let Some(trace) = &self.trace {
             trace.note_in(&mut entry);
+        }
+        // The entry of a decision tells of the arguments, and no other does: each has a salt of its own.
+        if kind == EntryKind::Decision
+            && let Some(arguments) = beside::arguments(self.envelope.message())
+        {
+            beside::keep(&mut entry, decision.audit, Part::Arguments, arguments, self.salt);
         }
         entry
     }

@@ -155,6 +155,7 @@ impl Running {
     fn after_intent(mut self) -> Self {
         for entry in self.entries_mut() {
             entry.kind = EntryKind::Outcome;
+            (entry.arguments, entry.payload) = (None, None);
         }
         self
     }

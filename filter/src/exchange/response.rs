@@ -15,8 +15,9 @@ mod observed;
 mod replay;
 mod stream;
 
+use holdpoint_core::audit::payload::{Lost, Part};
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
-use holdpoint_core::decision::{Constraints, OutputLimits};
+use holdpoint_core::decision::{AuditLevel, Constraints, OutputLimits};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::mcp::answer::Scanner;
 use holdpoint_core::mcp::sse::Splitter;
@@ -24,6 +25,7 @@ use holdpoint_core::mcp::sse::Splitter;
 pub(super) use governing::Governing;
 pub(super) use replay::Replay;
 
+use super::beside;
 use super::request::bounded;
 use super::{AnswerFormat, HostCommand, HostEvent, InPlace, LogLevel, Phase, ResponseHead, Surroundings};
 use crate::enforce::HeaderEdit;
@@ -95,6 +97,7 @@ impl Running {
         Self {
             asked: asked.clone(),
             governing: governing.under(&constraints.output, reads_outcome),
+            observed: Observed::keeping(beside::result_bytes_max(entry.audit)),
             max_runtime_ms: constraints.max_runtime_ms,
             output: constraints.output.clone(),
             tried: None,
@@ -103,7 +106,6 @@ impl Running {
             beside: Vec::new(),
             renew_at_ms: now_ms.saturating_add(LEASE_MS / 2),
             forwarded_at_ms: now_ms,
-            observed: Observed::default(),
             trail: None,
             replay: None,
             step: Step::Awaiting,
@@ -111,8 +113,15 @@ impl Running {
     }
 
     /// The same, with the entries of the other messages that the same answer is for.
-    pub(super) fn beside(self, beside: Vec<AuditEntry>) -> Self {
-        Self { beside, ..self }
+    pub(super) fn beside(mut self, beside: Vec<AuditEntry>) -> Self {
+        self.beside = beside;
+        self.observed = Observed::keeping(beside::result_bytes_max(self.audit()));
+        self
+    }
+
+    /// What the record may keep of the answer: of a batch's no more than of the answer to each.
+    fn audit(&self) -> Option<AuditLevel> {
+        self.entries().fold(None, |least, entry| AuditLevel::least(least, entry.audit))
     }
 
     /// Its entries: its own, then those of the other messages of its batch.
@@ -260,6 +269,7 @@ impl Running {
     /// Answers in the server's place. Only while the head of its answer has not gone on.
     fn refuse(&mut self, refusal: &Refusal) -> HostCommand {
         self.observed.was_cut = true;
+        self.observed.withhold();
         self.entry.detail = Some(refusal.sentence());
         self.step = Step::Replied;
         HostCommand::Reply(refusal.reply(&self.asked))
@@ -366,6 +376,7 @@ impl Running {
                 if self.governing.reads_outcome {
                     self.observed.keep(bytes);
                 }
+                self.observed.pass(bytes);
                 if asks {
                     self.cut("the answer asked something of the client where it must not".to_owned(), around.now_ms);
                     return vec![HostCommand::ReplaceBody(Vec::new()), HostCommand::CloseAnswer];
@@ -379,11 +390,32 @@ impl Running {
         match &mut self.step {
             Step::Holding { .. } => self.judge_held(around),
             Step::Streaming { .. } => self.finish_stream(around),
-            Step::Awaiting | Step::Passing { .. } | Step::Withholding { .. } => {
+            Step::Passing { .. } => {
+                self.observed.is_complete = true;
+                self.observed.passed();
+                vec![HostCommand::Continue]
+            }
+            Step::Awaiting | Step::Withholding { .. } => {
                 self.observed.is_complete = true;
                 vec![HostCommand::Continue]
             }
             Step::Replied | Step::Cut { .. } => vec![HostCommand::Continue],
+        }
+    }
+
+    /// What of the answer is to stand beside the entry.
+    fn keep_result(&mut self, around: &mut Surroundings<'_>) {
+        let audit = self.audit();
+        match self.observed.take_result() {
+            None => {}
+            Some(Ok(bytes)) => match std::str::from_utf8(&bytes) {
+                Ok(text) => {
+                    let salt = around.worker.ids.next_salt();
+                    beside::keep(&mut self.entry, audit, Part::Result, text, salt);
+                }
+                Err(_) => beside::lose(&mut self.entry, audit, Part::Result, bytes.len(), Lost::Unreadable),
+            },
+            Some(Err(length)) => beside::lose(&mut self.entry, audit, Part::Result, length, Lost::TooLong),
         }
     }
 
@@ -398,7 +430,7 @@ impl Running {
         self.entry.http_status = self.observed.head.map(|head| head.status);
         self.entry.latency_ms = Some(around.now_ms.saturating_sub(self.forwarded_at_ms));
         self.entry.answer_bytes = self.observed.head.map(|_| self.observed.bytes);
-        self.entry.answer_digest = self.observed.digest();
+        self.keep_result(around);
         if self.entry.detail.is_none() {
             self.entry.detail = self.observed.detail();
         }

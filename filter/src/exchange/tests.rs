@@ -19,6 +19,7 @@ mod allowed;
 mod answers;
 mod asked;
 mod batch;
+mod beside;
 mod definitions;
 mod held;
 mod past;

@@ -19,6 +19,10 @@ pub(super) fn flush(plugin: &Rc<str>, now_ms: u64) {
         CALLOUTS.with_borrow_mut(|all| all.remove(&token));
         answered(plugin, &CalloutAnswer { status: None, body: Vec::new() });
     }
+    let lost = with_desk(plugin, |desk| desk.audit.take_payloads_lost()).unwrap_or_default();
+    if lost > 0 {
+        gauges::add(Metric::PayloadsLost, i64::try_from(lost).unwrap_or(i64::MAX));
+    }
     let batch = with_desk(plugin, |desk| {
         // Who waits for an entry does not wait for more entries to gather.
         let is_due = desk.record_turn.is_due(now_ms, desk.is_record_awaited());

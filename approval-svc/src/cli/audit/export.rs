@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::filter::Filter;
-use super::record::{Record, RecordArgs};
+use super::record::{Line, Record, RecordArgs};
 use crate::keys::ServiceSigner;
 use crate::otlp::spans::Gatherer;
 use crate::otlp::{logs, spans};
@@ -27,6 +27,7 @@ mod ocsf;
   holdpoint audit export --data-dir data --format otlp --out logs.jsonl
   holdpoint audit export --data-dir data --format otlp-traces --since 1h --out traces.jsonl
 
+With `--payloads` whoever reads it reads arguments and results: keep it as you keep those.
 A whole export as ndjson ends with a signed checkpoint: `holdpoint audit verify --file record.ndjson --key …`.")]
 pub struct ExportArgs {
     #[command(flatten)]
@@ -38,6 +39,9 @@ pub struct ExportArgs {
     /// File to write; standard output unless given
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// With the arguments and results that stand beside entries, as far as they are kept
+    #[arg(long)]
+    payloads: bool,
     #[command(flatten)]
     filter: Filter,
 }
@@ -84,38 +88,45 @@ async fn export(args: &ExportArgs, record: &Record, out: &mut dyn Write) -> anyh
     let mut batch = Vec::new();
     let mut told = Vec::new();
     let mut gatherer = Gatherer::default();
-    record
-        .each(0, |line| {
-            let entry = line.entry()?;
-            let holds = args.filter.holds(&entry);
-            if args.format == Format::OtlpTraces {
-                // Of a call that ended in the period, also what happened before it.
-                let ended = gatherer.take(Numbered { seq: line.seq, entry: entry.clone() });
-                told.extend(ended.into_iter().filter(|_| holds));
-                if told.len() >= spans::SPANS_MAX {
-                    writeln!(out, "{}", spans::request(&std::mem::take(&mut told)))?;
+    let take = |line: Line| {
+        let entry = line.entry()?;
+        let holds = args.filter.holds(&entry);
+        if args.format == Format::OtlpTraces {
+            // Of a call that ended in the period, also what happened before it.
+            let ended = gatherer.take(Numbered { seq: line.seq, entry: entry.clone() });
+            told.extend(ended.into_iter().filter(|_| holds));
+            if told.len() >= spans::SPANS_MAX {
+                writeln!(out, "{}", spans::request(&std::mem::take(&mut told)))?;
+            }
+        }
+        if !holds {
+            is_whole = false;
+            return Ok(ControlFlow::Continue(()));
+        }
+        written += 1;
+        match args.format {
+            // Verbatim: this text is what the leaf is the hash of.
+            Format::Ndjson if args.payloads => {
+                let payload = serde_json::to_string(&line.payload)?;
+                writeln!(out, "{{\"seq\":{},\"entry\":{},\"payload\":{payload}}}", line.seq, line.body)?;
+            }
+            Format::Ndjson => writeln!(out, "{{\"seq\":{},\"entry\":{}}}", line.seq, line.body)?,
+            Format::Ocsf => writeln!(out, "{}", ocsf::event(line.seq, &entry, line.payload.as_ref()))?,
+            Format::Otlp => {
+                batch.push(logs::record(line.seq, &entry, line.payload.as_ref()));
+                if batch.len() == logs::RECORDS_MAX {
+                    writeln!(out, "{}", logs::request(std::mem::take(&mut batch)))?;
                 }
             }
-            if !holds {
-                is_whole = false;
-                return Ok(ControlFlow::Continue(()));
-            }
-            written += 1;
-            match args.format {
-                // Verbatim: this text is what the leaf is the hash of.
-                Format::Ndjson => writeln!(out, "{{\"seq\":{},\"entry\":{}}}", line.seq, line.body)?,
-                Format::Ocsf => writeln!(out, "{}", ocsf::event(line.seq, &entry))?,
-                Format::Otlp => {
-                    batch.push(logs::record(line.seq, &entry));
-                    if batch.len() == logs::RECORDS_MAX {
-                        writeln!(out, "{}", logs::request(std::mem::take(&mut batch)))?;
-                    }
-                }
-                Format::OtlpTraces => {}
-            }
-            Ok(ControlFlow::Continue(()))
-        })
-        .await?;
+            Format::OtlpTraces => {}
+        }
+        Ok(ControlFlow::Continue(()))
+    };
+    if args.payloads {
+        record.each_beside(0, take).await?
+    } else {
+        record.each(0, take).await?
+    }
     if !batch.is_empty() {
         writeln!(out, "{}", logs::request(batch))?;
     }

@@ -9,12 +9,15 @@ use anyhow::{Context, bail};
 use clap::Args;
 use holdpoint_core::approval::ServiceKey;
 use holdpoint_core::audit::AuditEntry;
+use holdpoint_core::audit::payload::Payload;
+use holdpoint_core::audit::verify::Beside;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::DatabaseArgs;
 use crate::keys::ServiceSigner;
 use crate::store::Store;
+use crate::store::payload::EntryBeside;
 use crate::store::sql::SqlStore;
 
 /// Rows read at once.
@@ -46,6 +49,10 @@ pub struct Line {
     pub seq: u64,
     /// The text whose hash is the leaf.
     pub body: String,
+    /// What stands beside it, where that was read too.
+    pub payload: Option<Payload>,
+    /// Whether it was.
+    pub has_beside: bool,
 }
 
 impl Line {
@@ -64,12 +71,36 @@ fn unreadable(seq: u64) -> String {
     format!("entry {seq} cannot be read: run `holdpoint audit verify`")
 }
 
+/// Tells null from absent.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Payload>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl Line {
+    /// What is known of what stands beside it.
+    pub fn beside(&self) -> Beside<'_> {
+        match &self.payload {
+            Some(payload) => Beside::Payload(payload),
+            None if self.has_beside => Beside::Nothing,
+            None => Beside::Unseen,
+        }
+    }
+}
+
 /// A line of an export: an entry, or the checkpoint at its end.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Exported {
-    Entry { seq: u64, entry: Value },
-    Checkpoint { checkpoint: String },
+    Entry {
+        seq: u64,
+        entry: Value,
+        /// Absent in an export without payloads, null where nothing stands beside the entry.
+        #[serde(default, deserialize_with = "present")]
+        payload: Option<Option<Payload>>,
+    },
+    Checkpoint {
+        checkpoint: String,
+    },
 }
 
 impl RecordArgs {
@@ -96,6 +127,24 @@ impl Record {
     pub async fn each(
         &self,
         from: u64,
+        take: impl FnMut(Line) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<()> {
+        self.each_line(from, false, take).await
+    }
+
+    /// The same, with what stands beside them.
+    pub async fn each_beside(
+        &self,
+        from: u64,
+        take: impl FnMut(Line) -> anyhow::Result<ControlFlow<()>>,
+    ) -> anyhow::Result<()> {
+        self.each_line(from, true, take).await
+    }
+
+    async fn each_line(
+        &self,
+        from: u64,
+        with_payloads: bool,
         mut take: impl FnMut(Line) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<()> {
         match self {
@@ -104,10 +153,16 @@ impl Record {
                 let mut progress = Progress::new(Some(size));
                 let mut next = from;
                 while next < size {
-                    let page = store.entries(next, PAGE_MAX).await?;
-                    let Some(last) = page.last().map(|row| row.seq) else { break };
-                    for row in page.into_iter().take_while(|row| row.seq < size) {
-                        if take(Line { seq: row.seq, body: row.body })?.is_break() {
+                    let page = if with_payloads {
+                        store.entries_beside(next, PAGE_MAX).await?
+                    } else {
+                        let rows = store.entries(next, PAGE_MAX).await?;
+                        rows.into_iter().map(|entry| EntryBeside { entry, payload: None }).collect()
+                    };
+                    let Some(last) = page.last().map(|row| row.entry.seq) else { break };
+                    for EntryBeside { entry, payload } in page.into_iter().take_while(|row| row.entry.seq < size) {
+                        let line = Line { seq: entry.seq, body: entry.body, payload, has_beside: with_payloads };
+                        if take(line)?.is_break() {
                             return Ok(());
                         }
                     }
@@ -117,7 +172,10 @@ impl Record {
                 Ok(())
             }
             Self::File(file) => read_export(file, |exported| match exported {
-                Exported::Entry { seq, entry } if seq >= from => take(Line { seq, body: entry.to_string() }),
+                Exported::Entry { seq, entry, payload } if seq >= from => {
+                    let has_beside = payload.is_some();
+                    take(Line { seq, body: entry.to_string(), payload: payload.flatten(), has_beside })
+                }
                 Exported::Entry { .. } | Exported::Checkpoint { .. } => Ok(ControlFlow::Continue(())),
             }),
         }

@@ -150,6 +150,7 @@ impl Report {
             | EntryKind::GrantChanged
             | EntryKind::PolicyInForce
             | EntryKind::ArgumentsErased
+            | EntryKind::PayloadsErased
                 if self.changes.len() == ROWS_MAX =>
             {
                 self.changes_left_out += 1;
@@ -163,7 +164,8 @@ impl Report {
             | EntryKind::DelegationChanged
             | EntryKind::GrantChanged
             | EntryKind::PolicyInForce
-            | EntryKind::ArgumentsErased => {
+            | EntryKind::ArgumentsErased
+            | EntryKind::PayloadsErased => {
                 self.changes.push(Noted::of(seq, entry));
             }
             EntryKind::ApprovalOpened

@@ -69,8 +69,8 @@ async fn verify_export(
     kept.extend(last);
     let mut verifier = Verifier::new(keys, kept);
     record
-        .each(0, |line| {
-            verifier.entry(line.seq, &line.body, None);
+        .each_beside(0, |line| {
+            verifier.entry(line.seq, &line.body, None, line.beside());
             Ok(ControlFlow::Continue(()))
         })
         .await?;
@@ -81,14 +81,21 @@ async fn verify_export(
 }
 
 fn print(verified: &Verified, form: Form) {
-    let Verified { entries, checkpoints, root, findings } = verified;
+    let Verified { entries, checkpoints, root, payloads, erased, payloads_unseen, findings } = verified;
     match form {
         Form::Json => println!(
             "{}",
-            json!({ "entries": entries, "checkpoints": checkpoints, "root": root, "findings": findings })
+            json!({ "entries": entries, "checkpoints": checkpoints, "root": root, "payloads": payloads,
+                    "payloads_erased": erased, "payloads_not_looked_at": payloads_unseen, "findings": findings })
         ),
         Form::Text if findings.is_empty() => {
             println!("the record is whole: {entries} entries, {checkpoints} signed checkpoints, root {root}");
+            if *payloads > 0 || *erased > 0 {
+                println!("beside them, {payloads} have what they name; of {erased} it was erased, as the record says");
+            }
+            if *payloads_unseen > 0 {
+                println!("what stands beside {payloads_unseen} entries is not in this file and was not looked at");
+            }
         }
         Form::Text => {
             for finding in findings {

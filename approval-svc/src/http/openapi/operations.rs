@@ -28,6 +28,7 @@ use crate::http::record::{CallView, RecordPage};
 use crate::http::status::Readiness;
 use crate::inventory::view::{DefinitionsView, ServerView, ServersView};
 use crate::ledger::BatchReceipt;
+use crate::ledger::payloads::ShownEntry;
 use crate::notify::notice::NoticeView;
 use crate::tokens::Role::{self, Admin, Approver, Auditor, BreakGlass, Enforcer};
 
@@ -222,6 +223,14 @@ fn record(c: &mut Components) -> Vec<Operation> {
             "Instead of `after`: `next_cursor`",
         )
         .json(200, "A page; NDJSON where `Accept` asks for application/x-ndjson", page);
+    let shown = c.of::<ShownEntry>();
+    let one = get(
+        "/v1/audit/{seq}",
+        &[Auditor, BreakGlass, Admin],
+        "One entry, and for auditors what stands beside it: arguments and result, as far as they are kept",
+    )
+    .json(200, "The entry", shown)
+    .problems(&["not-found"]);
     let proof =
         get("/v1/audit/{seq}/proof", READ, "One entry with the proof that it stands in the log (C2SP tlog-proof)")
             .text(200, "text/plain", "Entry, proof and signed checkpoint")
@@ -269,7 +278,7 @@ fn record(c: &mut Components) -> Vec<Operation> {
     let telling = get("/v1/record/{seq}/call", READERS, "All that the record says of the call of one entry")
         .json(200, "In the order of what happened", whole)
         .problems(&["not-found"]);
-    vec![appending, listing, searching, telling, proof, tile, consistency, checkpoint]
+    vec![appending, listing, one, searching, telling, proof, tile, consistency, checkpoint]
 }
 
 fn authority(c: &mut Components) -> Vec<Operation> {

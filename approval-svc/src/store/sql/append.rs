@@ -6,6 +6,7 @@ use holdpoint_core::digest::Digest;
 
 use super::column::{digest_from_blob, int, nat};
 use super::db::{Connection, Pool, Row, query};
+use super::payloads;
 use crate::store::{Head, StoreError};
 
 /// Entries written by one statement.
@@ -29,6 +30,7 @@ pub(super) async fn append(
     for entry in entries {
         let (seq, body) = (frontier.size(), body_of(entry)?);
         let hash = leaf_hash(body.as_bytes());
+        payloads::put(connection, seq, entry).await?;
         leaves.push(Leaf { seq, body, hash });
         frontier.append(hash);
         seqs.push(seq);

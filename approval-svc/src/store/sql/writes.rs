@@ -4,7 +4,7 @@ use holdpoint_core::approval::{ApprovalStatus, OpenApproval, WithdrawCause};
 
 use super::column::{from_json, indexed, int, nat, to_json};
 use super::db::{Connection, Statement, query};
-use super::{in_force, inventory, marks, notices, words};
+use super::{in_force, inventory, marks, notices, payloads, words};
 use crate::approvals::grant::Grant;
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
@@ -74,6 +74,7 @@ pub(super) async fn write(connection: &mut Connection, write: &Write) -> Result<
             let add = add.bind(policy.snapshot_id.to_string()).bind(&policy.canonical);
             touch(connection, add.bind(int(policy.registered_at_ms)), Conflict::Exists).await
         }
+        Write::ErasePayloads(erasure) => Ok(payloads::erase(connection, erasure).await?),
         Write::PutInForce { row, forget_before_ms } => in_force::put(connection, row, *forget_before_ms).await,
         Write::AddToken(token) => {
             let add = query(

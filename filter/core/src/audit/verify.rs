@@ -2,6 +2,7 @@
 
 use super::merkle::{Frontier, leaf_hash};
 use super::note::{NoteError, SignedCheckpoint};
+use super::payload::{Misfit, Part, Payload};
 use super::{AuditEntry, EntryKind, KEY_RETIRED};
 use crate::approval::ServiceKey;
 use crate::digest::Digest;
@@ -31,6 +32,12 @@ pub struct Verified {
     pub checkpoints: u64,
     /// The root that the entries have.
     pub root: Digest,
+    /// Entries beside which something stands, and it is what they say.
+    pub payloads: u64,
+    /// Entries beside which something stood that was erased, as the log itself says.
+    pub erased: u64,
+    /// Entries beside which something stands that was not there to be looked at.
+    pub payloads_unseen: u64,
     /// What is wrong, in the order of the log. Nothing means that the record is whole.
     pub findings: Vec<String>,
 }
@@ -45,8 +52,36 @@ pub struct Verifier {
     ahead: Vec<Met>,
     met: Vec<Met>,
     rotations: Vec<Rotation>,
+    payloads: u64,
+    payloads_unseen: u64,
+    /// First and last number of entries beside which nothing stands where something should.
+    bare: Vec<[u64; 2]>,
+    /// First and last number of entries of which an entry says that what stood beside them was erased.
+    erased: Vec<[u64; 2]>,
     findings: Vec<String>,
     more_findings: usize,
+}
+
+/// What is known of what stands beside an entry.
+#[derive(Clone, Copy, Debug)]
+pub enum Beside<'a> {
+    /// Nothing: whoever copied the entries left it away.
+    Unseen,
+    /// There is nothing.
+    Nothing,
+    Payload(&'a Payload),
+}
+
+/// One entry, looked at by itself: what needs no other entry, and may be done for many at once.
+pub struct Looked {
+    seq: u64,
+    leaf: Digest,
+    rotation: Option<Rotation>,
+    erased: Vec<[u64; 2]>,
+    is_bare: bool,
+    is_unseen: bool,
+    has_payload: bool,
+    findings: Vec<String>,
 }
 
 /// A checkpoint that was given, and whether the entries lead to its root.
@@ -74,6 +109,10 @@ impl Verifier {
             ahead: Vec::new(),
             met: Vec::new(),
             rotations: Vec::new(),
+            payloads: 0,
+            payloads_unseen: 0,
+            bare: Vec::new(),
+            erased: Vec::new(),
             findings: Vec::new(),
             more_findings: 0,
         };
@@ -90,25 +129,34 @@ impl Verifier {
         verifier
     }
 
-    /// The next entry: its number, its text, and the leaf hash that was kept beside it, where one was.
-    pub fn entry(&mut self, seq: u64, body: &str, stored: Option<Digest>) {
+    /// The next entry: its number, its text, the leaf hash that was kept with it, where one was, and what stands beside it.
+    pub fn entry(&mut self, seq: u64, body: &str, stored: Option<Digest>, beside: Beside<'_>) {
+        self.take(Looked::at(seq, body, stored, beside));
+    }
+
+    /// The next entry, after a look at it.
+    pub fn take(&mut self, looked: Looked) {
+        let seq = looked.seq;
         match self.next {
             next if seq > next => self.find(format!("entries {next} to {} are missing", seq.saturating_sub(1))),
             next if seq < next => self.find(format!("entry {seq} stands where {next} belongs")),
             _ => {}
         }
         self.next = seq.saturating_add(1);
-        let leaf = leaf_hash(body.as_bytes());
-        if let Some(stored) = stored.filter(|stored| *stored != leaf) {
-            let (found, stored) = (leaf.short(), stored.short());
-            self.find(format!("entry {seq} was changed: its text hashes to {found}, stored is {stored}"));
+        for finding in looked.findings {
+            self.find(finding);
         }
-        match serde_json::from_str::<AuditEntry>(body) {
-            Ok(entry) if entry.kind == EntryKind::KeyChanged => self.rotations.push(Rotation::of(seq, &entry)),
-            Ok(_) => {}
-            Err(error) => self.find(format!("entry {seq} is no entry that this version reads: {error}")),
+        self.rotations.extend(looked.rotation);
+        self.erased.extend(looked.erased);
+        self.payloads = self.payloads.saturating_add(u64::from(looked.has_payload));
+        self.payloads_unseen = self.payloads_unseen.saturating_add(u64::from(looked.is_unseen));
+        if looked.is_bare {
+            match self.bare.last_mut() {
+                Some([_, last]) if last.saturating_add(1) == seq => *last = seq,
+                _ => self.bare.push([seq, seq]),
+            }
         }
-        self.frontier.append(leaf);
+        self.frontier.append(looked.leaf);
         while let Some(mut met) = self.ahead.pop_if(|ahead| ahead.signed.checkpoint.size <= self.frontier.size()) {
             let checkpoint = &met.signed.checkpoint;
             met.holds = checkpoint.size == self.frontier.size() && checkpoint.root == self.frontier.root();
@@ -146,6 +194,16 @@ impl Verifier {
         for finding in findings {
             self.find(finding);
         }
+        let bare = std::mem::take(&mut self.bare);
+        let (erased, gone) = split(&bare, std::mem::take(&mut self.erased));
+        for [first, last] in gone {
+            self.find(match first == last {
+                true => format!("what stood beside entry {first} is gone, and no entry says that it was erased"),
+                false => {
+                    format!("what stood beside entries {first} to {last} is gone, and no entry says that it was erased")
+                }
+            });
+        }
         while let Some(met) = self.ahead.pop() {
             self.find(match self.vouches(&met.signed) {
                 Ok(()) => format!(
@@ -158,7 +216,8 @@ impl Verifier {
         if self.more_findings > 0 {
             self.findings.push(format!("… and {} more", self.more_findings));
         }
-        Verified { entries, checkpoints: believed, root, findings: self.findings }
+        let (payloads, payloads_unseen) = (self.payloads, self.payloads_unseen);
+        Verified { entries, checkpoints: believed, root, payloads, erased, payloads_unseen, findings: self.findings }
     }
 
     /// Learns keys from the entries that believed checkpoints cover, until nothing new is learnt; how many checkpoints
@@ -212,6 +271,103 @@ impl Verifier {
         }
         Err(why.unwrap_or(NoteError::Signature))
     }
+}
+
+impl Looked {
+    /// Number of the entry.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Hashes and reads an entry, and holds it against what stands beside it.
+    pub fn at(seq: u64, body: &str, stored: Option<Digest>, beside: Beside<'_>) -> Self {
+        let leaf = leaf_hash(body.as_bytes());
+        let mut looked = Self {
+            seq,
+            leaf,
+            rotation: None,
+            erased: Vec::new(),
+            is_bare: false,
+            is_unseen: false,
+            has_payload: false,
+            findings: Vec::new(),
+        };
+        if let Some(stored) = stored.filter(|stored| *stored != leaf) {
+            let (found, stored) = (leaf.short(), stored.short());
+            looked.findings.push(format!("entry {seq} was changed: its text hashes to {found}, stored is {stored}"));
+        }
+        match serde_json::from_str::<AuditEntry>(body) {
+            Ok(entry) => looked.read(&entry, beside),
+            Err(error) => looked.findings.push(format!("entry {seq} is no entry that this version reads: {error}")),
+        }
+        looked
+    }
+
+    fn read(&mut self, entry: &AuditEntry, beside: Beside<'_>) {
+        match entry.kind {
+            EntryKind::KeyChanged => self.rotation = Some(Rotation::of(self.seq, entry)),
+            EntryKind::PayloadsErased => self.erased.clone_from(&entry.erased),
+            _ => {}
+        }
+        match beside {
+            Beside::Unseen => self.is_unseen = entry.has_payload(),
+            Beside::Nothing => self.is_bare = entry.has_payload(),
+            Beside::Payload(payload) => {
+                self.has_payload = true;
+                for part in Part::ALL {
+                    let said = entry.said_of(part);
+                    let Some(misfit) = payload.misfit(part, said) else { continue };
+                    let (seq, part, was, stands) = match part {
+                        Part::Arguments => (self.seq, "arguments", "were", "stand arguments"),
+                        Part::Result => (self.seq, "result", "was", "stands a result"),
+                    };
+                    self.findings.push(match misfit {
+                        Misfit::Changed { found } => {
+                            let said = said.and_then(|said| said.digest).map_or("nothing".to_owned(), |d| d.short());
+                            let found = found.short();
+                            format!("the {part} beside entry {seq} {was} edited: with the salt the hash is {found}, the entry says {said}")
+                        }
+                        Misfit::Missing => format!("the {part} beside entry {seq} {was} taken out"),
+                        Misfit::Unnamed => format!("beside entry {seq} {stands} of which it says nothing"),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// How many numbers of `bare` are in `erased`, and those that are not. All are pairs of the first and the last; those of
+/// `bare` rise.
+fn split(bare: &[[u64; 2]], mut erased: Vec<[u64; 2]>) -> (u64, Vec<[u64; 2]>) {
+    erased.sort_unstable();
+    let mut count = 0_u64;
+    let mut gone = Vec::new();
+    let mut rest = erased.iter().peekable();
+    for [first, last] in bare {
+        let mut at = *first;
+        while at <= *last {
+            while rest.next_if(|[_, end]| *end < at).is_some() {}
+            let next = match rest.peek() {
+                Some([begin, end]) if *begin <= at => {
+                    let end = (*end).min(*last);
+                    count = count.saturating_add(end.saturating_sub(at).saturating_add(1));
+                    end
+                }
+                Some([begin, _]) if *begin <= *last => {
+                    let end = begin.saturating_sub(1);
+                    gone.push([at, end]);
+                    end
+                }
+                _ => {
+                    gone.push([at, *last]);
+                    *last
+                }
+            };
+            let Some(next) = next.checked_add(1) else { break };
+            at = next;
+        }
+    }
+    (count, gone)
 }
 
 impl Rotation {

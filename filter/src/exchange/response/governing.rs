@@ -146,6 +146,20 @@ impl Governing {
             Err(error) => return unreadable(&error),
         };
         observed.note_message(&answer);
+        if !answer.is_response() {
+            return self.judge_read(answer, observed, around);
+        }
+        observed.deliver(answer.bytes());
+        let judged = self.judge_read(answer, observed, around);
+        match &judged {
+            Judged::Passes => {}
+            Judged::Changed(text) => observed.deliver(text),
+            Judged::Dropped(_) | Judged::Refused(_) => observed.withhold(),
+        }
+        judged
+    }
+
+    fn judge_read(&self, answer: Answer, observed: &mut Observed, around: &mut Surroundings<'_>) -> Judged {
         let mut told = Vec::new();
         for message in answer.messages() {
             if let Some(asked) = answer::server_request(message)

@@ -31,10 +31,11 @@ impl Running {
             let why = "it is too long to be judged and asks something of the client".to_owned();
             return vec![warn(&why), self.refuse(&Refusal::AnswerUnreadable(why))];
         }
+        let body = std::mem::take(body);
         if self.governing.reads_outcome {
-            let body = std::mem::take(body);
             self.observed.keep(&body);
         }
+        self.observed.pass(&body);
         self.step = Step::Passing { scanner: Some(scanner) };
         vec![HostCommand::Continue]
     }
@@ -43,12 +44,12 @@ impl Running {
         let Step::Holding { body } = &mut self.step else { return vec![HostCommand::Continue] };
         let body = std::mem::take(body);
         self.observed.is_complete = true;
-        self.observed.note_whole(&body);
         if body.is_empty() || !(self.governing.must_read() || Scanner::new().push(&body)) {
             // Only the outcome may have to be told, and the status will do where the text cannot be read.
             if self.governing.reads_outcome {
                 self.observed.keep(&body);
             }
+            self.observed.deliver(&body);
             self.step = Step::Passing { scanner: None };
             return vec![HostCommand::Continue];
         }

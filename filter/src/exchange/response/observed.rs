@@ -1,9 +1,9 @@
 //! Step 12: what was seen of one answer, and what that says about the call.
 
 use holdpoint_core::audit::Outcome;
-use holdpoint_core::digest::Digest;
 use holdpoint_core::mcp::answer::Answer;
 
+use crate::exchange::beside::RESULT_BYTES_MAX;
 use crate::exchange::{InPlace, ResponseHead};
 
 /// How much of an answer that is not read whole is kept to tell a result from an error; of a longer one only the status
@@ -23,15 +23,76 @@ pub(super) struct Observed {
     pub(super) was_cut: bool,
     /// What the last message said that answered something.
     says_error: Option<bool>,
-    digest: Option<Digest>,
     hidden: u32,
     redacted: usize,
     denied: Vec<String>,
     kept: Vec<u8>,
     kept_overflowed: bool,
+    result: Delivered,
+}
+
+/// What the client was given as the answer to its call, for the record.
+#[derive(Default)]
+struct Delivered {
+    /// Longer ones are not remembered; 0 where none is.
+    bytes_max: usize,
+    bytes: Vec<u8>,
+    /// Of all of it.
+    length: usize,
+    is_whole: bool,
 }
 
 impl Observed {
+    /// Remembers results up to that length.
+    pub(super) fn keeping(result_bytes_max: usize) -> Self {
+        let result = Delivered { bytes_max: result_bytes_max, ..Delivered::default() };
+        Self { result, ..Self::default() }
+    }
+
+    /// Whether an answer of that length is worth reading for the record's sake.
+    pub(super) fn keeps(&self, length: usize) -> bool {
+        let bytes_max = self.result.bytes_max;
+        bytes_max > 0 && (length <= bytes_max || bytes_max == RESULT_BYTES_MAX)
+    }
+
+    /// This goes on to the client, as the answer.
+    pub(super) fn deliver(&mut self, text: &[u8]) {
+        self.withhold();
+        self.pass(text);
+        self.result.is_whole = true;
+    }
+
+    /// The answer does not go on.
+    pub(super) fn withhold(&mut self) {
+        self.result = Delivered { bytes_max: self.result.bytes_max, ..Delivered::default() };
+    }
+
+    /// A part of the answer goes on as it came.
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        let result = &mut self.result;
+        result.length = result.length.saturating_add(bytes.len());
+        if result.length <= result.bytes_max {
+            result.bytes.extend_from_slice(bytes);
+        } else {
+            result.bytes = Vec::new();
+        }
+    }
+
+    /// All of it has gone on in parts.
+    pub(super) fn passed(&mut self) {
+        // Of what nobody looked at only the length is known.
+        if !self.result.is_whole && u64::try_from(self.result.length) == Ok(self.bytes) {
+            self.result.is_whole = true;
+        }
+    }
+
+    /// The answer as the client was given it; only its length where it is longer than what is remembered. Nothing where it
+    /// was not given it whole.
+    pub(super) fn take_result(&mut self) -> Option<Result<Vec<u8>, usize>> {
+        let Delivered { bytes_max, bytes, length, is_whole } = std::mem::take(&mut self.result);
+        (is_whole && bytes_max > 0 && length > 0).then_some(if length <= bytes_max { Ok(bytes) } else { Err(length) })
+    }
+
     pub(super) fn keep(&mut self, bytes: &[u8]) {
         if self.kept_overflowed {
             return;
@@ -42,10 +103,6 @@ impl Observed {
         } else {
             self.kept.extend_from_slice(bytes);
         }
-    }
-
-    pub(super) fn note_whole(&mut self, body: &[u8]) {
-        self.digest = Some(Digest::of(body));
     }
 
     pub(super) fn note_message(&mut self, answer: &Answer) {
@@ -70,11 +127,6 @@ impl Observed {
         if self.denied.len() < DENIED_MAX {
             self.denied.push(sentence);
         }
-    }
-
-    pub(super) fn digest(&self) -> Option<Digest> {
-        let kept = || (!self.kept.is_empty() && self.is_complete).then(|| Digest::of(&self.kept));
-        self.digest.or_else(kept)
     }
 
     /// Whether a message was seen that answers something.

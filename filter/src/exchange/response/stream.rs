@@ -92,11 +92,17 @@ impl Running {
                 continue;
             };
             if !(self.governing.must_read() || Scanner::new().push(&data)) {
-                // It asks for nothing, whoever reads it; only the outcome may have to be told.
-                if self.governing.reads_outcome
+                // It asks for nothing, whoever reads it; only outcome and result may have to be told.
+                let tells_outcome = self.governing.reads_outcome;
+                if (tells_outcome || self.observed.keeps(data.len()))
                     && let Ok(answer) = Answer::read(data)
                 {
-                    self.observed.note_message(&answer);
+                    if tells_outcome {
+                        self.observed.note_message(&answer);
+                    }
+                    if answer.is_response() {
+                        self.observed.deliver(answer.bytes());
+                    }
                 }
                 out.extend(event.into_raw());
                 continue;

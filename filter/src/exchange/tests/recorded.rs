@@ -56,6 +56,8 @@ fn an_allowed_call_runs_when_its_entry_is_durable_and_its_outcome_is_a_second_en
     assert_eq!((outcome.kind, outcome.outcome), (EntryKind::Outcome, Some(Outcome::Committed)));
     assert_eq!(outcome.latency_ms, Some(7), "the wait for the record is not the server's");
     assert!(outcome.span_id.is_some() && outcome.span_id == intents[0].span_id);
+    // Each has a salt of its own, so what stands beside one can be erased without the other.
+    assert!(intents[0].arguments.is_some() && outcome.arguments.is_none());
 }
 
 #[test]

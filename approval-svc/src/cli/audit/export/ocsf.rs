@@ -1,5 +1,6 @@
 //! An entry as an OCSF 1.3 event: class API Activity (6003). What OCSF has no word for stands under `unmapped`.
 
+use holdpoint_core::audit::payload::Payload;
 use holdpoint_core::audit::{AuditEntry, Outcome};
 use holdpoint_core::decision::Verdict;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ const CLASS: u32 = 6_003;
 const ACTIVITY: u32 = 99;
 
 /// One event.
-pub fn event(seq: u64, entry: &AuditEntry) -> Value {
+pub fn event(seq: u64, entry: &AuditEntry, payload: Option<&Payload>) -> Value {
     let (severity, severity_id) = if is_refused(entry) { ("Medium", 3) } else { ("Informational", 1) };
     let (status, status_id) = match (is_refused(entry), entry.outcome) {
         (true, _) | (_, Some(Outcome::Failed | Outcome::Refused)) => ("Failure", 2),
@@ -57,6 +58,9 @@ pub fn event(seq: u64, entry: &AuditEntry) -> Value {
         "duration": entry.latency_ms,
         "unmapped": { "holdpoint": entry },
     });
+    if let Some(payload) = payload {
+        event["unmapped"]["payload"] = json!({ "arguments": payload.arguments, "result": payload.result });
+    }
     if let Some(code) = entry.http_status {
         event["http_response"] = json!({ "code": code });
     }

@@ -7,6 +7,8 @@ use crate::audit::EntryKind;
 use crate::audit::merkle::root_of;
 use crate::audit::note::Checkpoint;
 use crate::audit::note::{checkpoint_text, origin, write};
+use crate::audit::payload::Salt;
+use crate::decision::AuditLevel;
 use crate::digest::hex_encode;
 
 fn key(seed: u8) -> (SigningKey, ServiceKey) {
@@ -34,7 +36,7 @@ fn checkpoint(seed: u8, bodies: &[String], size: usize) -> GivenCheckpoint {
 fn verify(bodies: &[String], given: Vec<GivenCheckpoint>) -> Verified {
     let mut verifier = Verifier::new(&[key(7).1], given);
     for (seq, body) in (0..).zip(bodies) {
-        verifier.entry(seq, body, None);
+        verifier.entry(seq, body, None, Beside::Nothing);
     }
     verifier.finish(None)
 }
@@ -83,9 +85,9 @@ fn checkpoint_of_another_key_and_a_forged_one_are_not_believed() {
 fn numbers_and_stored_hashes_that_do_not_fit_are_named() {
     let bodies = bodies();
     let mut verifier = Verifier::new(&[key(7).1], []);
-    verifier.entry(0, &bodies[0], Some(leaf_hash(b"other")));
-    verifier.entry(4, &bodies[1], None);
-    verifier.entry(2, &bodies[2], None);
+    verifier.entry(0, &bodies[0], Some(leaf_hash(b"other")), Beside::Nothing);
+    verifier.entry(4, &bodies[1], None, Beside::Nothing);
+    verifier.entry(2, &bodies[2], None, Beside::Nothing);
     let verified = verifier.finish(Some((5, Digest::of(b"root"))));
     let expected = [
         "entry 0 was changed",
@@ -104,7 +106,7 @@ fn numbers_and_stored_hashes_that_do_not_fit_are_named() {
 fn a_ruined_log_does_not_print_for_ever() {
     let mut verifier = Verifier::new(&[key(7).1], []);
     for seq in 0..500 {
-        verifier.entry(seq, "rubbish", None);
+        verifier.entry(seq, "rubbish", None, Beside::Nothing);
     }
     let findings = verifier.finish(None).findings;
     assert_eq!((findings.len(), findings.last().map(String::as_str)), (101, Some("… and 400 more")));
@@ -147,7 +149,7 @@ fn rotated() -> (Vec<String>, Vec<GivenCheckpoint>) {
 fn verify_with(seed: u8, bodies: &[String], given: Vec<GivenCheckpoint>) -> Verified {
     let mut verifier = Verifier::new(&[key(seed).1], given);
     for (seq, body) in (0..).zip(bodies) {
-        verifier.entry(seq, body, None);
+        verifier.entry(seq, body, None, Beside::Nothing);
     }
     verifier.finish(None)
 }
@@ -172,4 +174,83 @@ fn a_key_that_no_believed_checkpoint_introduces_and_a_retired_one_vouch_for_noth
     let findings = verify_with(7, &bodies, late).findings;
     assert!(findings.len() == 1 && findings[0].contains("had been retired"), "{findings:?}");
     assert_eq!(verify_with(9, &bodies, given).findings.len(), 3, "a stranger's key");
+}
+
+/// Five entries with their arguments in full beside them.
+fn with_payloads() -> Vec<(String, Payload)> {
+    let one = |at: u8| {
+        let mut entry = AuditEntry::new(EntryKind::Decision, at.into());
+        let mut payload = Payload::new(Salt::new([at; 16]));
+        entry.arguments = payload.keep(Part::Arguments, AuditLevel::Full, &format!("{{\"amount\":{at}}}"));
+        (serde_json::to_string(&entry).unwrap(), payload)
+    };
+    (0..5).map(one).collect()
+}
+
+fn verify_beside(entries: &[(String, Option<Payload>)]) -> Verified {
+    let mut verifier = Verifier::new(&[key(7).1], Vec::new());
+    for (seq, (body, payload)) in (0..).zip(entries) {
+        verifier.entry(seq, body, None, payload.as_ref().map_or(Beside::Nothing, Beside::Payload));
+    }
+    verifier.finish(None)
+}
+
+#[test]
+fn what_stands_beside_the_entries_is_held_against_them() {
+    let check = |attack: &dyn Fn(&mut Vec<(String, Option<Payload>)>), expected: &str| {
+        let mut entries: Vec<_> = with_payloads().into_iter().map(|(body, one)| (body, Some(one))).collect();
+        attack(&mut entries);
+        let verified = verify_beside(&entries);
+        match expected {
+            "" => assert_eq!(verified.findings, [""; 0]),
+            _ => assert!(verified.findings.iter().any(|one| one.starts_with(expected)), "{:?}", verified.findings),
+        }
+    };
+    check(&|_| {}, "");
+    check(
+        &|entries| entries[3].1.as_mut().unwrap().arguments = Some("{\"amount\":1}".to_owned()),
+        "the arguments beside entry 3 were edited",
+    );
+    check(&|entries| entries[3].1.as_mut().unwrap().arguments = None, "the arguments beside entry 3 were taken out");
+    check(
+        &|entries| entries[3].1.as_mut().unwrap().result = Some("{}".to_owned()),
+        "beside entry 3 stands a result of which it says nothing",
+    );
+    check(&|entries| entries[3].1 = None, "what stood beside entry 3 is gone, and no entry says");
+    check(
+        &|entries| entries[1..4].iter_mut().for_each(|entry| entry.1 = None),
+        "what stood beside entries 1 to 3 is gone, and no entry says",
+    );
+}
+
+#[test]
+fn what_was_erased_and_written_down_so_is_counted_and_nothing_else_is_excused() {
+    let mut entries: Vec<_> = with_payloads().into_iter().map(|(body, one)| (body, Some(one))).collect();
+    for at in [1, 2, 4] {
+        entries[at].1 = None;
+    }
+    let mut erasing = AuditEntry::new(EntryKind::PayloadsErased, 9);
+    erasing.erased = vec![[0, 2]];
+    entries.push((serde_json::to_string(&erasing).unwrap(), None));
+    let verified = verify_beside(&entries);
+    assert_eq!((verified.erased, verified.payloads), (2, 2));
+    assert_eq!(verified.findings, ["what stood beside entry 4 is gone, and no entry says that it was erased"]);
+}
+
+#[test]
+fn entries_copied_without_what_stands_beside_them_are_whole() {
+    let mut verifier = Verifier::new(&[key(7).1], Vec::new());
+    for (seq, (body, _)) in (0..).zip(with_payloads()) {
+        verifier.entry(seq, &body, None, Beside::Unseen);
+    }
+    let verified = verifier.finish(None);
+    assert_eq!((verified.payloads_unseen, verified.findings.len()), (5, 0));
+}
+
+#[test]
+fn ranges_are_told_apart() {
+    assert_eq!(split(&[[0, 9]], vec![[8, 20], [2, 3], [3, 5]]), (6, vec![[0, 1], [6, 7]]));
+    assert_eq!(split(&[[1, 1], [4, 6]], vec![[0, 100]]), (4, vec![]));
+    assert_eq!(split(&[[1, 2], [u64::MAX, u64::MAX]], vec![[2, 2]]), (1, vec![[1, 1], [u64::MAX, u64::MAX]]));
+    assert_eq!(split(&[], vec![[0, 1]]), (0, vec![]));
 }
