@@ -153,3 +153,28 @@ async fn control_headers_of_an_internal_client_weaken_nothing() -> anyhow::Resul
     assert_eq!(calls, 1, "and not sent again; all else is the cancellation");
     Ok(())
 }
+
+#[tokio::test]
+async fn control_headers_alone_have_no_call_sent_again_nor_cut_short() -> anyhow::Result<()> {
+    // No rule sets a limit here whose own header would stand in the place of the client's.
+    let stack = stack("").envoy(|config| {
+        let manager = config.connection_manager().expect("the manager");
+        manager["internal_address_config"] = json!({"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]});
+    });
+    let stack = stack.start().await?;
+    let token = stack.agent("agent-7")?;
+    stack.upstream.answer_with(|_| (Duration::ZERO, Answer::Json { status: 503, body: "{}".to_owned() }));
+    let again = tools_call("read_a", "{}", &token)
+        .header("x-envoy-retry-on", "5xx,retriable-status-codes")
+        .header("x-envoy-retriable-status-codes", "503")
+        .header("x-envoy-max-retries", "3");
+    assert_eq!(again.send(stack.port()).await?.status, 503);
+    assert_eq!(stack.upstream.count(), 1, "what may have arrived is not sent again");
+
+    stack.upstream.answer_with(|message| (Duration::from_secs(3), Answer::tool_result(message, "done")));
+    let hurried = tools_call("read_a", "{}", &token)
+        .header("x-envoy-upstream-rq-timeout-ms", "300")
+        .header("x-envoy-upstream-rq-per-try-timeout-ms", "300");
+    assert_eq!(refusal(&hurried.send(stack.port()).await?), "");
+    Ok(())
+}
