@@ -209,7 +209,8 @@ fn begin_background(app: &App, payloads_keep: PayloadsKeep, stopping: &watch::Re
 /// Keeps a collector told.
 fn keep_pushing(app: &App, push: Push, stopping: &watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
     let stop = stopping.clone();
-    let begin = move || push.clone().run(stop.clone());
+    let lease = Lease::new(Arc::clone(&app.store), "collector", app.ledger.replica());
+    let begin = move || push.clone().run(lease.clone(), stop.clone());
     app.tasks.clone().keep("collector", Pace::default(), stopping.clone(), begin)
 }
 

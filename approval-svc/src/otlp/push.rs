@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::requests::RequestSpans;
 use super::spans::{Gatherer, SPANS_MAX, Span};
 use super::{logs, spans};
+use crate::leases::Lease;
 use crate::metrics::Metrics;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::text::root_cause;
@@ -115,8 +116,8 @@ impl Push {
         Ok(Self { client: client.context("no client for the collector")?, settings, store, requests, metrics })
     }
 
-    /// Sends until the service stops.
-    pub async fn run(self, mut stopping: watch::Receiver<bool>) {
+    /// Sends until the service stops. Of several replicas, whichever has `lease` sends the record.
+    pub async fn run(self, lease: Lease, mut stopping: watch::Receiver<bool>) {
         let mut tick = interval(SEND_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut gathered = None;
@@ -125,13 +126,32 @@ impl Push {
                 _ = tick.tick() => false,
                 _ = stopping.changed() => true,
             };
-            if let Err(error) = self.send_all(&mut gathered, &mut stopping).await {
+            let done = match lease.held().await {
+                Ok(true) => self.send_all(&mut gathered, &mut stopping).await,
+                Ok(false) => {
+                    gathered = None;
+                    self.send_requests(&mut stopping).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            if let Err(error) = done {
                 tracing::error!(%error, "the record could not be read for the collector; trying again");
                 gathered = None;
             }
             if is_last {
+                lease.end().await;
                 return;
             }
+        }
+    }
+
+    /// Sends the service's own requests, of which no other replica knows.
+    async fn send_requests(&self, stopping: &mut watch::Receiver<bool>) {
+        let told = self.requests.take(SPANS_MAX);
+        if !told.is_empty() {
+            let count = u64::try_from(told.len()).unwrap_or(u64::MAX);
+            let _is_sent = self.send(&self.settings.traces, "traces", count, &spans::request(&told), stopping).await;
         }
     }
 

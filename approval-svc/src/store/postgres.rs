@@ -29,9 +29,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Oldest version that is supported, as `server_version_num` has it.
 const VERSION_MIN: i32 = 140_000;
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+const CONNECT_MAX: Duration = Duration::from_secs(15);
 /// How long a read waits for a free connection.
-const ACQUIRE_MAX: Duration = Duration::from_secs(5);
+const ACQUIRE_MAX: Duration = Duration::from_secs(15);
 /// Another replica may be bringing the schema up to date.
 const MIGRATE_MAX: Duration = Duration::from_secs(120);
 /// No statement of the service takes nearly as long; one that does is ended by the server.

@@ -22,7 +22,7 @@ const TOLD_AT_ONCE_MAX: usize = 256;
 const HINT_BYTES_MAX: usize = 7_000;
 /// A server that has been silent for so long is asked whether it lives.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 /// Before a connection that was lost is made anew.
 const PAUSE: Duration = Duration::from_millis(250);
 

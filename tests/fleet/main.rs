@@ -1,0 +1,8 @@
+//! Several services on one PostgreSQL server: any of them serves any call, and nothing is lost or run twice whatever dies.
+
+mod ground;
+
+mod beginning;
+mod decisions;
+mod faults;
+mod load;
