@@ -33,7 +33,6 @@ pub mod wall_clock;
 pub mod approver;
 pub mod asker;
 pub mod client;
-pub mod clock;
 pub mod corpus;
 pub mod impostor;
 pub mod relay;

@@ -14,7 +14,7 @@ use anyhow::{Context, anyhow, bail};
 use crate::envoy_config::EnvoyConfig;
 use crate::repository;
 
-/// The wall clock of one Envoy.
+/// The wall clock of one Envoy, or one service.
 pub struct WallClock {
     file: PathBuf,
     _dir: tempfile::TempDir,
@@ -35,6 +35,13 @@ impl WallClock {
         config.environment("LD_PRELOAD", library()?);
         config.environment("HOLDPOINT_WALL_CLOCK", self.file.clone());
         Ok(())
+    }
+
+    /// The same for whatever is started with this environment.
+    pub fn environment(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let library = library()?.display().to_string();
+        let file = self.file.display().to_string();
+        Ok(vec![("LD_PRELOAD".to_owned(), library), ("HOLDPOINT_WALL_CLOCK".to_owned(), file)])
     }
 
     /// Sets it so many seconds ahead of the machine's; behind it when negative.

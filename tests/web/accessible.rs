@@ -52,6 +52,7 @@ impl Desk {
             |asked: &mut Value| asked["requirement"]["grants"] = json!({"uses_max": 5, "within_ms_max": 600_000});
         let id = self.asker.hold_as("create_issue", json!({"project": "site", "n": 1}), grants).await?;
         let other = self.hold("create_issue", json!({"n": 7})).await?;
+        self.asker.sees_servers().await?;
         self.sign_in("bob").await?;
         for (dark, width) in [(false, 1_080), (true, 390)] {
             self.browser.look(width, 900, dark).await?;
@@ -59,6 +60,12 @@ impl Desk {
                 "/delegations".to_owned(),
                 "/freezes".to_owned(),
                 "/grants".to_owned(),
+                "/record".to_owned(),
+                "/record?what=kind%3Aclaim&who=nobody".to_owned(),
+                format!("/approvals/{id}/timeline"),
+                "/inventory".to_owned(),
+                "/inventory/tracker".to_owned(),
+                super::pictures::DEFINITION.to_owned(),
                 format!("/approvals/batch?id={id}&id={other}"),
             ] {
                 self.visit(&path).await?;

@@ -9,10 +9,14 @@ use serde_json::json;
 use super::Desk;
 use holdpoint_tests::approver::Person;
 
+/// The page of a tool that changed.
+pub(super) const DEFINITION: &str = "/inventory/tracker/definition?kind=tool&name=create_issue";
+
 #[tokio::test]
 async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> {
     let Some(mut desk) = Desk::open().await? else { return Ok(()) };
     let alice = Person::approver(&desk.service, "alice", &["sre"])?;
+    desk.asker.sees_servers().await?;
     for (title, denied) in [("Rotate the signing keys", false), ("Drop the staging tables", true)] {
         let id = desk.hold("create_issue", json!({"project": "site", "title": title})).await?;
         let view = alice.show(&id).await?;
@@ -72,6 +76,15 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
         ("definition", &desk.service.url(&format!("/approvals/{moved}")), 1_080, 1_400, false),
         ("definition-phone", &desk.service.url(&format!("/approvals/{moved}")), 390, 1_900, true),
         ("freezes", &desk.service.url("/freezes"), 1_080, 600, false),
+        ("record", &desk.service.url("/record"), 1_080, 1_000, false),
+        ("record-phone", &desk.service.url("/record"), 390, 1_200, true),
+        ("timeline", &desk.service.url(&format!("/approvals/{ran}/timeline")), 1_080, 900, false),
+        ("timeline-dark", &desk.service.url(&format!("/approvals/{ran}/timeline")), 1_080, 900, true),
+        ("timeline-phone", &desk.service.url(&format!("/approvals/{ran}/timeline")), 390, 1_200, false),
+        ("inventory", &desk.service.url("/inventory"), 1_080, 500, false),
+        ("server", &desk.service.url("/inventory/tracker"), 1_080, 900, false),
+        ("server-phone", &desk.service.url("/inventory/tracker"), 390, 1_400, true),
+        ("inventory-definition", &desk.service.url(DEFINITION), 1_080, 900, false),
     ] {
         desk.browser.look(width, height, dark).await?;
         desk.browser.open(url).await?;
