@@ -76,7 +76,9 @@ async fn hear(direct: &PgConnectOptions, heard: &broadcast::Sender<Hint>) -> Res
             Ok(Err(error)) => return Err(error),
             // A network that swallows everything looks like peace.
             Err(_) => match timeout(ANSWER_MAX, (&mut listener).execute("SELECT 1")).await {
-                Ok(answer) => drop(answer?),
+                Ok(answer) => {
+                    answer?;
+                }
                 Err(_) => return Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
             },
         }
