@@ -187,7 +187,10 @@ fn with_payloads() -> Vec<(String, Payload)> {
     (0..5).map(one).collect()
 }
 
-fn verify_beside(entries: &[(String, Option<Payload>)]) -> Verified {
+/// An entry's text, and what stands beside it.
+type Told = (String, Option<Payload>);
+
+fn verify_beside(entries: &[Told]) -> Verified {
     let mut verifier = Verifier::new(&[key(7).1], Vec::new());
     for (seq, (body, payload)) in (0..).zip(entries) {
         verifier.entry(seq, body, None, payload.as_ref().map_or(Beside::Nothing, Beside::Payload));
@@ -197,7 +200,7 @@ fn verify_beside(entries: &[(String, Option<Payload>)]) -> Verified {
 
 #[test]
 fn what_stands_beside_the_entries_is_held_against_them() {
-    let check = |attack: &dyn Fn(&mut Vec<(String, Option<Payload>)>), expected: &str| {
+    let check = |attack: &dyn Fn(&mut Vec<Told>), expected: &str| {
         let mut entries: Vec<_> = with_payloads().into_iter().map(|(body, one)| (body, Some(one))).collect();
         attack(&mut entries);
         let verified = verify_beside(&entries);
