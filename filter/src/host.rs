@@ -147,6 +147,7 @@ impl RootContext for Root {
                 with_worker(|worker| worker.put_in_force(&self.plugin, Rc::clone(&config)));
                 freezes::remember(&self.plugin);
                 follow_log_level();
+                gauges::define();
                 gauges::policy_in_force(&self.plugin, &config.policy.id());
                 log::info!("holdpoint: policy {} in force", config.policy.id());
                 self.config = Some(config);

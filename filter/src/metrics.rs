@@ -99,6 +99,32 @@ impl SnapshotSeries {
 }
 
 impl Metric {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::Decision(Verdict::Allow),
+        Self::Decision(Verdict::RequireApproval),
+        Self::Decision(Verdict::Deny),
+        Self::Malformed,
+        Self::Unidentified,
+        Self::HoldBegan,
+        Self::HoldEnded(HoldEnd::Released),
+        Self::HoldEnded(HoldEnd::Denied),
+        Self::HoldEnded(HoldEnd::Pending),
+        Self::HoldEnded(HoldEnd::ClientGone),
+        Self::HoldEnded(HoldEnd::Refused),
+        Self::HoldEnded(HoldEnd::Unavailable),
+        Self::HoldsWaiting,
+        Self::ClaimRefused,
+        Self::Frozen,
+        Self::ServiceUnavailable,
+        Self::AuditLost,
+        Self::PayloadsLost,
+        Self::NotRecorded,
+        Self::InventoryLost,
+        Self::Passthrough,
+        Self::PassthroughMcp,
+    ];
+
     /// The name in Envoy, below `wasmcustom.`.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 //! checking a signature anew for every call would take longer than any filter.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -27,6 +28,9 @@ pub(crate) const UPSTREAM_ANSWER: &str =
 /// Any key will do: no call that is measured is held, so nothing is ever verified with it.
 const SERVICE_KEY: &str = "ed25519:7ca06f9da9355ebfaafe9e7a53f8ce896c68bf1d88d9aedc7d342be05b40604f";
 
+/// How many rules are many.
+const RULES: usize = 1_000;
+
 /// Larger than any body of this run; the native filter refuses bodies over 8 KB unless told.
 const BODY_BYTES_MAX: u64 = 1_048_576;
 
@@ -37,13 +41,17 @@ pub(crate) enum Variant {
     None,
     /// The Holdpoint filter with the quickstart's policy.
     Holdpoint,
+    /// The same with a thousand further rules, none of which matches.
+    Rules,
+    /// The same as `Holdpoint`, where each call waits until its entry in the record is acknowledged.
+    Required,
     /// Envoy's own `mcp` filter, and `rbac` with the quickstart's one unconditional denial.
     Native,
 }
 
 impl Variant {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Native, Self::Holdpoint];
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Native, Self::Holdpoint, Self::Rules, Self::Required];
 
     /// All, each round beginning with another one: whoever comes first finds the machine as the last one left it.
     pub(crate) fn in_turn(round: u32) -> impl Iterator<Item = Self> {
@@ -51,11 +59,21 @@ impl Variant {
         Self::ALL.into_iter().cycle().skip(first).take(Self::ALL.len())
     }
 
+    /// Whether our filter stands there.
+    pub(crate) fn is_holdpoint(self) -> bool {
+        match self {
+            Self::None | Self::Native => false,
+            Self::Holdpoint | Self::Rules | Self::Required => true,
+        }
+    }
+
     /// Its word in the table.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Holdpoint => "holdpoint",
+            Self::Rules => "holdpoint, 1,000 rules",
+            Self::Required => "holdpoint, record required",
             Self::Native => "native",
         }
     }
@@ -106,7 +124,7 @@ impl Gateways {
             }
             let must_reach = match variant {
                 Variant::None => true,
-                Variant::Holdpoint | Variant::Native => false,
+                Variant::Native | Variant::Holdpoint | Variant::Rules | Variant::Required => false,
             };
             if reaches(calls.denied()).await? != must_reach {
                 bail!("variant `{name}` does not treat the denied call as it must");
@@ -126,12 +144,28 @@ impl Gateways {
     }
 }
 
+/// The filter's document of a variant.
+fn document(variant: Variant) -> anyhow::Result<FilterDocument> {
+    let mut document = FilterDocument::quickstart(SERVICE_KEY)?;
+    document.audit_required = variant == Variant::Required;
+    if variant == Variant::Rules {
+        for number in 0..RULES {
+            let _ = write!(
+                document.policy,
+                "- id: team-{number}\n  match: {{labels: {{mcp.tool: tool_{number}}}}}\n  decision: deny\n  \
+                 reason: \"Tool {number} is not for agents\"\n"
+            );
+        }
+    }
+    Ok(document)
+}
+
 /// The configuration of a variant; issuer and service are still those of the base.
 pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     let mut config = EnvoyConfig::base()?;
     config.workers(1);
     config.wasm_file(wasm::module()?)?;
-    config.filter_document(&FilterDocument::quickstart(SERVICE_KEY)?.text())?;
+    config.filter_document(&document(variant)?.text())?;
 
     let route = config.route()?.as_object_mut().context("the base's route is not an object")?;
     route.remove("route");
@@ -141,12 +175,12 @@ pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     for filter in filters.iter_mut().filter(|filter| filter["name"] == "envoy.filters.http.jwt_authn") {
         filter["typed_config"]["providers"]["idp"]["jwt_cache_config"] = json!({"jwt_cache_size": 100});
     }
-    if variant != Variant::Holdpoint {
+    if !variant.is_holdpoint() {
         filters.retain(|filter| filter["name"] != ROUTE_GUARD);
     }
     let at = filters.iter().position(|filter| filter["name"] == FILTER).context("the base has no Holdpoint filter")?;
     match variant {
-        Variant::Holdpoint => {}
+        Variant::Holdpoint | Variant::Rules | Variant::Required => {}
         Variant::None => {
             filters.remove(at);
         }

@@ -1,7 +1,7 @@
 //! `cargo bench-mesh`: what the filter costs a call, beside the same Envoy without it and with Envoy's own filters.
 //!
 //! Read in this order: the variants and their Envoys, the calls, the load, what the system says of a process, the
-//! samples and their ratios, the report. Three Envoys run side by side and are measured in turns, so that a slow
+//! samples and their ratios, the report. The Envoys run side by side and are measured in turns, so that a slow
 //! minute of the machine slows all of them; ratios are taken within a round. It judges nothing: no time fails a run.
 
 use std::fs;
@@ -39,14 +39,15 @@ const WARM_UP_MS: u64 = 200;
 
 /// Measures what the Holdpoint filter costs an allowed MCP call.
 ///
-/// Envoy with one worker, an upstream that costs nothing, and three variants in turns: no filter, the Holdpoint filter
-/// with the quickstart's policy, and Envoy's own mcp and RBAC filters. A Markdown table goes to standard output,
+/// Envoy with one worker, an upstream that costs nothing, and five variants in turns: no filter, Envoy's own mcp and RBAC
+/// filters, and the Holdpoint filter with the quickstart's policy, with a thousand further rules, and with every call
+/// waiting for its entry in the record. A Markdown table goes to standard output,
 /// every number to target/bench/mesh.json, progress to standard error.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo bench-mesh",
     after_help = "Examples:\n  \
-        cargo bench-mesh                            about 3 minutes\n  \
+        cargo bench-mesh                            about 4 minutes\n  \
         cargo bench-mesh --quick                    a look, about 20 seconds\n  \
         cargo bench-mesh --rounds 15 --seconds 2    steadier medians\n  \
         cargo bench-mesh --holds 1000,4000,10000    how many calls may wait\n  \

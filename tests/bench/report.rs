@@ -126,7 +126,7 @@ impl Report {
         };
         let (against_none, calls_against_none, added) = match cell.variant {
             Variant::None => ("–".to_owned(), "–".to_owned(), "–".to_owned()),
-            Variant::Holdpoint | Variant::Native => {
+            Variant::Native | Variant::Holdpoint | Variant::Rules | Variant::Required => {
                 let none = Cell { variant: Variant::None, ..cell };
                 let own = self.samples.median(cell, ENVOY_CPU);
                 let added = own.zip(self.samples.median(none, ENVOY_CPU)).map(|(own, none)| own - none);

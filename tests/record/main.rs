@@ -8,5 +8,6 @@ mod floods;
 mod independent;
 mod keys;
 mod killed;
+mod metrics;
 mod required;
 mod traces;

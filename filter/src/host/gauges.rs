@@ -1,4 +1,4 @@
-//! Envoy metrics: defined when first used, their ids remembered for this VM.
+//! Envoy metrics: defined with the first configuration, their ids remembered for this VM.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -11,6 +11,13 @@ use crate::metrics::{Metric, SnapshotSeries};
 thread_local! {
     static SNAPSHOTS: RefCell<SnapshotSeries> = RefCell::new(SnapshotSeries::default());
     static IDS: RefCell<BTreeMap<Metric, u32>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Defines every metric, so that what has never happened reads as zero and not as missing.
+pub(super) fn define() {
+    for metric in Metric::ALL {
+        add(metric, 0);
+    }
 }
 
 /// Adds to a metric. A metric that the host will not keep is not worth a refused call.

@@ -7,6 +7,13 @@ fn snapshot(number: usize) -> Digest {
 }
 
 #[test]
+fn all_metrics_are_among_all() {
+    let named = include_str!("../metrics.rs").matches("=> \"holdpoint.").count();
+    let names: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    assert_eq!(names.len(), named);
+}
+
+#[test]
 fn the_snapshot_in_force_is_one_and_the_replaced_one_zero() {
     let mut series = SnapshotSeries::default();
     let name = |number| format!("holdpoint.policy_in_force.snapshot.{}", snapshot(number).short());
