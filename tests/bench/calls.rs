@@ -1,5 +1,6 @@
 //! The calls that are sent, as the bytes of whole HTTP/1.1 messages: built once, so that sending costs nothing else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -9,29 +10,34 @@ use serde_json::{Value, json};
 pub(crate) enum BodySize {
     /// An everyday call of about 109 bytes.
     Small,
-    /// A call with about 62 KB of small objects among its arguments.
+    /// A call with about 4 KB of small objects among its arguments.
+    Medium,
+    /// The same with about 62 KB.
     Large,
+    /// The same with about a megabyte.
+    Huge,
 }
 
 impl BodySize {
-    /// Both, in the order of the table.
-    pub(crate) const ALL: [Self; 2] = [Self::Small, Self::Large];
+    /// All, in the order of the table.
+    pub(crate) const ALL: [Self; 4] = [Self::Small, Self::Medium, Self::Large, Self::Huge];
+    /// Those that tell most.
+    pub(crate) const TELLING: [Self; 2] = [Self::Small, Self::Large];
 
     /// Its word in the JSON report.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Small => "small",
+            Self::Medium => "medium",
             Self::Large => "large",
+            Self::Huge => "huge",
         }
     }
 }
 
-const LARGE_BYTES: usize = 62_000;
-
 /// The messages of this run, with the caller's token in them.
 pub(crate) struct Calls {
-    small: Arc<[u8]>,
-    large: Arc<[u8]>,
+    allowed: BTreeMap<BodySize, Arc<[u8]>>,
     denied: Arc<[u8]>,
 }
 
@@ -39,18 +45,14 @@ impl Calls {
     /// Calls of the bearer of `token`.
     pub(crate) fn new(token: &str) -> Self {
         Self {
-            small: message(&body(BodySize::Small), token),
-            large: message(&body(BodySize::Large), token),
+            allowed: BodySize::ALL.map(|size| (size, message(&body(size), token))).into(),
             denied: message(&call("delete_project", &json!({"project": "core"})), token),
         }
     }
 
     /// A call that the quickstart's policy allows.
     pub(crate) fn allowed(&self, size: BodySize) -> Arc<[u8]> {
-        Arc::clone(match size {
-            BodySize::Small => &self.small,
-            BodySize::Large => &self.large,
-        })
+        Arc::clone(&self.allowed[&size])
     }
 
     /// A call that the quickstart's policy denies, and so does the native variant.
@@ -65,20 +67,21 @@ impl Calls {
 }
 
 fn body(size: BodySize) -> String {
-    match size {
-        BodySize::Small => call("list_issues", &json!({"project": "core"})),
-        BodySize::Large => {
-            let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project"), "open": true, "labels": ["bug", "ui"]});
-            let mut issues: Vec<Value> = Vec::new();
-            let mut bytes = 0;
-            while bytes < LARGE_BYTES {
-                let issue = entry(issues.len());
-                bytes += issue.to_string().len() + 1;
-                issues.push(issue);
-            }
-            call("list_issues", &json!({"project": "core", "known": issues}))
-        }
+    let about_bytes = match size {
+        BodySize::Small => return call("list_issues", &json!({"project": "core"})),
+        BodySize::Medium => 4_000,
+        BodySize::Large => 62_000,
+        BodySize::Huge => 1_000_000,
+    };
+    let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project"), "open": true, "labels": ["bug", "ui"]});
+    let mut issues: Vec<Value> = Vec::new();
+    let mut bytes = 0;
+    while bytes < about_bytes {
+        let issue = entry(issues.len());
+        bytes += issue.to_string().len() + 1;
+        issues.push(issue);
     }
+    call("list_issues", &json!({"project": "core", "known": issues}))
 }
 
 /// The name first, as SDKs write it: a reader that stops at the name gains from it.

@@ -5,6 +5,7 @@
 //! minute of the machine slows all of them; ratios are taken within a round. It judges nothing: no time fails a run.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use holdpoint_tests::{repository, wasm};
 use serde_json::{Value, json};
 
 mod calls;
+mod compare;
 mod gateways;
 mod holds;
 mod load;
@@ -31,8 +33,8 @@ use load::Target;
 use report::Report;
 use samples::{Cell, Sample, Samples};
 
-/// How many connections call at once.
-const CONNECTIONS: [usize; 2] = [1, 16];
+/// How many connections call at once; the last number only with `--full`.
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 /// How long each measurement runs before it counts, in milliseconds: connections open, caches fill.
 const WARM_UP_MS: u64 = 200;
@@ -49,6 +51,8 @@ const WARM_UP_MS: u64 = 200;
     after_help = "Examples:\n  \
         cargo bench-mesh                            about 4 minutes\n  \
         cargo bench-mesh --quick                    a look, about 20 seconds\n  \
+        cargo bench-mesh --full                     more sizes, more connections\n  \
+        cargo bench-mesh --compare old.json         what changed since\n  \
         cargo bench-mesh --rounds 15 --seconds 2    steadier medians\n  \
         cargo bench-mesh --holds 1000,4000,10000    how many calls may wait\n  \
         ENVOY=/opt/envoy cargo bench-mesh           another Envoy"
@@ -60,6 +64,12 @@ struct Settings {
     /// How long one measurement runs
     #[arg(long, value_name = "S", default_value_t = 1.5, value_parser = seconds)]
     seconds: f64,
+    /// More sizes of bodies (4 KB, 1 MB) and 64 connections: about three times as long
+    #[arg(long)]
+    full: bool,
+    /// Shows what changed since this run's numbers
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
     /// Measures instead how allowed calls fare while so many others wait for people
     #[arg(long, value_name = "N,…", value_delimiter = ',', num_args = 1.., conflicts_with_all = ["rounds", "quick"])]
     holds: Vec<usize>,
@@ -112,7 +122,13 @@ async fn main() -> anyhow::Result<()> {
         body_bytes: BodySize::ALL.map(|size| (size, calls.body_bytes(size))).into(),
         samples,
     };
-    write_json("mesh.json", &report.json())?;
+    // Read before it may be written over.
+    let old = settings.compare.as_deref().map(compare::read).transpose()?;
+    let numbers = report.json();
+    write_json("mesh.json", &numbers)?;
+    if let Some(old) = &old {
+        println!("{}", compare::markdown(old, &numbers));
+    }
     print!("{}", report.markdown());
     Ok(())
 }
@@ -138,11 +154,15 @@ fn write_json(name: &str, numbers: &Value) -> anyhow::Result<()> {
 async fn measure(settings: &Settings, gateways: &Gateways, calls: &Calls) -> anyhow::Result<Samples> {
     let window = Duration::from_secs_f64(settings.seconds);
     let warm_up = Duration::from_millis(WARM_UP_MS);
+    let (sizes, connections) = match settings.full {
+        true => (&BodySize::ALL[..], &CONNECTIONS[..]),
+        false => (&BodySize::TELLING[..], &CONNECTIONS[..2]),
+    };
     let mut samples = Samples::default();
     for round in 0..settings.rounds {
         let began = Instant::now();
-        for size in BodySize::ALL {
-            for connections in CONNECTIONS {
+        for size in sizes.iter().copied() {
+            for connections in connections.iter().copied() {
                 for variant in Variant::in_turn(round) {
                     let envoy = gateways.envoy(variant);
                     let target = Target { port: envoy.port(), message: calls.allowed(size) };
