@@ -38,3 +38,15 @@ fn answer_is_whole_when_its_length_has_come() {
     assert!(whole(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
     assert!(whole(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\nab").is_err());
 }
+
+#[test]
+fn comparison_has_a_row_for_each_cell_that_both_runs_have() {
+    let run = |variant: &str, calls_per_s: f64| {
+        serde_json::json!({"cells": [{"body": "small", "connections": 16, "variant": variant,
+            "median": {"calls_per_s": calls_per_s, "envoy_cpu_us": 10.0},
+            "against_none": {"calls_per_s": {"median": 0.5}}}]})
+    };
+    let table = compare::markdown(&run("native", 100.0), &run("native", 150.0));
+    assert!(table.contains("| small | 16 | native | 100 → 150 | 1.50 | 10.0 → 10.0 | 0.50 → 0.50 |"), "{table}");
+    assert_eq!(compare::markdown(&run("native", 1.0), &run("none", 1.0)).lines().count(), 2);
+}
