@@ -1,5 +1,6 @@
 //! What the numbers rest on: ranks, medians, and knowing when an answer is whole.
 
+use crate::compare;
 use crate::gateways::Variant;
 use crate::load::{Answer, whole};
 use crate::samples::{median, percentile};
