@@ -37,7 +37,7 @@ async fn envoy_restarted_mid_hold_runs_nothing_by_itself_and_the_same_call_redee
         let answer = call().send(stack.port()).await?;
         assert!(succeeded(&answer), "{}", answer.text());
         assert_eq!(runs(&stack.upstream, "create_issue"), before + 1);
-        assert_eq!(bob.show(&id).await?["status"], "claimed");
+        assert_eq!(bob.show(&id).await?["status"], "consumed");
     }
     assert_record_verifies(&stack.service)
 }
