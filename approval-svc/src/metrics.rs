@@ -83,11 +83,18 @@ impl Default for Metrics {
         registry.register("approvals", "Approvals by status", approvals.clone());
         let holds_waiting = Gauge::default();
         registry.register("holds_waiting", "Live calls that wait on an open approval", holds_waiting.clone());
-        let reviews = Family::default();
+        // Known from the beginning: what has never happened reads as zero and not as missing.
+        let reviews = Family::<VerdictLabel, Counter>::default();
+        for verdict in ["approve", "deny"] {
+            drop(reviews.get_or_create(&VerdictLabel { verdict }));
+        }
         registry.register("reviews", "Reviews by verdict", reviews.clone());
         let claims = Counter::default();
         registry.register("claims", "Grants used", claims.clone());
-        let audit_entries = Family::default();
+        let audit_entries = Family::<KindLabel, Counter>::default();
+        for kind in EntryKind::ALL {
+            drop(audit_entries.get_or_create(&KindLabel { kind: kind.as_str() }));
+        }
         registry.register("audit_entries", "Audit entries appended, by kind", audit_entries.clone());
         // 0.5 ms to 8 s.
         let commit_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 15));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use holdpoint_core::audit::EntryKind;
 use holdpoint_tests::repository;
 use serde_json::Value;
 
@@ -32,6 +33,8 @@ fn the_page_of_the_record_names_every_field_and_kind_and_no_other() -> anyhow::R
     let documented: BTreeSet<String> =
         rows(between(&page, "## Kinds", "\n\nA `gap`")).into_iter().filter(|kind| kind != "kind").collect();
     assert_eq!(documented, kinds, "approval-svc/RECORD.md, kinds");
+    let all: BTreeSet<String> = EntryKind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
+    assert_eq!(all, kinds, "EntryKind::ALL");
     Ok(())
 }
 

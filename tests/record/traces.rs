@@ -77,7 +77,10 @@ async fn one_trace_leads_from_the_client_to_the_server_and_the_export_tells_the_
     let decoded = probe::until("the collector has the whole trace", probe::PATIENCE, async || {
         let decoded = decode(&programs, &taken(&collector)).ok()?;
         let names: BTreeSet<&str> = list(&decoded, "spans").iter().filter_map(|span| span["name"].as_str()).collect();
-        let whole = names.contains("holdpoint.review") && names.contains("POST /v1/approvals/{id}/claim");
+        let spans = ["holdpoint.review", "holdpoint.hold", "tools/call create_issue", "POST /v1/approvals/{id}/claim"];
+        let is_claimed = list(&decoded, "logs").iter().any(|log| log["event.name"] == "holdpoint.claim");
+        // Spans and logs come by ways of their own.
+        let whole = is_claimed && spans.iter().all(|name| names.contains(name));
         whole.then_some(decoded)
     })
     .await?;

@@ -78,6 +78,33 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::Decision,
+        Self::Refusal,
+        Self::ApprovalOpened,
+        Self::ApprovalJoined,
+        Self::Review,
+        Self::ApprovalClosed,
+        Self::Claim,
+        Self::HoldEnded,
+        Self::Outcome,
+        Self::PolicyRegistered,
+        Self::PolicyInForce,
+        Self::TokenChanged,
+        Self::ApprovalEscalated,
+        Self::DelegationChanged,
+        Self::GrantChanged,
+        Self::ArgumentsErased,
+        Self::PayloadsErased,
+        Self::FreezeChanged,
+        Self::KeyChanged,
+        Self::SourceBegan,
+        Self::DefinitionChanged,
+        Self::NoticeChanged,
+        Self::Gap,
+    ];
+
     /// The word used in the record.
     pub fn as_str(self) -> &'static str {
         match self {
