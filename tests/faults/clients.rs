@@ -7,7 +7,7 @@ use holdpoint_tests::client::{tools_call, tools_call_modern};
 use holdpoint_tests::probe;
 use holdpoint_tests::stack::Stack;
 
-use super::seen::{assert_record_verifies, runs, sentence, succeeded};
+use super::seen::{self, assert_record_verifies, runs, sentence, succeeded};
 
 #[tokio::test]
 async fn a_thousand_clients_that_leave_at_random_leave_nothing_behind_and_run_nothing() -> anyhow::Result<()> {
@@ -15,6 +15,7 @@ async fn a_thousand_clients_that_leave_at_random_leave_nothing_behind_and_run_no
     const PRINCIPALS: usize = 20;
     let stack = Stack::builder()
         .workers(2)
+        .service_settings(seen::without_rate_limits)
         .hold_ms_max(10_000)
         .document(|document| (document.leg_ms_max, document.outage_ms_max) = (2_000, 2_000))
         .start()

@@ -5,13 +5,17 @@ use holdpoint_tests::client::{tools_call, tools_call_modern};
 use holdpoint_tests::probe;
 use holdpoint_tests::stack::Stack;
 
-use super::seen::{assert_record_verifies, runs, succeeded};
+use super::seen::{self, assert_record_verifies, runs, succeeded};
 
 #[tokio::test]
 async fn envoy_restarted_mid_hold_runs_nothing_by_itself_and_the_same_call_redeems_its_approval() -> anyhow::Result<()>
 {
-    let mut stack =
-        Stack::builder().hold_ms_max(10_000).document(|document| document.outage_ms_max = 1_000).start().await?;
+    let mut stack = Stack::builder()
+        .service_settings(seen::without_rate_limits)
+        .hold_ms_max(10_000)
+        .document(|document| document.outage_ms_max = 1_000)
+        .start()
+        .await?;
     let bob = Person::approver(&stack.service, "bob", &["sre"])?;
     let token = stack.agent("agent-7")?;
     // A client of 2026-07-28 may come back; to older ones a lost connection says nothing either.

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use holdpoint_tests::client::HttpAnswer;
-use holdpoint_tests::service::Service;
+use holdpoint_tests::service::{Service, ServiceSettings};
 use holdpoint_tests::{service_binary, upstream::Upstream};
 use serde_json::Value;
 
@@ -21,6 +21,11 @@ pub(crate) fn sentence(answer: &HttpAnswer) -> String {
 /// Whether the agent has a result that looks like success.
 pub(crate) fn succeeded(answer: &HttpAnswer) -> bool {
     answer.json()["result"]["isError"] == false
+}
+
+/// For tests that ask the service again and again until something has happened.
+pub(crate) fn without_rate_limits(service: &mut ServiceSettings) {
+    service.arguments.extend(["--person-requests-per-s-max".to_owned(), "10000".to_owned()]);
 }
 
 /// Ends the service as a crash would, and fails unless its record verifies from its own database.
