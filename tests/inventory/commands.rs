@@ -25,9 +25,15 @@ async fn commands_print_what_was_seen_and_the_policy_that_follows_from_it() -> a
     let (stack, tools) = stack(&policy(&pin, RUN)).await?;
     let agent = stack.agent("agent-7")?;
     list(&stack, &agent).await?;
+    let auditor = Person::auditor(&stack.service)?;
+    // Each worker tells of its lists by itself: what comes after a change is to be told after it.
+    probe::until("the first list is known", probe::PATIENCE, async || {
+        let view = auditor.get("/v1/inventory/servers/tracker").await.ok()?;
+        view["items"].as_array()?.iter().any(|item| item["name"] == "list_issues").then_some(())
+    })
+    .await?;
     tools.set(json!([{"name": "create_issue", "description": BAD}, {"name": "odd", "description": "?"}]));
     list(&stack, &agent).await?;
-    let auditor = Person::auditor(&stack.service)?;
     probe::until("both lists are known", probe::PATIENCE, async || {
         let view = auditor.get("/v1/inventory/servers/tracker").await.ok()?;
         let items = view["items"].as_array()?;
