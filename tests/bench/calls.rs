@@ -14,7 +14,7 @@ pub(crate) enum BodySize {
     Medium,
     /// The same with about 62 KB.
     Large,
-    /// The same with about a megabyte.
+    /// A call with about a megabyte of long texts: of small objects, so many would be refused.
     Huge,
 }
 
@@ -67,13 +67,14 @@ impl Calls {
 }
 
 fn body(size: BodySize) -> String {
-    let about_bytes = match size {
+    let (about_bytes, title_chars) = match size {
         BodySize::Small => return call("list_issues", &json!({"project": "core"})),
-        BodySize::Medium => 4_000,
-        BodySize::Large => 62_000,
-        BodySize::Huge => 1_000_000,
+        BodySize::Medium => (4_000, 0),
+        BodySize::Large => (62_000, 0),
+        BodySize::Huge => (1_000_000, 2_000),
     };
-    let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project"), "open": true, "labels": ["bug", "ui"]});
+    let more = "x".repeat(title_chars);
+    let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project{more}"), "open": true, "labels": ["bug", "ui"]});
     let mut issues: Vec<Value> = Vec::new();
     let mut bytes = 0;
     while bytes < about_bytes {
