@@ -70,7 +70,7 @@ pub(super) fn response_head(has_body: bool) -> ResponseHead {
     let status = status(&headers).unwrap_or_default();
     // A server may answer these itself: the details tell.
     let in_place = match status {
-        502..=504 => text(&["response", "code_details"]).and_then(|details| in_place(&details)),
+        502..=504 => text(&["response", "code_details"]).and_then(|details| in_place(&details, tries())),
         _ => None,
     };
     let mcp_session = headers.iter().find(|(name, _)| name == b"mcp-session-id").map(|(_, value)| Digest::of(value));
@@ -78,20 +78,27 @@ pub(super) fn response_head(has_body: bool) -> ResponseHead {
 }
 
 /// What Envoy's response code details say of an answer in the server's place (stream_info.h, ResponseCodeDetails; the
-/// reasons of a reset are those of `Http::Utility::resetReasonToString`, with underscores).
-fn in_place(details: &str) -> Option<InPlace> {
-    let reset = details.strip_prefix("upstream_reset_before_response_started");
-    match details {
-        "response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout" => Some(InPlace::TimedOut),
-        "no_healthy_upstream" | "cluster_not_found" | "maintenance_mode" => Some(InPlace::NotReached),
-        _ => reset.map(|reason| {
-            let never_left = ["connection_failure", "connection_timeout", "overflow"];
-            match never_left.iter().any(|one| reason.contains(one)) {
-                true => InPlace::NotReached,
-                false => InPlace::BrokeOff,
-            }
-        }),
-    }
+/// reasons of a reset are those of `Http::Utility::resetReasonToString`, with underscores). They tell of the last of the
+/// `tries`: what became of an earlier one nobody knows.
+fn in_place(details: &str, tries: u64) -> Option<InPlace> {
+    const NEVER_LEFT: [&str; 3] = ["connection_failure", "connection_timeout", "overflow"];
+    let never_left = match details {
+        "response_timeout" | "upstream_response_timeout" | "upstream_per_try_timeout" => {
+            return Some(InPlace::TimedOut);
+        }
+        "no_healthy_upstream" | "cluster_not_found" | "maintenance_mode" => true,
+        _ => {
+            let reason = details.strip_prefix("upstream_reset_before_response_started")?;
+            NEVER_LEFT.iter().any(|one| reason.contains(one))
+        }
+    };
+    Some(if never_left && tries <= 1 { InPlace::NotReached } else { InPlace::BrokeOff })
+}
+
+/// How often Envoy has tried to send this request to a server. Where it does not say, none of it is certain.
+fn tries() -> u64 {
+    let count = abi::property(&["upstream", "request_attempt_count"]);
+    count.and_then(|bytes| bytes.try_into().ok()).map_or(u64::MAX, u64::from_le_bytes)
 }
 
 /// `:status` of a header map.
