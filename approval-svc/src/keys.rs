@@ -14,6 +14,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::{ServiceKey, signed_bytes};
 use holdpoint_core::audit::note::{self, Checkpoint};
 use holdpoint_core::digest::{Digest, hex_decode, hex_encode};
+use holdpoint_core::fleet;
 use holdpoint_core::freeze;
 use subtle::ConstantTimeEq;
 
@@ -165,6 +166,11 @@ impl ServiceSigner {
     /// Signs the text of a list of freezes.
     pub fn sign_freezes(&self, list: &str) -> Signatures {
         self.sign(&freeze::signed_bytes(list))
+    }
+
+    /// Signs the text of an answer to who asks for places.
+    pub fn sign_leases(&self, leases: &str) -> Signatures {
+        self.sign(&fleet::signed_bytes(leases))
     }
 
     /// Signs a text of `purpose` that only this service reads again; hex. The purpose keeps it from passing for another.

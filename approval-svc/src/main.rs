@@ -10,7 +10,9 @@ mod http;
 mod web;
 
 mod approvals;
+mod candidates;
 mod delegations;
+mod fleet;
 mod freezes;
 mod inventory;
 mod leases;

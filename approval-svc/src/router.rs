@@ -12,9 +12,9 @@ use crate::approvals::Approvals;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
 use crate::http::{
-    about, approvals, audit, auth, batch_page, delegations, delegations_page, events, freezes, freezes_page, grants,
-    grants_page, history, holds, inventory, inventory_page, notices, openapi, pages, policies, problem, record,
-    record_page, requester, session, slack, status, traced,
+    about, approvals, audit, auth, batch_page, candidates, delegations, delegations_page, events, freezes,
+    freezes_page, grants, grants_page, history, holds, inventory, inventory_page, leases, notices, openapi, pages,
+    policies, problem, record, record_page, requester, session, slack, status, traced,
 };
 use crate::inventory::Inventory;
 use crate::ledger::Ledger;
@@ -64,7 +64,14 @@ pub fn router(app: App) -> Router {
         .route("/v1/approvals/{id}/revoke", may(&[Approver, Admin]).post(approvals::revoke))
         .route("/v1/holds/{hold_id}/withdraw", may(&[Enforcer]).post(holds::withdraw))
         .route("/v1/cancellations", may(&[Enforcer]).post(holds::cancel))
+        .route("/v1/leases", may(&[Enforcer]).post(leases::take))
+        .route("/v1/leases/{holder}/renew", may(&[Enforcer]).post(leases::renew))
+        .route("/v1/leases/{holder}/end", may(&[Enforcer]).post(leases::end))
         .route("/v1/policies", may(EVERYBODY).get(policies::list))
+        .route(
+            "/v1/policies/candidates",
+            may(&[Enforcer]).post(candidates::report).merge(may(EVERYBODY).get(candidates::list)),
+        )
         .route("/v1/policies/in-force", may(&[Enforcer]).post(policies::report))
         .route(
             "/v1/policies/{snapshot_id}",

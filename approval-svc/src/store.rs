@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, RanBefore, WithdrawCause};
 use holdpoint_core::audit::merkle::Frontier;
 use holdpoint_core::audit::{AuditEntry, Outcome};
+use holdpoint_core::candidate::CandidateReport;
 use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
+use holdpoint_core::fleet::{RenewLeases, TakeLeases};
 use holdpoint_core::freeze::{Freeze, FreezeList};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
@@ -72,6 +74,9 @@ pub enum Write {
     /// A gateway reports what it has in force. A report older than the one that is kept changes nothing; rows that
     /// nobody has repeated since `forget_before_ms` are forgotten.
     PutInForce { row: Box<InForceRow>, forget_before_ms: u64 },
+    /// What a worker says of a candidate, unless it has said more; what nobody has repeated since `forget_before_ms` is
+    /// forgotten.
+    PutCandidateReport { report: Box<CandidateReport>, at_ms: u64, forget_before_ms: u64 },
     /// Fails when the id or the hash is taken.
     AddToken(Token),
     /// Ends the browser sessions and links of the same person with it. Fails when there is no such token, or it is
@@ -115,6 +120,12 @@ pub enum Write {
     DropNoticesBut { channels: Vec<String>, at_ms: u64 },
     /// Forgets notices that ended before then.
     ForgetNotices { ended_before_ms: u64 },
+    /// Places under limits that hold for all gateways, one under each or none at all. Fails where one has none left.
+    TakeFleetLeases { take: Box<TakeLeases>, at_ms: u64 },
+    /// Fails when the holder has none that have not expired.
+    RenewFleetLeases { holder: String, renew: RenewLeases, at_ms: u64 },
+    /// Frees what the holder has; that it `ran` stays counted. Does nothing when it has none.
+    EndFleetLeases { holder: String, ran: bool },
     /// Moves the counter expected next of a source. Fails unless it stands at `from`.
     AdvanceSource { source: String, from: u64, to: u64 },
     /// Erases what stands beside entries.
@@ -184,6 +195,8 @@ pub enum Conflict {
     Answered,
     #[error("it exists already")]
     Exists,
+    #[error("limit {0} of those asked for has no place left")]
+    Full(usize),
     #[error("there is no such row")]
     Missing,
     #[error("the source, or the server, stands at another counter")]
@@ -302,6 +315,8 @@ pub trait Store: Send + Sync + 'static {
     fn in_force<'a>(&'a self, instance: &'a str, plugin: &'a str) -> Read<'a, Option<InForceRow>>;
     /// What gateways have in force that were seen since then, by gateway, at most `rows_max`.
     fn all_in_force(&self, seen_since_ms: u64, rows_max: u32) -> Read<'_, Vec<InForceRow>>;
+    /// What workers say of candidates, the latest first.
+    fn candidate_reports(&self, rows_max: u32) -> Read<'_, Vec<CandidateReport>>;
     fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
     fn tokens(&self) -> Read<'_, Vec<Token>>;
     /// How many tokens have been revoked; cheap.

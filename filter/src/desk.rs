@@ -9,6 +9,7 @@ use holdpoint_core::envelope::CallEnvelope;
 use holdpoint_core::freeze::{Freeze, FreezeError, FreezeList, SignedFreezes};
 
 use crate::audit_buffer::AuditBuffer;
+use crate::candidate_table::CandidateTable;
 use crate::inventory_buffer::InventoryBuffer;
 
 #[cfg(test)]
@@ -92,11 +93,14 @@ pub struct Desk {
     pub audit: AuditBuffer,
     /// What was seen of servers, on its way too.
     pub inventory: InventoryBuffer,
+    /// What a candidate would have decided otherwise.
+    pub candidates: CandidateTable,
     /// `gateway/boot id`: one life of this plugin in this VM.
     pub source: String,
     pub freezes: Freezes,
     pub record_turn: Turn,
     pub inventory_turn: Turn,
+    pub candidates_turn: Turn,
     pub freezes_turn: Turn,
     /// Exchanges that wait for an entry, by its counter.
     awaiting_record: BTreeMap<u64, u32>,
@@ -108,10 +112,12 @@ impl Desk {
         Self {
             audit: AuditBuffer::new(&source),
             inventory: InventoryBuffer::default(),
+            candidates: CandidateTable::default(),
             source,
             freezes: Freezes::default(),
             record_turn: Turn::default(),
             inventory_turn: Turn::default(),
+            candidates_turn: Turn::default(),
             freezes_turn: Turn::default(),
             awaiting_record: BTreeMap::new(),
         }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! AwaitingHead ─► AwaitingBody ─► Running ─► Ended        allowed
+//!        │              ├─► Leasing ────────► Running      allowed, where a limit holds for all gateways
 //!        │              ├─► Recording ──────► Running      allowed, where `audit.required` demands an entry first
 //!        │              ├───────► Held ────► Running      approved
 //!        │              └───────► Ended                   refused, at any point
@@ -34,6 +35,7 @@ mod call_trace;
 mod callout;
 mod hold;
 mod judged;
+mod leasing;
 mod overheard;
 mod recording;
 mod request;
@@ -231,6 +233,7 @@ enum Phase {
     AwaitingBody(Box<request::AwaitingBody>),
     /// Nobody governs it.
     Passing,
+    Leasing(Box<leasing::Leasing>),
     Recording(Box<recording::Recording>),
     Held(Box<hold::Hold>),
     Running(Box<response::Running>),
@@ -269,6 +272,7 @@ impl Exchange {
             self.note_session(head, around);
         }
         let mut phase = phase;
+        let mut told = None;
         if let (Phase::Running(running), Some(overheard)) = (&mut phase, &mut self.overheard) {
             overheard.listen(&event, around);
             for turn in overheard.take_turns() {
@@ -277,11 +281,12 @@ impl Exchange {
                     TaskTurn::Ended { task } => {
                         let rules = self.config.policy.concurrency_rules();
                         usage::end_task(around.shared, &self.plugin, rules, task, around.now_ms);
+                        told = leasing::end_task(&self.config, task);
                     }
                 }
             }
         }
-        let (phase, commands) = match (phase, event) {
+        let (phase, mut commands) = match (phase, event) {
             (Phase::AwaitingHead, HostEvent::RequestHead(head)) => self.on_head(head, around),
             (Phase::AwaitingBody(waiting), HostEvent::RequestPart { buffered_bytes }) => {
                 self.on_part(waiting, buffered_bytes, around)
@@ -293,6 +298,7 @@ impl Exchange {
             (Phase::AwaitingBody(waiting), HostEvent::Wake) => self.on_body_wait_over(waiting, around),
             (Phase::Passing, HostEvent::Closed) => (Phase::Ended, Vec::new()),
             (Phase::Passing, _) => (Phase::Passing, vec![HostCommand::Continue]),
+            (Phase::Leasing(leasing), event) => self.on_leasing(leasing, event, around),
             (Phase::Recording(recording), event) => self.on_recording(recording, event, around),
             (Phase::Held(hold), event) => self.on_held(hold, event, around),
             (Phase::Running(running), event) => response::on_running(running, event, around),
@@ -328,6 +334,7 @@ impl Exchange {
             ) => (phase, Vec::new()),
         };
         self.phase = phase;
+        commands.extend(told);
         commands
     }
 
@@ -345,6 +352,7 @@ impl Exchange {
             Phase::AwaitingHead
             | Phase::AwaitingBody(_)
             | Phase::Passing
+            | Phase::Leasing(_)
             | Phase::Recording(_)
             | Phase::Held(_)
             | Phase::Ended => false,

@@ -26,6 +26,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::FilterConfig;
 
 mod abi;
+mod candidates;
 mod clock;
 mod facts;
 mod freezes;
@@ -75,6 +76,7 @@ enum Waiting {
     /// The desk of this plugin.
     AuditBatch(Rc<str>),
     Inventory(Rc<str>),
+    Candidates(Rc<str>),
     Freezes(Rc<str>),
     InForce,
 }
@@ -186,6 +188,7 @@ impl RootContext for Root {
             for plugin in &plugins {
                 record::flush(plugin, now_ms);
                 inventory::flush(plugin, now_ms);
+                candidates::flush(plugin, now_ms);
                 freezes::poll(plugin, now_ms);
             }
             in_force::report(now_ms);
@@ -417,6 +420,7 @@ fn on_callout_answered(token: u32) {
         }
         Waiting::AuditBatch(plugin) => record::answered(&plugin, &answer),
         Waiting::Inventory(plugin) => inventory::answered(&plugin, &answer),
+        Waiting::Candidates(plugin) => candidates::answered(&plugin, &answer),
         Waiting::Freezes(plugin) => freezes::answered(&plugin, &answer),
         Waiting::InForce => in_force::answered(&answer),
     }

@@ -16,6 +16,7 @@ pub mod standing;
 pub mod usage;
 
 pub mod audit_buffer;
+pub mod candidate_table;
 pub mod desk;
 pub mod inventory_buffer;
 pub mod line;

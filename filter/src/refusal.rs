@@ -153,6 +153,8 @@ pub enum Refusal {
     Unavailable,
     /// Every call must be recorded before it runs (`audit.required`), and this one could not be.
     NotRecorded,
+    /// A limit holds for all gateways, and nobody said that there is a place under it.
+    LimitUnknown,
     /// The task is another principal's: to this one it does not exist.
     NoSuchTask,
     /// Its session is not one that its sender was given, whether or not there is one.
@@ -252,6 +254,11 @@ impl Refusal {
                 "Not run: every call has to be recorded first, and the record cannot be reached. Try again later."
                     .to_owned()
             }
+            Self::LimitUnknown => {
+                "Not run: a limit holds for this call over all gateways, and the service that counts is unavailable. Try \
+                 again later."
+                    .to_owned()
+            }
             Self::NoSuchTask => "There is no such task.".to_owned(),
             Self::NoSuchSession => "There is no such session: initialize again.".to_owned(),
             Self::Unsupported(why) => format!("Not run: {}.", bare(why)),
@@ -299,6 +306,7 @@ impl Refusal {
             Self::CannotRemember => (CODE_LIMITED, "cannot_remember", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
             Self::NotRecorded => (CODE_UNAVAILABLE, "not_recorded", true),
+            Self::LimitUnknown => (CODE_UNAVAILABLE, "limit_unknown", true),
             Self::NoSuchTask => (CODE_INVALID_PARAMS, "no_such_task", false),
             Self::NoSuchSession => (CODE_NO_SESSION, "no_such_session", false),
             Self::Unsupported(_) => (CODE_DENIED, "unsupported", false),
@@ -324,6 +332,7 @@ impl Refusal {
             | Self::CannotRemember
             | Self::Unavailable
             | Self::NotRecorded
+            | Self::LimitUnknown
             | Self::NoSuchTask
             | Self::NoSuchSession
             | Self::Unsupported(_)

@@ -4,7 +4,7 @@
 //! Everything expires by itself, so that a crash of the VM frees what it held. Every change is one compare-and-set over
 //! the whole value of a key.
 
-use holdpoint_core::decision::Constraints;
+use holdpoint_core::decision::{ConcurrencyLimit, Constraints, RateLimit};
 use holdpoint_core::digest::Digest;
 
 mod leases;
@@ -96,25 +96,34 @@ pub(crate) fn create(shared: &mut dyn SharedData, key: &str) {
     }
 }
 
-/// Takes one place under every limit, or none at all.
+/// Takes one place under every limit of this process, or none at all.
 ///
 /// `now_ms` is Unix time; slots end at `now_ms + LEASE_MS` unless renewed. Shared data that cannot be read or written
 /// counts as full.
 pub fn take(shared: &mut dyn SharedData, taker: &Taker<'_>, constraints: &Constraints, now_ms: u64) -> Leased {
     let mut taken = Vec::new();
-    for limit in &constraints.concurrency {
+    for limit in slots(constraints) {
         match leases::take(shared, taker, limit, now_ms) {
             Some(slot) => taken.push(Lease(Taken::Slot(slot))),
             None => return full(shared, taken, &limit.rule_id, now_ms),
         }
     }
-    for limit in &constraints.rates {
+    for limit in counted(constraints) {
         match windows::count(shared, taker, limit, now_ms) {
             Some(counted) => taken.push(Lease(Taken::Counted(counted))),
             None => return full(shared, taken, &limit.rule_id, now_ms),
         }
     }
     Leased::All(taken)
+}
+
+/// Those that this process counts; the others are the service's.
+fn slots(constraints: &Constraints) -> impl Iterator<Item = &ConcurrencyLimit> {
+    constraints.concurrency.iter().filter(|limit| limit.scope.is_process())
+}
+
+fn counted(constraints: &Constraints) -> impl Iterator<Item = &RateLimit> {
+    constraints.rates.iter().filter(|limit| limit.scope.is_process())
 }
 
 fn full(shared: &mut dyn SharedData, taken: Vec<Lease>, rule_id: &str, now_ms: u64) -> Leased {
@@ -125,10 +134,10 @@ fn full(shared: &mut dyn SharedData, taken: Vec<Lease>, rule_id: &str, now_ms: u
 /// Whether there is a place under every limit.
 pub fn covers(plugin: &str, taken: &[Lease], constraints: &Constraints) -> bool {
     let has = |wanted: &dyn Fn(&Taken) -> bool| taken.iter().any(|Lease(one)| wanted(one));
-    constraints.concurrency.iter().all(|limit| {
+    slots(constraints).all(|limit| {
         let key = leases::key(plugin, &limit.rule_id);
         has(&|one| matches!(one, Taken::Slot(slot) if slot.is_of(&key)))
-    }) && constraints.rates.iter().all(|limit| {
+    }) && counted(constraints).all(|limit| {
         let entry = windows::entry_of(plugin, limit);
         has(&|one| matches!(one, Taken::Counted(counted) if counted.is_of(&entry)))
     })
@@ -198,6 +207,11 @@ pub fn needs_renewal(taken: &[Lease]) -> bool {
 /// [`RETRY_WINDOW_MS`] and none of them succeeded.
 pub fn try_once(shared: &mut dyn SharedData, who: Digest, call: Digest, retries_max: u32, now_ms: u64) -> bool {
     windows::try_once(shared, who, call, retries_max, now_ms)
+}
+
+/// Takes a try out of the count, of a call that did not run after all.
+pub fn untry(shared: &mut dyn SharedData, call: Digest, now_ms: u64) {
+    windows::untry(shared, call, now_ms);
 }
 
 /// Forgets the tries of a call that succeeded.

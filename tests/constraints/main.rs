@@ -8,6 +8,7 @@ mod budgets;
 mod clock;
 mod concurrency;
 mod crash;
+mod fleet;
 mod output;
 mod past;
 mod runtime;

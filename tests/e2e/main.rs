@@ -13,6 +13,7 @@ mod matrix;
 mod operator;
 mod policy_update;
 mod refused;
+mod rollout;
 
 mod batch;
 mod framing;

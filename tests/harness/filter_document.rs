@@ -35,6 +35,8 @@ pub struct FilterDocument {
     pub identity_sources: String,
     /// The policy document, as YAML text.
     pub policy: String,
+    /// A policy that is tried beside it, likewise.
+    pub candidate: Option<String>,
 }
 
 impl FilterDocument {
@@ -55,6 +57,7 @@ impl FilterDocument {
             audit_required: false,
             identity_sources: "[{jwt: {metadata_key: jwt}}]".to_owned(),
             policy: quickstart_policy()?,
+            candidate: None,
         })
     }
 
@@ -75,8 +78,11 @@ impl FilterDocument {
             audit_required,
             identity_sources,
             policy,
+            candidate,
         } = self;
         let policy = indent(policy);
+        let candidate =
+            candidate.as_ref().map(|candidate| format!("candidate:\n{}", indent(candidate))).unwrap_or_default();
         format!(
             "approval:\n  cluster: holdpoint\n  service_key: \"{service_key}\"\n  hold_ms_max: {hold_ms_max}\n  \
              leg_ms_max: {leg_ms_max}\n  client_patience_ms: {client_patience_ms}\n  outage_ms_max: {outage_ms_max}\n\
@@ -84,7 +90,7 @@ impl FilterDocument {
              limits: {{body_wait_ms: {body_wait_ms}, body_bytes_max: {body_bytes_max}, depth_max: {depth_max}, holds_max: {holds_max}, \
              held_bytes_max: {held_bytes_max}, answer_bytes_max: {answer_bytes_max}}}\n\
              audit: {{required: {audit_required}}}\n\
-             policy:\n{policy}"
+             policy:\n{policy}{candidate}"
         )
     }
 }

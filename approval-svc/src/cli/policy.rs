@@ -19,6 +19,7 @@ mod run_cases;
 
 mod diff;
 mod record;
+mod rollout;
 mod simulate;
 
 mod schema;
@@ -43,6 +44,8 @@ pub enum PolicyCommand {
     /// Tell what a policy would have made of recorded calls
     #[command(visible_alias = "replay")]
     Simulate(simulate::SimulateArgs),
+    /// Tell what a policy that gateways try would decide otherwise of the calls that they see
+    Rollout(rollout::RolloutArgs),
     /// Print the JSON Schema by which editors complete and check a policy
     Schema(schema::SchemaArgs),
     /// Write the Envoy, Istio or Envoy Gateway configuration that a policy runs in
@@ -57,6 +60,7 @@ pub async fn run(command: &PolicyCommand) -> ExitCode {
         PolicyCommand::Explain(args) => explain::run(args),
         PolicyCommand::Diff(args) => diff::run(args).await,
         PolicyCommand::Simulate(args) => simulate::run(args).await,
+        PolicyCommand::Rollout(args) => rollout::run(args).await,
         PolicyCommand::Schema(args) => schema::run(args),
         PolicyCommand::Render(args) => render::run(args),
     };

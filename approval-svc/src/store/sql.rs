@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, RanBefore};
+use holdpoint_core::candidate::CandidateReport;
 use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::freeze::FreezeList;
@@ -29,7 +30,9 @@ pub(super) mod db;
 pub(super) mod writer;
 
 mod append;
+mod candidates;
 mod column;
+mod fleet;
 pub(super) mod history;
 mod in_force;
 mod inventory;
@@ -240,6 +243,10 @@ impl Store for SqlStore {
 
     fn all_in_force(&self, seen_since_ms: u64, rows_max: u32) -> Read<'_, Vec<InForceRow>> {
         in_force::all(&self.readers, seen_since_ms, rows_max).boxed()
+    }
+
+    fn candidate_reports(&self, rows_max: u32) -> Read<'_, Vec<CandidateReport>> {
+        candidates::latest(&self.readers, rows_max).boxed()
     }
 
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>> {

@@ -181,6 +181,7 @@ fn decided_notes(entry: &AuditEntry) -> Vec<Note> {
     let rules = (!entry.rule_ids.is_empty()).then(|| entry.rule_ids.join(", "));
     note(&mut notes, if entry.rule_ids.len() == 1 { "rule" } else { "rules" }, rules);
     note(&mut notes, "on trial", entry.observed.as_ref().map(|observed| observed.verdict.as_str().to_owned()));
+    note(&mut notes, "by the candidate", entry.candidate.as_ref().map(|other| other.verdict.as_str().to_owned()));
     note(&mut notes, "because", entry.detail.clone());
     notes
 }

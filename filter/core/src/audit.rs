@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::candidate::OtherDecision;
 use crate::decision::{AuditLevel, Observed, Verdict};
 use crate::digest::Digest;
 use crate::identity::Principal;
@@ -202,6 +203,9 @@ pub struct AuditEntry {
     /// What rules in `mode: observe` would have done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
+    /// What the candidate would have decided, where that is not the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<OtherDecision>,
     /// The most that the policy lets the record keep of arguments and result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditLevel>,
@@ -286,6 +290,7 @@ impl AuditEntry {
             snapshot_id: None,
             basis: None,
             observed: None,
+            candidate: None,
             audit: None,
             constraints: None,
             approval_id: None,

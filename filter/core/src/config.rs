@@ -16,7 +16,7 @@ mod tests;
 
 pub use identity::{IdentitySource, Proof};
 
-const SECTIONS: &[&str] = &["approval", "identity", "limits", "audit", "policy"];
+const SECTIONS: &[&str] = &["approval", "identity", "limits", "audit", "policy", "candidate"];
 
 /// Everything one exchange needs to know.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct FilterConfig {
     pub limits: Limits,
     pub audit: AuditSettings,
     pub policy: PolicySnapshot,
+    /// A policy that is tried on the same calls and decides nothing.
+    pub candidate: Option<PolicySnapshot>,
     /// Where it stands among those its gateway has had; `None` until a gateway has put it in force.
     pub standing: Option<PolicyStanding>,
 }
@@ -134,26 +136,38 @@ impl FilterConfig {
             Some(section) => audit(&section, problems),
             None => Some(AuditSettings::default()),
         };
-        let policy = sections.require("policy", problems).and_then(|section| {
-            let document = policy::read_document(&section, problems)?;
-            match policy::compile(&document) {
-                Ok(snapshot) => Some(snapshot),
-                Err(found) => {
-                    for problem in found.iter() {
-                        problems.push(problem.clone());
-                    }
-                    None
-                }
-            }
-        });
+        let policy = sections.require("policy", problems).and_then(|section| snapshot(&section, problems));
+        let candidate = match sections.get("candidate") {
+            Some(section) => Some(snapshot(&section, problems)?),
+            None => None,
+        };
+        if let (Some(policy), Some(candidate), Some(section)) = (&policy, &candidate, sections.get("candidate"))
+            && policy.id() == candidate.id()
+        {
+            section.problem("the candidate is the policy in force: take it out, or try another one", problems);
+        }
         Some(Self {
             approval: approval?,
             identity: identity?,
             limits: limits?,
             audit: audit?,
             policy: policy?,
+            candidate,
             standing: None,
         })
+    }
+}
+
+fn snapshot(section: &Cursor<'_>, problems: &mut Problems) -> Option<PolicySnapshot> {
+    let document = policy::read_document(section, problems)?;
+    match policy::compile(&document) {
+        Ok(snapshot) => Some(snapshot),
+        Err(found) => {
+            for problem in found.iter() {
+                problems.push(problem.clone());
+            }
+            None
+        }
     }
 }
 

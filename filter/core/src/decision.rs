@@ -33,16 +33,44 @@ impl Verdict {
     }
 }
 
-/// At most `jobs_max` calls may run at once under `rule_id` (per Envoy process). Limits of several rules stand side
+/// What one limit counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    /// The calls through one Envoy process.
+    #[default]
+    Process,
+    /// Those through all gateways of one approval service, which counts them.
+    Fleet,
+}
+
+impl LimitScope {
+    /// Whether each Envoy process counts by itself.
+    pub fn is_process(&self) -> bool {
+        *self == Self::Process
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Process => "",
+            Self::Fleet => " over all gateways",
+        }
+    }
+}
+
+/// At most `jobs_max` calls may run at once under `rule_id`. Limits of several rules stand side
 /// by side: a call needs a lease of each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConcurrencyLimit {
     pub rule_id: String,
     pub jobs_max: u32,
+    #[serde(default, skip_serializing_if = "LimitScope::is_process")]
+    pub scope: LimitScope,
 }
 
-/// At most `calls_max` calls in any `per_ms` milliseconds under `rule_id`, for one value of `key` (per Envoy process).
+/// At most `calls_max` calls in any `per_ms` milliseconds under `rule_id`, for one value of `key`.
 /// Windows of several rules stand side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -53,6 +81,8 @@ pub struct RateLimit {
     pub key: RateKey,
     /// Whose calls are counted: the actor, tool, server or tenant of this call.
     pub of: String,
+    #[serde(default, skip_serializing_if = "LimitScope::is_process")]
+    pub scope: LimitScope,
 }
 
 /// What calls are counted by.
@@ -254,11 +284,12 @@ impl fmt::Display for Constraints {
             Some(retries) => Some(format!("{retries} retries")),
         };
         words.extend(retries.map(|retries| retries + &from(MAX_RETRIES)));
-        for ConcurrencyLimit { rule_id, jobs_max } in &self.concurrency {
-            words.push(format!("{jobs_max} at a time (rule `{rule_id}`)"));
+        for ConcurrencyLimit { rule_id, jobs_max, scope } in &self.concurrency {
+            words.push(format!("{jobs_max} at a time{} (rule `{rule_id}`)", scope.in_words()));
         }
-        for RateLimit { rule_id, calls_max, per_ms, key, of } in &self.rates {
-            words.push(format!("{calls_max} calls in {per_ms} ms for {} `{of}` (rule `{rule_id}`)", key.as_str()));
+        for RateLimit { rule_id, calls_max, per_ms, key, of, scope } in &self.rates {
+            let (by, over) = (key.as_str(), scope.in_words());
+            words.push(format!("{calls_max} calls in {per_ms} ms for {by} `{of}`{over} (rule `{rule_id}`)"));
         }
         if let Some(max_bytes) = self.output.max_bytes {
             words.push(format!("an answer of at most {max_bytes} bytes{}", from(MAX_BYTES)));

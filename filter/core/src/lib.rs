@@ -23,6 +23,7 @@ pub mod yaml;
 pub mod policy;
 
 pub mod approval;
+pub mod fleet;
 pub mod freeze;
 
 pub mod audit;
@@ -33,6 +34,8 @@ pub mod inventory;
 
 pub mod cases;
 pub mod simulate;
+
+pub mod candidate;
 
 #[cfg(test)]
 mod wire;

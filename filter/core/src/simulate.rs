@@ -23,7 +23,7 @@ use crate::policy::{NoUsage, PIN_RULE_ID, PolicyDocument, PolicySnapshot, Unknow
 use crate::yaml::Problems;
 
 pub use bounds::Unrecorded;
-pub use compare::{Change, compare, compare_verdicts};
+pub use compare::{Change, compare, compare_decisions, compare_verdicts};
 pub use tally::{Move, RuleTally, Tally};
 
 use bounds::{MARKER, MARKER_VALUE, Side};

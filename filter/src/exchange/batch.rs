@@ -23,8 +23,8 @@ const NEEDS_PEOPLE: &str =
     "this call needs a human approval, and that is asked for one call at a time; send it by itself";
 /// What a list is told: what a caller may never call is taken out of lists, which is not done inside a batch.
 const LISTS_ALONE: &str = "a list is not answered inside a batch; ask for it by itself";
-/// What a call is told whose tries are counted: that is done call by call.
-const LIMITED_ALONE: &str = "a call whose repeats are limited is not sent inside a batch; send it by itself";
+/// What a call is told whose tries are counted, or which the service counts: that is done call by call.
+const LIMITED_ALONE: &str = "a call whose repeats are limited, or that is counted over all gateways, is not sent inside a batch; send it by itself";
 
 /// One judged message of a batch.
 struct Element {
@@ -65,8 +65,11 @@ impl Exchange {
                 Ok(Plan::Reject) => Some(Refusal::Denied(Box::new(decision.clone()))),
                 Ok(Plan::Hold) => Some(Refusal::Unsupported(NEEDS_PEOPLE.to_owned())),
                 Ok(Plan::Forward(_)) if is_list => Some(Refusal::Unsupported(LISTS_ALONE.to_owned())),
-                // Its tries are counted call by call.
-                Ok(Plan::Forward(permit)) if permit.constraints().max_retries.is_some() => {
+                // It is counted call by call.
+                Ok(Plan::Forward(permit))
+                    if permit.constraints().max_retries.is_some()
+                        || !permit.constraints().fleet_limits().is_empty() =>
+                {
                     Some(Refusal::Unsupported(LIMITED_ALONE.to_owned()))
                 }
                 Ok(Plan::Forward(permit)) => {

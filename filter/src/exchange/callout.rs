@@ -4,7 +4,9 @@ use holdpoint_core::approval::{
     APPROVAL_SCHEMA, ApprovalState, CancelHolds, ClaimRequest, OpenApproval, PROBLEM_POLICY_UNKNOWN, SignedClaim,
     WithdrawHold,
 };
+use holdpoint_core::candidate::CandidateReport;
 use holdpoint_core::digest::Digest;
+use holdpoint_core::fleet::{EndLeases, LeasesTaken, RenewLeases, SignedLeases, TakeLeases};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::in_force::{PROBLEM_POLICY_REPLACED, PolicyReport};
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,20 @@ pub(super) enum ClaimAnswer {
     /// This gateway has put a later policy in force than the one that the claim cites.
     Replaced,
     Unusable,
+}
+
+/// How the service answers to who asks for places.
+#[derive(Debug)]
+pub(super) enum LeaseAnswer {
+    Taken,
+    /// The rule that lets no more calls run now.
+    Full {
+        rule_id: String,
+    },
+    /// Nobody said that there is a place, and why not.
+    Unusable {
+        why: &'static str,
+    },
 }
 
 /// RFC 9457 problem, as far as the filter reads it.
@@ -121,6 +137,11 @@ impl Callout {
         Self::new(settings, "POST", format!("/v1/holds/{hold_id}/withdraw"), json(record))
     }
 
+    /// Says what a candidate would have decided otherwise.
+    pub fn candidates(settings: &ApprovalSettings, report: &CandidateReport) -> Self {
+        Self::new(settings, "POST", "/v1/policies/candidates".to_owned(), json(report))
+    }
+
     /// Asks what is frozen, unless nothing has changed since `version`.
     pub fn freezes(settings: &ApprovalSettings, version: u64) -> Self {
         let mut callout = Self::new(settings, "GET", "/v1/freezes".to_owned(), Vec::new());
@@ -131,6 +152,21 @@ impl Callout {
     /// Says that a client cancelled a call of its own, wherever that is held.
     pub(super) fn cancel(settings: &ApprovalSettings, cancel_key: Digest) -> Self {
         Self::new(settings, "POST", "/v1/cancellations".to_owned(), json(&CancelHolds { cancel_key }))
+    }
+
+    /// Asks for places under limits that hold for all gateways.
+    pub(super) fn take_leases(settings: &ApprovalSettings, record: &TakeLeases, ask: u32) -> Self {
+        Self { ask, ..Self::new(settings, "POST", "/v1/leases".to_owned(), json(record)) }
+    }
+
+    /// Says that the call of this holder still runs.
+    pub(super) fn renew_leases(settings: &ApprovalSettings, holder: &str, record: &RenewLeases) -> Self {
+        Self::new(settings, "POST", format!("/v1/leases/{holder}/renew"), json(record))
+    }
+
+    /// Says that it has ended.
+    pub(super) fn end_leases(settings: &ApprovalSettings, holder: &str, record: &EndLeases) -> Self {
+        Self::new(settings, "POST", format!("/v1/leases/{holder}/end"), json(record))
     }
 
     /// Tells an MCP server something beside the call that it is answering.
@@ -213,6 +249,25 @@ impl ClaimAnswer {
             Some(404 | 409 | 410) if problem(409, answer).is_some_and(|code| code != PROBLEM_FROZEN) => Self::Gone,
             Some(status) => problem(status, answer).map_or(Self::Unusable, Self::Refused),
             None => Self::Unusable,
+        }
+    }
+}
+
+impl LeaseAnswer {
+    /// Reads the answer to `asked`. Only the service's own word for it counts.
+    pub(super) fn read(answer: &CalloutAnswer, settings: &ApprovalSettings, asked: &TakeLeases) -> Self {
+        let signed = match answer.status {
+            Some(200) => serde_json::from_slice::<SignedLeases>(&answer.body).ok(),
+            Some(_) | None => None,
+        };
+        let Some(signed) = signed else { return Self::Unusable { why: "the approval service did not answer" } };
+        match signed.verify(&settings.service_keys, asked) {
+            Some(LeasesTaken { full: None, .. }) => Self::Taken,
+            Some(LeasesTaken { full: Some(rule_id), .. }) => Self::Full { rule_id },
+            None => Self::Unusable {
+                why: "the answer is not signed by the configured service key for this call: check `approval.service_key` \
+                      against `holdpoint keys show`",
+            },
         }
     }
 }

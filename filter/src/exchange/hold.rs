@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Opening ⇄ Registering          the service must know the policy that asks
-//!    └─► Polling ─► (Busy) ─► Claiming ─► forwarded
+//!    └─► Polling ─► (Busy) ─► (Leasing) ─► Claiming ─► forwarded
 //! any of them ─► Retrying        the service is away; the hold goes on when it is back in time
 //! ```
 
@@ -64,12 +64,31 @@ pub(super) struct Hold {
 }
 
 enum Step {
-    Opening { ask: u32 },
-    Registering { ask: u32 },
-    Polling { ask: u32 },
-    Retrying { at_ms: u64, then: Retry },
-    Busy { at_ms: u64, rule_id: String },
-    Claiming { ask: u32, nonce: String },
+    Opening {
+        ask: u32,
+    },
+    Registering {
+        ask: u32,
+    },
+    Polling {
+        ask: u32,
+    },
+    Retrying {
+        at_ms: u64,
+        then: Retry,
+    },
+    Busy {
+        at_ms: u64,
+        rule_id: String,
+    },
+    /// The service is asked for places under limits that hold for all gateways.
+    Leasing {
+        ask: u32,
+    },
+    Claiming {
+        ask: u32,
+        nonce: String,
+    },
 }
 
 enum Retry {
@@ -108,6 +127,7 @@ impl Hold {
                 in_room,
                 body_bytes: judged.body_bytes,
                 leases: Vec::new(),
+                fleet: None,
                 began_at_ms: around.now_ms,
                 approval_id: None,
             },
@@ -244,6 +264,7 @@ impl Hold {
                 Step::Opening { .. }
                 | Step::Registering { .. }
                 | Step::Polling { .. }
+                | Step::Leasing { .. }
                 | Step::Claiming { .. }
                 | Step::Retrying { .. },
             ) => Refusal::Pending {
@@ -275,12 +296,14 @@ impl Exchange {
                     Some(200..=204) => self.reopen(*hold, around),
                     Some(_) | None => hold.retry(Retry::Open, around),
                 },
+                Step::Leasing { ask } if ask == answered => self.on_lease_answer(*hold, &answer, around),
                 Step::Claiming { ask, .. } if ask == answered => {
                     self.on_claim_answer(*hold, ClaimAnswer::read(&answer), around)
                 }
                 Step::Opening { .. }
                 | Step::Polling { .. }
                 | Step::Registering { .. }
+                | Step::Leasing { .. }
                 | Step::Claiming { .. }
                 | Step::Retrying { .. }
                 | Step::Busy { .. } => (Phase::Held(hold), Vec::new()),
@@ -427,9 +450,12 @@ impl Exchange {
                 let nonce = nonce.clone();
                 hold.retry(Retry::Claim { nonce }, around)
             }
+            Step::Leasing { .. } if is_answer_lost => hold.without_places(around),
             // A claim in flight is settled by its own answer: to give up now could burn the grant for nothing.
             // So is an opening, which is answered at once: its answer names the request that the client is told of.
-            Step::Claiming { .. } | Step::Opening { .. } | Step::Registering { .. } => hold.stay(Vec::new()),
+            Step::Leasing { .. } | Step::Claiming { .. } | Step::Opening { .. } | Step::Registering { .. } => {
+                hold.stay(Vec::new())
+            }
             Step::Polling { .. } if is_over => hold.out_of_patience(around),
             Step::Polling { .. } if is_answer_lost => hold.retry(Retry::Poll, around),
             Step::Polling { .. } => hold.stay(Vec::new()),

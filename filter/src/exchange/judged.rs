@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use holdpoint_core::audit::payload::{Part, Salt};
 use holdpoint_core::audit::{AuditEntry, EntryKind};
+use holdpoint_core::candidate::{self, OtherDecision};
 use holdpoint_core::config::{FilterConfig, Proof};
 use holdpoint_core::decision::{AuditLevel, Constraints, Decision, PermitSet, Verdict};
 use holdpoint_core::digest::Digest;
@@ -19,6 +20,7 @@ use super::overheard::Overheard;
 use super::request::{Delivery, bounded, refuse, refused_line};
 use super::response::{Governing, Replay, Running};
 use super::{Exchange, Forward, HostCommand, OpenedSession, Phase, Surroundings};
+use crate::candidate_table::{difference, may_name};
 use crate::definitions;
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::line::DecisionLine;
@@ -129,6 +131,7 @@ impl Exchange {
             asked,
             trace,
             salt: around.worker.ids.next_salt(),
+            otherwise: None,
             body_bytes: delivery.body_bytes,
             has_trailers: delivery.has_trailers,
             body: None,
@@ -163,12 +166,29 @@ impl Exchange {
         if decision.verdict != Verdict::Allow {
             judged.asked.name_call(judged.envelope.call_digest().to_string());
         }
+        judged.otherwise = self.try_candidate(&judged.envelope, &decision, around);
         let freeze = around.desk.freezes.stops(&judged.envelope);
         let plan = match freeze {
             Some(freeze) => Err(Box::new(freeze.clone())),
             None => Ok(plan),
         };
         (decision, plan)
+    }
+
+    /// Judges the call by the candidate too, if there is one, and counts what that would have decided otherwise.
+    fn try_candidate(
+        &self,
+        envelope: &CallEnvelope,
+        decision: &Decision,
+        around: &mut Surroundings<'_>,
+    ) -> Option<OtherDecision> {
+        let candidate = self.config.candidate.as_ref()?;
+        let other = candidate::judge(candidate, decision, envelope, &self.past(around));
+        let wall_ms = around.worker.wall_ms(around.now_ms);
+        let told = other.as_ref().map(|other| difference(envelope, decision, other, wall_ms));
+        let pair = (decision.snapshot_id, candidate.id());
+        around.desk.candidates.count(pair, told, &around.desk.source, wall_ms);
+        other
     }
 
     /// What callers did before, as rules are told of it now.
@@ -260,7 +280,7 @@ impl Exchange {
                         let body_bytes = judged.body_bytes;
                         let forward = judged.forward(&self.config, permit, false);
                         let envelopes = vec![judged.envelope];
-                        let (phase, run) = self.run_recorded(running, forward, envelopes, body_bytes, around);
+                        let (phase, run) = self.run_counted(running, forward, envelopes, body_bytes, around);
                         commands.extend(run);
                         phase
                     }
@@ -305,6 +325,8 @@ pub(super) struct Judged {
     pub(super) trace: Option<CallTrace>,
     /// For what stands beside the entry of its decision.
     pub(super) salt: Salt,
+    /// What the candidate would have decided, where that is not the same.
+    pub(super) otherwise: Option<OtherDecision>,
     pub(super) body_bytes: u64,
     pub(super) has_trailers: bool,
     /// What is forwarded, where that is not the body as it came.
@@ -394,7 +416,10 @@ impl Judged {
         entry.server = Some(self.envelope.server().to_owned());
         entry.method = Some(self.envelope.method().to_owned());
         entry.target = self.envelope.target().map(bounded);
-        entry.call_digest = records_digest(decision).then(|| self.envelope.call_digest());
+        // By it the calls are found that a candidate would decide otherwise.
+        let is_named = records_digest(decision) || self.otherwise.is_some() && may_name(decision);
+        entry.call_digest = is_named.then(|| self.envelope.call_digest());
+        entry.candidate.clone_from(&self.otherwise);
         let names_definition = self.envelope.is_pinned() || decision.verdict != Verdict::Allow;
         entry.definition = self.envelope.call().definition.filter(|_| names_definition);
         entry.verdict = Some(decision.verdict);

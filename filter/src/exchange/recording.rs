@@ -94,6 +94,7 @@ impl Exchange {
                     _ if !is_durable => Some(Refusal::NotRecorded),
                     Some(freeze) => Some(Refusal::Frozen { reason: freeze.reason.clone() }),
                     None if !Rc::ptr_eq(&current, &self.config) => Some(Refusal::Unsupported(CHANGED.to_owned())),
+                    None if recording.running.lost_its_place(around.now_ms) => Some(Refusal::LimitUnknown),
                     None => None,
                 };
                 match refusal {
@@ -161,7 +162,7 @@ impl Running {
     }
 
     /// Answers in the server's place, for a call that was never forwarded.
-    fn never_ran(self, refusal: &Refusal, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    pub(super) fn never_ran(self, refusal: &Refusal, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let reply = HostCommand::Reply(refusal.reply(self.asked()));
         let mut commands = self.unforwarded(&refusal.sentence(), around);
         commands.push(reply);
@@ -169,17 +170,18 @@ impl Running {
     }
 
     /// Its client left before it ran.
-    fn left(self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    pub(super) fn left(self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         self.unforwarded("its client left before it ran", around)
     }
 
     fn unforwarded(mut self, detail: &str, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
-        self.give_back(around);
+        let given_back = self.give_back(around);
+        self.untry(around);
         let entries = self.entries_mut().map(|entry| {
             entry.outcome = Some(Outcome::Refused);
             entry.detail = Some(detail.to_owned());
             HostCommand::Record(Box::new(entry.clone()))
         });
-        entries.collect()
+        entries.chain(given_back).collect()
     }
 }

@@ -26,6 +26,7 @@ pub(super) use governing::Governing;
 pub(super) use replay::Replay;
 
 use super::beside;
+use super::leasing::FleetLease;
 use super::request::bounded;
 use super::{AnswerFormat, HostCommand, HostEvent, InPlace, LogLevel, Phase, ResponseHead, Surroundings};
 use crate::enforce::HeaderEdit;
@@ -50,6 +51,8 @@ pub(super) struct Running {
     /// The call whose tries are counted until one succeeds.
     tried: Option<Digest>,
     leases: Vec<Lease>,
+    /// Its places under limits that hold for all gateways.
+    fleet: Option<FleetLease>,
     entry: AuditEntry,
     /// Of the other messages of the same batch; their outcome is the same.
     beside: Vec<AuditEntry>,
@@ -102,6 +105,7 @@ impl Running {
             output: constraints.output.clone(),
             tried: None,
             leases,
+            fleet: None,
             entry,
             beside: Vec::new(),
             renew_at_ms: now_ms.saturating_add(LEASE_MS / 2),
@@ -139,13 +143,33 @@ impl Running {
     }
 
     /// Frees its slots, of a call that never ran.
-    pub(super) fn give_back(&mut self, around: &mut Surroundings<'_>) {
+    pub(super) fn give_back(&mut self, around: &mut Surroundings<'_>) -> Option<HostCommand> {
         usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
+        self.fleet.take().map(|fleet| fleet.end(false))
     }
 
     /// The same call, that runs from now on.
     pub(super) fn beginning_at(self: Box<Self>, now_ms: u64) -> Self {
-        Self { forwarded_at_ms: now_ms, renew_at_ms: now_ms.saturating_add(LEASE_MS / 2), ..*self }
+        let fleet_ms = self.fleet.as_ref().map_or(u64::MAX, FleetLease::renew_at_ms);
+        Self { forwarded_at_ms: now_ms, renew_at_ms: now_ms.saturating_add(LEASE_MS / 2).min(fleet_ms), ..*self }
+    }
+
+    /// The same, for a call that the service counts.
+    pub(super) fn counted_by(self, fleet: Option<FleetLease>) -> Self {
+        let fleet_ms = fleet.as_ref().map_or(u64::MAX, FleetLease::renew_at_ms);
+        Self { fleet, renew_at_ms: self.renew_at_ms.min(fleet_ms), ..self }
+    }
+
+    /// Whether it waited for so long that the service may have given its place to another call.
+    pub(super) fn lost_its_place(&self, now_ms: u64) -> bool {
+        FleetLease::is_over(self.fleet.as_ref(), now_ms)
+    }
+
+    /// It never ran, so it was no try.
+    pub(super) fn untry(&mut self, around: &mut Surroundings<'_>) {
+        if let Some(call) = self.tried.take() {
+            usage::untry(around.shared, call, around.now_ms);
+        }
     }
 
     /// The same, for a call whose tries are counted.
@@ -166,6 +190,9 @@ impl Running {
     /// The call goes on as a task after its answer: what it has taken is the task's from now on.
     pub(super) fn goes_on_as(&mut self, task: u64, ttl_ms: Option<u64>, around: &mut Surroundings<'_>) {
         usage::hand_to_task(around.shared, std::mem::take(&mut self.leases), task, ttl_ms, around.now_ms);
+        if let Some(fleet) = &mut self.fleet {
+            fleet.goes_on_as(task, ttl_ms);
+        }
     }
 
     /// Writes the marks of the call as of now. What is answered instead of letting the answer go on, if that fails.
@@ -188,7 +215,7 @@ impl Running {
 
     /// The wake-ups it needs: to renew leases, to end the call when its time is over.
     pub(super) fn alarms(&self) -> Vec<HostCommand> {
-        let renewal = usage::needs_renewal(&self.leases).then_some(HostCommand::WakeAt(self.renew_at_ms));
+        let renewal = self.is_renewed().then_some(HostCommand::WakeAt(self.renew_at_ms));
         let deadline = self.deadline_ms().map(HostCommand::WakeAt);
         renewal.into_iter().chain(deadline).collect()
     }
@@ -200,6 +227,11 @@ impl Running {
             Step::Holding { .. } | Step::Streaming { .. } | Step::Withholding { .. } | Step::Cut { .. } => true,
             Step::Awaiting | Step::Replied => false,
         }
+    }
+
+    /// Whether anything that it has taken ends unless it is renewed.
+    fn is_renewed(&self) -> bool {
+        usage::needs_renewal(&self.leases) || self.fleet.as_ref().is_some_and(FleetLease::is_renewed)
     }
 
     fn deadline_ms(&self) -> Option<u64> {
@@ -217,8 +249,9 @@ impl Running {
             | Step::Passing { .. }
             | Step::Withholding { .. } => {}
         }
-        if usage::needs_renewal(&self.leases) && around.now_ms >= self.renew_at_ms {
+        if self.is_renewed() && around.now_ms >= self.renew_at_ms {
             usage::renew(around.shared, &self.leases, around.now_ms);
+            commands.extend(self.fleet.as_ref().filter(|fleet| fleet.is_renewed()).map(FleetLease::renewal));
             self.renew_at_ms = around.now_ms.saturating_add(LEASE_MS / 2);
             commands.push(HostCommand::WakeAt(self.renew_at_ms));
         }
@@ -422,6 +455,7 @@ impl Running {
     fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         usage::end(around.shared, std::mem::take(&mut self.leases), around.now_ms);
         let cancellation = self.cancel_in_time();
+        let ended = self.fleet.take().map(|fleet| fleet.end(true));
         let outcome = self.observed.outcome();
         if let (Some(call), Outcome::Committed) = (self.tried, outcome) {
             usage::succeeded(around.shared, call, around.now_ms);
@@ -441,6 +475,7 @@ impl Running {
             commands.push(HostCommand::Record(Box::new(entry)));
         }
         commands.extend(cancellation);
+        commands.extend(ended);
         commands
     }
 }

@@ -52,6 +52,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::TooManyPending,
         Refusal::Unavailable,
         Refusal::NotRecorded,
+        Refusal::LimitUnknown,
         Refusal::Unsupported("why".to_owned()),
         Refusal::OutOfTime { max_runtime_ms: 5 },
         Refusal::ServerBrokeOff,

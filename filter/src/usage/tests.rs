@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdpoint_core::decision::{ConcurrencyLimit, RateKey, RateLimit};
+use holdpoint_core::decision::{ConcurrencyLimit, LimitScope, RateKey, RateLimit};
 
 use super::*;
 
@@ -64,7 +64,11 @@ fn prepared() -> Shared {
 fn limits(rules: &[(&str, u32)]) -> Constraints {
     let concurrency = rules
         .iter()
-        .map(|(rule, jobs_max)| ConcurrencyLimit { rule_id: (*rule).to_owned(), jobs_max: *jobs_max })
+        .map(|(rule, jobs_max)| ConcurrencyLimit {
+            rule_id: (*rule).to_owned(),
+            jobs_max: *jobs_max,
+            scope: LimitScope::Process,
+        })
         .collect();
     Constraints { concurrency, ..Constraints::default() }
 }
@@ -129,8 +133,14 @@ fn a_key_that_was_not_prepared_has_no_slots_and_preparing_again_keeps_leases() {
 }
 
 fn rate(rule: &str, calls_max: u32, of: &str) -> Constraints {
-    let limit =
-        RateLimit { rule_id: rule.to_owned(), calls_max, per_ms: 1_000, key: RateKey::Actor, of: of.to_owned() };
+    let limit = RateLimit {
+        rule_id: rule.to_owned(),
+        calls_max,
+        per_ms: 1_000,
+        key: RateKey::Actor,
+        of: of.to_owned(),
+        scope: LimitScope::Process,
+    };
     Constraints { rates: [limit].into(), ..Constraints::default() }
 }
 
@@ -223,6 +233,9 @@ fn the_same_call_is_tried_as_often_as_the_rule_says_until_it_succeeds() {
     let mut tries = |now_ms| (0..5).filter(|_| try_once(&mut shared, call, 1, now_ms)).count();
     assert_eq!(tries(0), 2, "once, and one retry");
     assert_eq!(tries(RETRY_WINDOW_MS), 2, "forgotten in time");
+    untry(&mut shared, call, RETRY_WINDOW_MS);
+    assert!(try_once(&mut shared, call, 1, RETRY_WINDOW_MS), "the last one never ran");
+    assert!(!try_once(&mut shared, call, 1, RETRY_WINDOW_MS));
     succeeded(&mut shared, call, RETRY_WINDOW_MS);
     assert!(try_once(&mut shared, call, 0, RETRY_WINDOW_MS));
     assert!(try_once(&mut shared, Digest::tagged("t", b"other"), 0, RETRY_WINDOW_MS));

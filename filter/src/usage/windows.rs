@@ -63,7 +63,7 @@ fn key_of(kind: &str, id: &EntryId) -> String {
 
 /// Names the window that a call is counted in.
 pub(super) fn entry_of(plugin: &str, limit: &RateLimit) -> EntryId {
-    let RateLimit { rule_id, key, of, per_ms, calls_max: _ } = limit;
+    let RateLimit { rule_id, key, of, per_ms, calls_max: _, scope: _ } = limit;
     let text = format!("{plugin}\n{rule_id}\n{}\n{per_ms}\n{of}", key.as_str());
     id_of(&Digest::tagged(WINDOW_TAG, text.as_bytes()))
 }
@@ -120,6 +120,15 @@ pub(super) fn try_once(shared: &mut dyn SharedData, who: Digest, call: Digest, r
         true
     });
     tried.is_some()
+}
+
+pub(super) fn untry(shared: &mut dyn SharedData, call: Digest, now_ms: u64) {
+    edit(shared, "tries", &id_of(&call), Owner::default(), now_ms, |entry| {
+        if let Some((_, tries)) = entry.counters.first_mut() {
+            *tries = tries.saturating_sub(1);
+        }
+        true
+    });
 }
 
 pub(super) fn forget(shared: &mut dyn SharedData, call: Digest, now_ms: u64) {

@@ -2,7 +2,9 @@
 
 use holdpoint_core::approval::{ApprovalState, CancelHolds, ClaimRequest, OpenApproval, SignedClaim, WithdrawHold};
 use holdpoint_core::audit::{EntryBatch, EntryKind, Outcome};
+use holdpoint_core::candidate::CandidateReport;
 use holdpoint_core::digest::Digest;
+use holdpoint_core::fleet::{EndLeases, RenewLeases, SignedLeases, TakeLeases};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::in_force::PolicyReport;
 use holdpoint_core::inventory::ObservationBatch;
@@ -20,6 +22,7 @@ use crate::freezes::{FreezeBody, FreezesView};
 use crate::http::about::About;
 use crate::http::approvals::ApprovalPage;
 use crate::http::audit::EntryPage;
+use crate::http::candidates::Candidates;
 use crate::http::delegations::DelegationPage;
 use crate::http::grants::{BatchAnswer, GrantPage};
 use crate::http::notices::{NoticePage, TestBody};
@@ -41,6 +44,7 @@ const TAG: &str = "^\"[0-9a-f]{16}\"$";
 /// All of them, in the order of the router.
 pub(super) fn all(c: &mut Components) -> Vec<Operation> {
     let mut all = approvals(c);
+    all.extend(leases(c));
     all.extend(policies(c));
     all.extend(record(c));
     all.extend(authority(c));
@@ -188,6 +192,15 @@ fn policies(c: &mut Components) -> Vec<Operation> {
         .body(report)
         .empty(204, "Noted")
         .problems(&["field", "policy-unknown", "conflict"]);
+    let (candidate, candidates) = (c.of::<CandidateReport>(), c.of::<Candidates>());
+    let trying =
+        post("/v1/policies/candidates", &[Enforcer], "A gateway says what a candidate would have decided otherwise")
+            .body(candidate)
+            .empty(204, "Noted")
+            .problems(&["field", "conflict"]);
+    let tried =
+        get("/v1/policies/candidates", EVERYBODY, "What candidates would have decided otherwise, over all gateways")
+            .json(200, "The latest first", candidates);
     let any = json!({"type": "object"});
     let registering = Operation::new(
         "put",
@@ -202,7 +215,25 @@ fn policies(c: &mut Components) -> Vec<Operation> {
     let showing = get("/v1/policies/{snapshot_id}", EVERYBODY, "One registered policy, byte for byte")
         .json(200, "Its canonical text", any)
         .problems(&["snapshot-id", "not-found"]);
-    vec![listing, reporting, registering, showing]
+    vec![listing, trying, tried, reporting, registering, showing]
+}
+
+fn leases(c: &mut Components) -> Vec<Operation> {
+    let (take, taken, renew, end) =
+        (c.of::<TakeLeases>(), c.of::<SignedLeases>(), c.of::<RenewLeases>(), c.of::<EndLeases>());
+    let taking = post("/v1/leases", &[Enforcer], "A gateway takes places under limits that hold for all gateways")
+        .body(take)
+        .json(200, "They are taken, or which rule lets no more calls run", taken)
+        .problems(&["field", "conflict"]);
+    let renewing = post("/v1/leases/{holder}/renew", &[Enforcer], "A call with places still runs")
+        .body(renew)
+        .empty(204, "It keeps them")
+        .problems(&["field", "not-found", "conflict"]);
+    let ending = post("/v1/leases/{holder}/end", &[Enforcer], "A call with places has ended")
+        .body(end)
+        .empty(204, "They are free")
+        .problems(&["field", "conflict"]);
+    vec![taking, renewing, ending]
 }
 
 fn record(c: &mut Components) -> Vec<Operation> {

@@ -35,6 +35,11 @@ pub(crate) async fn pair() -> Option<(Arc<dyn Store>, Arc<dyn Store>)> {
     Some((Arc::new(here), Arc::new(there)))
 }
 
+/// A fresh database with a clock of its own; `None` where PostgreSQL is not installed.
+pub(crate) async fn fresh() -> Option<Bench> {
+    Some(bench(postgres().await?).await)
+}
+
 async fn bench(postgres: &Postgres) -> Bench {
     let clock_ms = Arc::new(AtomicU64::new(START_MS));
     let clock = Arc::clone(&clock_ms);

@@ -4,7 +4,7 @@ use holdpoint_core::approval::{ApprovalStatus, OpenApproval, WithdrawCause};
 
 use super::column::{from_json, indexed, int, nat, to_json};
 use super::db::{Connection, Statement, query};
-use super::{in_force, inventory, marks, notices, payloads, words};
+use super::{candidates, fleet, in_force, inventory, marks, notices, payloads, words};
 use crate::approvals::grant::Grant;
 use crate::store::row::{Approval, ClaimRow, SignIn};
 use crate::store::{ApprovalMove, CommitError, Conflict, Write};
@@ -75,6 +75,9 @@ pub(super) async fn write(connection: &mut Connection, write: &Write) -> Result<
             touch(connection, add.bind(int(policy.registered_at_ms)), Conflict::Exists).await
         }
         Write::ErasePayloads(erasure) => Ok(payloads::erase(connection, erasure).await?),
+        Write::PutCandidateReport { report, at_ms, forget_before_ms } => {
+            candidates::put(connection, report, *at_ms, *forget_before_ms).await
+        }
         Write::PutInForce { row, forget_before_ms } => in_force::put(connection, row, *forget_before_ms).await,
         Write::AddToken(token) => {
             let add = query(
@@ -218,6 +221,9 @@ pub(super) async fn write(connection: &mut Connection, write: &Write) -> Result<
             );
             touch(connection, advance.bind(source).bind(int(*from)).bind(int(*to)), Conflict::Counter).await
         }
+        Write::TakeFleetLeases { take, at_ms } => fleet::take(connection, take, *at_ms).await,
+        Write::RenewFleetLeases { holder, renew, at_ms } => fleet::renew(connection, holder, renew, *at_ms).await,
+        Write::EndFleetLeases { holder, ran } => fleet::end(connection, holder, *ran).await,
         Write::Inventory(write) => inventory::write(connection, write).await,
         Write::KeepAnswer { row, forget_before_ms } => {
             query("DELETE FROM answers WHERE made_at_ms < $1")

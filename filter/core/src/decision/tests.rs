@@ -3,7 +3,7 @@
 use super::*;
 
 fn limit(rule_id: &str, jobs_max: u32) -> ConcurrencyLimit {
-    ConcurrencyLimit { rule_id: rule_id.to_owned(), jobs_max }
+    ConcurrencyLimit { rule_id: rule_id.to_owned(), jobs_max, scope: LimitScope::Process }
 }
 
 #[test]
@@ -43,6 +43,7 @@ fn constraints_read_as_words() {
     let answer = Constraints {
         rates: [RateLimit {
             rule_id: "r".to_owned(),
+            scope: LimitScope::Process,
             calls_max: 3,
             per_ms: 1_000,
             key: RateKey::Actor,

@@ -57,13 +57,15 @@ pub(super) fn constraints(rule: &Rule, envelope: &CallEnvelope) -> Constraints {
         (MAX_BYTES, of.output.max_bytes.is_some()),
         (REDACTION_LEVEL, !of.output.redaction_level.is_none()),
     ];
-    let limit = of.max_concurrent_jobs.map(|jobs_max| ConcurrencyLimit { rule_id: rule_id(), jobs_max });
+    let limit =
+        of.max_concurrent_jobs.map(|jobs_max| ConcurrencyLimit { rule_id: rule_id(), jobs_max, scope: of.scope });
     let rate = of.rate.map(|rate| RateLimit {
         rule_id: rule_id(),
         calls_max: rate.calls_max,
         per_ms: rate.per_ms,
         key: rate.key,
         of: counted_by(rate.key, envelope),
+        scope: of.scope,
     });
     let arguments = of.arguments.iter().map(|(pointer, bound)| KeptBound {
         rule_id: rule_id(),

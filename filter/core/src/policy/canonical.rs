@@ -9,7 +9,7 @@ use super::document::{
 };
 use super::glob::Glob;
 use super::number::Number;
-use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, Verdict};
+use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, LimitScope, Verdict};
 use crate::json::canonical::{self, ObjectWriter};
 
 /// The whole policy with its catalogue.
@@ -68,6 +68,10 @@ fn constraints(of: &RuleConstraints) -> String {
     let budgets = match rate {
         Some(rate) => budgets.string("key", rate.key.as_str()),
         None => budgets,
+    };
+    let budgets = match of.scope {
+        LimitScope::Process => budgets,
+        LimitScope::Fleet => budgets.string("scope", "fleet"),
     }
     .finish();
     let writer = some(ObjectWriter::new(), "budgets", budgets != "{}", || budgets);

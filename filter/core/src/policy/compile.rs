@@ -5,7 +5,7 @@ use super::catalogue::Catalogue;
 use super::document::{Match, PolicyDocument, Rule};
 use super::index::RuleIndex;
 use super::past::{self, Sought};
-use crate::decision::Verdict;
+use crate::decision::{LimitScope, Verdict};
 use crate::digest::Digest;
 use crate::envelope::SECRETS_TAG;
 use crate::yaml::{Place, Problem, Problems};
@@ -65,6 +65,14 @@ impl PolicySnapshot {
             .filter(|compiled| !compiled.rule.is_observed)
             .filter(|compiled| compiled.rule.constraints.max_concurrent_jobs.is_some())
             .map(|compiled| compiled.rule.id.as_str())
+    }
+
+    /// Whether any rule bounds how many calls run at once over all gateways.
+    pub fn counts_for_the_fleet(&self) -> bool {
+        self.rules
+            .iter()
+            .map(|compiled| &compiled.rule.constraints)
+            .any(|constraints| constraints.scope == LimitScope::Fleet && constraints.max_concurrent_jobs.is_some())
     }
 
     /// Whether any rule counts calls: `max_calls`, or `max_retries` for identical ones.

@@ -19,7 +19,7 @@ use super::glob::Glob;
 use super::number::Number;
 use super::pointer::Pointer;
 use super::template::Template;
-use crate::decision::{ApprovalRequirement, AuditLevel, OutputLimits, RateKey, Verdict};
+use crate::decision::{ApprovalRequirement, AuditLevel, LimitScope, OutputLimits, RateKey, Verdict};
 use crate::digest::Digest;
 use crate::identity::ActorType;
 use crate::yaml::Place;
@@ -174,6 +174,8 @@ pub struct RuleConstraints {
     pub max_retries: Option<u32>,
     pub max_concurrent_jobs: Option<u32>,
     pub rate: Option<RateWindow>,
+    /// What `max_concurrent_jobs` and `max_calls` count.
+    pub scope: LimitScope,
     /// Tools that may be called at all; empty says nothing about tools.
     pub allowed_tools: BTreeSet<Glob>,
     pub arguments: BTreeMap<Pointer, Bound>,
@@ -199,7 +201,8 @@ pub struct Bound {
 impl RuleConstraints {
     /// Whether the rule asks nothing of enforcement.
     pub fn is_empty(&self) -> bool {
-        let Self { max_runtime_ms, max_retries, max_concurrent_jobs, rate, allowed_tools, arguments, output } = self;
+        let Self { max_runtime_ms, max_retries, max_concurrent_jobs, rate, scope: _, allowed_tools, arguments, output } =
+            self;
         max_runtime_ms.is_none()
             && max_retries.is_none()
             && max_concurrent_jobs.is_none()

@@ -11,7 +11,7 @@ pub use annotated::annotated;
 use super::document::{ActionClass, BeforeStart, Entry, Match, PolicyDocument, Rule, Server};
 use super::glob::Glob;
 use super::past;
-use crate::decision::Verdict;
+use crate::decision::{LimitScope, Verdict};
 use crate::yaml::Place;
 
 /// One warning.
@@ -90,6 +90,13 @@ fn lint_rule(rule: &Rule, document: &PolicyDocument, findings: &mut Vec<Finding>
         if !past::is_served(after, document) {
             warn("looks-for-nothing", "looks back for a kind of call that nothing in the catalogue is");
         }
+    }
+    if rule.constraints.scope == LimitScope::Fleet {
+        warn(
+            "fleet-limit-asks-the-service",
+            "`scope: fleet` has each such call ask the approval service before it runs and tell it when it has ended: one round \
+             trip more for the caller, one durable write each, and no such call runs while the service is away",
+        );
     }
     match rule.verdict {
         Verdict::Allow => {

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::cases::Judged;
 use crate::decision::{ApprovalRequirement, Constraints, Decision, Verdict};
 
 /// How a decision changes from one policy to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
     /// The same for the caller, perhaps by other rules.
     Same,
@@ -57,7 +61,8 @@ pub fn compare_verdicts(old: Verdict, new: Verdict) -> Change {
     Change::of(new > old, new < old)
 }
 
-fn compare_decisions(old: &Decision, new: &Decision) -> Change {
+/// From one decision of a call to another of the same call.
+pub fn compare_decisions(old: &Decision, new: &Decision) -> Change {
     let verdicts = compare_verdicts(old.verdict, new.verdict);
     if old.verdict == Verdict::Deny || new.verdict == Verdict::Deny {
         return verdicts;

@@ -8,7 +8,8 @@ use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::{Constraints, Permit};
 
 use super::{Hold, Next, RETRY_MS, Retry, Step, refused_by_service};
-use crate::exchange::callout::{Callout, ClaimAnswer};
+use crate::exchange::callout::{Callout, CalloutAnswer, ClaimAnswer, LeaseAnswer};
+use crate::exchange::leasing::{FleetLease, uncounted};
 use crate::exchange::overheard::Overheard;
 use crate::exchange::response::{Governing, Running};
 use crate::exchange::{Exchange, HostCommand, LogLevel, Phase, Surroundings};
@@ -19,6 +20,8 @@ use crate::usage::{self, Leased, Taker};
 
 /// How long between two looks for a free slot.
 const BUSY_RETRY_MS: u64 = 200;
+/// The same where the service is asked.
+const FLEET_BUSY_RETRY_MS: u64 = 1_000;
 
 impl Hold {
     /// Asks to use the grant.
@@ -35,6 +38,17 @@ impl Hold {
         self.step = Step::Claiming { ask, nonce };
         let commands = self.ask(callout, now_ms);
         self.stay(commands)
+    }
+
+    /// Nobody said that there are places at the service: what was taken is given back, and asked for again later.
+    pub(super) fn without_places(mut self, around: &mut Surroundings<'_>) -> Next {
+        let mut commands = self.seat.give_back(around);
+        let (phase, next) = match around.now_ms >= self.deadline_ms {
+            true => self.out_of_patience(around),
+            false => self.retry(Retry::Judge, around),
+        };
+        commands.extend(next);
+        (phase, commands)
     }
 
     /// Step 10: the permit is there; the call runs.
@@ -55,8 +69,10 @@ impl Hold {
         entry.approval_id = Some(approval_id.to_owned());
         entry.hold_id = Some(seat.hold_id.clone());
         let leases = std::mem::take(&mut seat.leases);
+        let fleet = seat.fleet.take();
         let governing = Governing::new(plugin, &seat.config, &judged.envelope);
-        let running = Running::new(&seat.asked, governing, answer, leases, entry, around.now_ms).leaving(trail);
+        let running =
+            Running::new(&seat.asked, governing, answer, leases, entry, around.now_ms).leaving(trail).counted_by(fleet);
         let mut commands = seat.leave_room(around);
         commands.extend(seat.ended(HoldEnd::Released, around));
         commands.extend(running.alarms());
@@ -111,8 +127,55 @@ impl Exchange {
             }
             Leased::All(leases) => {
                 hold.seat.leases = leases;
+                let (envelope, ids) = (&hold.judged.envelope, &mut around.worker.ids);
+                let fleet = FleetLease::of(&constraints, envelope, &hold.seat.config, ids, around.now_ms);
+                let Some(fleet) = fleet else {
+                    let nonce = around.worker.ids.next_id();
+                    return hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms);
+                };
+                let ask = self.next_ask();
+                hold.step = Step::Leasing { ask };
+                let commands = hold.ask(fleet.ask(ask), around.now_ms);
+                hold.seat.fleet = Some(fleet);
+                hold.stay(commands)
+            }
+        }
+    }
+
+    /// The service said whether there are places under the limits that hold for all gateways.
+    pub(super) fn on_lease_answer(
+        &mut self,
+        mut hold: Hold,
+        answer: &CalloutAnswer,
+        around: &mut Surroundings<'_>,
+    ) -> Next {
+        let said = match hold.seat.fleet.as_ref() {
+            Some(fleet) => fleet.read(answer),
+            None => LeaseAnswer::Unusable { why: "it was not asked for" },
+        };
+        match (said, hold.approval.clone()) {
+            (LeaseAnswer::Taken, Some(approval)) => {
+                hold.outage_began_at_ms = None;
                 let nonce = around.worker.ids.next_id();
                 hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms)
+            }
+            (LeaseAnswer::Full { rule_id }, _) => {
+                hold.outage_began_at_ms = None;
+                // Nothing was taken there.
+                hold.seat.fleet = None;
+                hold.seat.give_back(around);
+                let at_ms = around.now_ms.saturating_add(FLEET_BUSY_RETRY_MS);
+                hold.step = Step::Busy { at_ms, rule_id };
+                if around.now_ms >= hold.deadline_ms {
+                    return hold.out_of_patience(around);
+                }
+                hold.stay(vec![HostCommand::WakeAt(at_ms)])
+            }
+            (LeaseAnswer::Taken, None) => hold.without_places(around),
+            (LeaseAnswer::Unusable { why }, _) => {
+                let (phase, mut commands) = hold.without_places(around);
+                commands.push(uncounted(why));
+                (phase, commands)
             }
         }
     }
@@ -142,23 +205,27 @@ impl Exchange {
         match answer {
             ClaimAnswer::Signed(signed) => self.on_signed(hold, &signed, around),
             ClaimAnswer::Gone => {
-                let leases = std::mem::take(&mut hold.seat.leases);
-                usage::give_back(around.shared, leases, around.now_ms);
-                if around.now_ms >= hold.deadline_ms {
-                    return hold.out_of_patience(around);
-                }
-                self.reopen(hold, around)
+                let mut commands = hold.seat.give_back(around);
+                let (phase, next) = match around.now_ms >= hold.deadline_ms {
+                    true => hold.out_of_patience(around),
+                    false => self.reopen(hold, around),
+                };
+                commands.extend(next);
+                (phase, commands)
             }
             // A sibling has a newer policy already; this worker will have it in a moment.
             ClaimAnswer::Replaced => {
-                let leases = std::mem::take(&mut hold.seat.leases);
-                usage::give_back(around.shared, leases, around.now_ms);
-                if around.now_ms >= hold.deadline_ms {
-                    return hold.out_of_patience(around);
-                }
-                let at_ms = around.now_ms.saturating_add(RETRY_MS);
-                hold.step = Step::Retrying { at_ms, then: Retry::Judge };
-                hold.stay(vec![HostCommand::WakeAt(at_ms)])
+                let mut commands = hold.seat.give_back(around);
+                let (phase, next) = match around.now_ms >= hold.deadline_ms {
+                    true => hold.out_of_patience(around),
+                    false => {
+                        let at_ms = around.now_ms.saturating_add(RETRY_MS);
+                        hold.step = Step::Retrying { at_ms, then: Retry::Judge };
+                        hold.stay(vec![HostCommand::WakeAt(at_ms)])
+                    }
+                };
+                commands.extend(next);
+                (phase, commands)
             }
             ClaimAnswer::Refused(code) => refused_by_service(hold, &code, around),
             ClaimAnswer::Unusable => {
@@ -168,6 +235,7 @@ impl Exchange {
                     | Step::Registering { .. }
                     | Step::Polling { .. }
                     | Step::Retrying { .. }
+                    | Step::Leasing { .. }
                     | Step::Busy { .. } => around.worker.ids.next_id(),
                 };
                 hold.retry(Retry::Claim { nonce }, around)
@@ -204,10 +272,17 @@ impl Exchange {
         );
         match verified {
             // The policy may have come to bound the call while the claim was under way: no slot, no run.
-            Ok(permit) if !usage::covers(&self.plugin, &hold.seat.leases, permit.constraints()) => {
+            Ok(permit)
+                if !usage::covers(&self.plugin, &hold.seat.leases, permit.constraints())
+                    || !FleetLease::covers(hold.seat.fleet.as_ref(), permit.constraints()) =>
+            {
                 let refusal =
                     Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned());
                 hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
+            }
+            // The claim came so late that the place may be another call's by now.
+            Ok(_) if FleetLease::is_over(hold.seat.fleet.as_ref(), around.now_ms) => {
+                hold.seat.end(&Refusal::LimitUnknown, WithdrawCause::Refused, HoldEnd::Refused, around)
             }
             Ok(permit) => {
                 self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope, permit.constraints())));

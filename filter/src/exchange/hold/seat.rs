@@ -8,6 +8,7 @@ use holdpoint_core::digest::Digest;
 
 use super::Next;
 use crate::exchange::callout::Callout;
+use crate::exchange::leasing::FleetLease;
 use crate::exchange::request::refuse;
 use crate::exchange::{HostCommand, LogLevel, Phase, Surroundings};
 use crate::line;
@@ -26,6 +27,8 @@ pub(super) struct Seat {
     pub(super) in_room: bool,
     pub(super) body_bytes: u64,
     pub(super) leases: Vec<Lease>,
+    /// The same under limits that hold for all gateways.
+    pub(super) fleet: Option<FleetLease>,
     pub(super) began_at_ms: u64,
     /// The request it waits for, once it is known.
     pub(super) approval_id: Option<String>,
@@ -74,12 +77,18 @@ impl Seat {
         HostCommand::Tell(Callout::withdraw(&self.config.approval, &self.hold_id, &record))
     }
 
-    pub(super) fn leave_room(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    /// Gives back what was taken for a call that does not run now.
+    pub(super) fn give_back(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         usage::give_back(around.shared, std::mem::take(&mut self.leases), around.now_ms);
-        if !std::mem::take(&mut self.in_room) {
-            return Vec::new();
+        self.fleet.take().map(|fleet| fleet.end(false)).into_iter().collect()
+    }
+
+    pub(super) fn leave_room(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        let mut commands = self.give_back(around);
+        if std::mem::take(&mut self.in_room) {
+            around.worker.room.leave(self.body_bytes);
+            commands.push(HostCommand::Count(Metric::HoldsWaiting, -1));
         }
-        around.worker.room.leave(self.body_bytes);
-        vec![HostCommand::Count(Metric::HoldsWaiting, -1)]
+        commands
     }
 }

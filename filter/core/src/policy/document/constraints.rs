@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::globs;
 use super::{Bound, RateWindow, RuleConstraints, arguments};
-use crate::decision::{OutputLimits, RateKey, RedactionLevel};
+use crate::decision::{LimitScope, OutputLimits, RateKey, RedactionLevel};
+use crate::fleet;
 use crate::policy::pointer::Pointer;
 use crate::redact::Pattern;
 use crate::yaml::{Cursor, Problems};
@@ -18,6 +19,8 @@ const BOUNDS_MAX: usize = 64;
 
 const KEYS: [(&str, RateKey); 4] =
     [("actor", RateKey::Actor), ("tool", RateKey::Tool), ("server", RateKey::Server), ("tenant", RateKey::Tenant)];
+
+const SCOPES: [(&str, LimitScope); 2] = [("process", LimitScope::Process), ("fleet", LimitScope::Fleet)];
 
 const LEVELS: [(&str, RedactionLevel); 3] =
     [("none", RedactionLevel::None), ("secrets", RedactionLevel::Secrets), ("full", RedactionLevel::Full)];
@@ -52,7 +55,8 @@ pub(super) fn read(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<RuleC
 }
 
 fn budgets(cursor: &Cursor<'_>, read: &mut RuleConstraints, problems: &mut Problems) {
-    const FIELDS: [&str; 6] = ["max_runtime_ms", "max_retries", "max_concurrent_jobs", "max_calls", "per_ms", "key"];
+    const FIELDS: [&str; 7] =
+        ["max_runtime_ms", "max_retries", "max_concurrent_jobs", "max_calls", "per_ms", "key", "scope"];
     let Some(fields) = cursor.fields(&FIELDS, problems) else { return };
     let mut number = |name: &str, least: u64, most: u64| {
         fields.get(name).and_then(|field| field.whole_number(least..=most, problems))
@@ -77,6 +81,22 @@ fn budgets(cursor: &Cursor<'_>, read: &mut RuleConstraints, problems: &mut Probl
             if let Some(field) = fields.get("key") {
                 field.problem("`key` says by what `max_calls` counts, which is missing", problems);
             }
+        }
+    }
+    if let Some(field) = fields.get("scope") {
+        read.scope = field.one_of("scope", &SCOPES, problems).unwrap_or_default();
+        if fields.get("max_concurrent_jobs").or_else(|| fields.get("max_calls")).is_none() {
+            field.problem("`scope` says what `max_concurrent_jobs` or `max_calls` counts, which are missing", problems);
+        }
+    }
+    // The service keeps a row for each call.
+    let counted =
+        [("max_concurrent_jobs", read.max_concurrent_jobs), ("max_calls", read.rate.map(|rate| rate.calls_max))];
+    for (name, most) in counted {
+        if let (LimitScope::Fleet, Some(field), Some(most)) = (read.scope, fields.get(name), most)
+            && u64::from(most) > fleet::CALLS_MAX
+        {
+            field.problem(format!("with `scope: fleet` at most {} calls are counted", fleet::CALLS_MAX), problems);
         }
     }
     if FIELDS.iter().all(|name| fields.get(name).is_none()) {

@@ -1,7 +1,7 @@
 //! What rules bound: the tools and arguments of a call, and where each limit came from.
 
 use super::*;
-use crate::decision::{RateKey, RateLimit};
+use crate::decision::{LimitScope, RateKey, RateLimit};
 
 const ALLOW: &str = "- {id: a, match: {}, decision: allow}\n";
 
@@ -89,6 +89,7 @@ fn limits_of_several_rules_combine_and_say_where_they_came_from() {
     let rate = |rule_id: &str, calls_max, per_ms, key, of: &str| RateLimit {
         rule_id: rule_id.to_owned(),
         calls_max,
+        scope: LimitScope::Process,
         per_ms,
         key,
         of: of.to_owned(),
@@ -98,6 +99,47 @@ fn limits_of_several_rules_combine_and_say_where_they_came_from() {
         rate("y", 9, 9, RateKey::Tool, "github/list_issues"),
     ];
     assert_eq!(constraints.rates, expected.into(), "windows stand side by side");
+}
+
+#[test]
+fn scope_says_whose_calls_are_counted_and_is_part_of_what_was_approved() {
+    let with = |scope: &str| {
+        format!(
+            "version: \"2026-01-27\"\nrules: [{{id: a, match: {{}}, decision: allow, constraints: {{budgets: \
+             {{max_concurrent_jobs: 2, max_calls: 5, per_ms: 100{scope}}}}}}}]"
+        )
+    };
+    let of = |scope: &str| {
+        let policy = snapshot(&with(scope));
+        assert_eq!(snapshot(policy.canonical()).id(), policy.id());
+        (policy.id(), policy.counts_for_the_fleet(), policy.canonical().contains("scope"))
+    };
+    let (plain, process, fleet) = (of(""), of(", scope: process"), of(", scope: fleet"));
+    assert_eq!(plain, process, "the default, and written as one");
+    assert_ne!(plain.0, fleet.0);
+    assert_eq!((plain.1, plain.2, fleet.1, fleet.2), (false, false, true, true));
+    let constraints = decide(
+        &with_rules(
+            "- {id: a, match: {}, decision: allow, constraints: {budgets: {max_concurrent_jobs: 2, scope: fleet}}}",
+        ),
+        tool("list_issues", "{}"),
+    )
+    .constraints;
+    assert_eq!(constraints.to_string(), "2 at a time over all gateways (rule `a`)");
+
+    let said = |budgets: &str| {
+        let text = with("").replace("max_concurrent_jobs: 2, max_calls: 5, per_ms: 100", budgets);
+        read_file(&text).unwrap_err().to_string()
+    };
+    assert!(
+        said("max_retries: 1, scope: fleet").contains("which are missing"),
+        "{}",
+        said("max_retries: 1, scope: fleet")
+    );
+    assert!(said("max_concurrent_jobs: 2, scope: flet").contains("`fleet`"));
+    for over in ["max_concurrent_jobs: 10001, scope: fleet", "max_calls: 10001, per_ms: 9, scope: fleet"] {
+        assert!(said(over).contains("at most 10000 calls are counted"), "{}", said(over));
+    }
 }
 
 #[test]

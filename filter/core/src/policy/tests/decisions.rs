@@ -1,7 +1,7 @@
 //! What the guide's file and small policies decide.
 
 use super::*;
-use crate::decision::{ApproverGroup, AuditLevel, ConcurrencyLimit, Observed};
+use crate::decision::{ApproverGroup, AuditLevel, ConcurrencyLimit, LimitScope, Observed};
 
 #[test]
 fn a_production_write_waits_for_a_person_and_is_then_bounded() {
@@ -10,7 +10,8 @@ fn a_production_write_waits_for_a_person_and_is_then_bounded() {
     assert_eq!(rule_ids(&decision), ["mcp-write-approval", "mcp-prod-constraints"]);
     assert_eq!(decision.constraints.max_runtime_ms, Some(30_000));
     assert_eq!(decision.constraints.max_retries, Some(1));
-    let limit = ConcurrencyLimit { rule_id: "mcp-prod-constraints".to_owned(), jobs_max: 1 };
+    let limit =
+        ConcurrencyLimit { rule_id: "mcp-prod-constraints".to_owned(), jobs_max: 1, scope: LimitScope::Process };
     assert_eq!(decision.constraints.concurrency, [limit].into());
     assert_eq!(decision.approval, Some(crate::decision::ApprovalRequirement::default()));
 }
