@@ -17,12 +17,15 @@ use crate::store::row::Approval;
 use crate::store::{ApprovalMove, Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::waiters::Waiters;
 
+use remembered::Remembered;
+
 pub mod batch;
 pub mod claim;
 pub mod come_back;
 pub mod grant;
 pub mod open;
 pub mod quorum;
+pub mod remembered;
 pub mod review;
 pub mod revoke;
 pub mod sweep;
@@ -71,6 +74,7 @@ pub struct Approvals {
     pub(crate) public_url: Option<Arc<str>>,
     /// Whom the service tells what.
     pub(crate) notify: Notify,
+    pub(crate) remembered: Remembered,
     /// Turns true when the service goes down: whoever waits is answered with what there is.
     pub(crate) stopping: watch::Receiver<bool>,
 }

@@ -159,9 +159,13 @@ pub fn restored(at_ms: u64, detail: &str) -> Change {
 
 /// What stops this call, if anything does.
 pub async fn stops(store: &dyn Store, asked: &OpenApproval) -> Result<Option<Freeze>, StoreError> {
+    Ok(stopping(&store.freezes().await?, asked).cloned())
+}
+
+/// The one of this list that stops what is asked.
+pub fn stopping<'l>(list: &'l FreezeList, asked: &OpenApproval) -> Option<&'l Freeze> {
     let tool = asked.target.as_deref().filter(|_| asked.method == TOOLS_CALL);
-    let list = store.freezes().await?;
-    Ok(list.freezes.into_iter().find(|freeze| freeze.scope.covers(&asked.server, tool, &asked.principal)))
+    list.freezes.iter().find(|freeze| freeze.scope.covers(&asked.server, tool, &asked.principal))
 }
 
 fn entry(freeze: &Freeze, status: &str, by: &str, reason: &str, at_ms: u64) -> AuditEntry {

@@ -10,7 +10,7 @@ use tokio::sync::broadcast;
 
 use crate::inventory::caller_name;
 use crate::keys::ServiceSigner;
-use crate::metrics::Metrics;
+use crate::metrics::{Counted, Metrics};
 use crate::store::inventory::{CallerName, InventoryWrite};
 use crate::store::row::CheckpointRow;
 use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
@@ -163,11 +163,17 @@ impl Ledger {
     }
 
     async fn commit_and_tell(&self, change: Change) -> Result<(), CommitError> {
-        let entries = change.entries.clone();
+        let mut told: Vec<Option<Event>> = change.entries.iter().map(|entry| Event::of(0, entry)).collect();
+        let kinds: Vec<Counted> = change.entries.iter().map(Counted::of).collect();
         let started = Instant::now();
         let seqs = self.store.commit(change).await?;
-        self.metrics.committed(started.elapsed(), &entries);
-        let events: Vec<Event> = seqs.iter().zip(&entries).filter_map(|(seq, entry)| Event::of(*seq, entry)).collect();
+        self.metrics.committed(started.elapsed(), &kinds);
+        for (event, seq) in told.iter_mut().zip(seqs) {
+            if let Some(event) = event {
+                event.seq = seq;
+            }
+        }
+        let events: Vec<Event> = told.into_iter().flatten().collect();
         for id in events.iter().filter(|event| event.moves()).map(|event| &event.approval_id).collect::<BTreeSet<_>>() {
             self.waiters.wake(id);
         }
@@ -369,20 +375,20 @@ fn batch_change(batch: &EntryBatch, from: u64, receipt: &BatchReceipt, now_ms: u
     change
 }
 
-/// Who called what, as the inventory counts it: a row for each in a batch, however many calls there are.
+/// Who called what, as the inventory counts it: one write for each server in a batch, however many calls there are.
 fn calls(entries: &[AuditEntry], at_ms: u64) -> Vec<Write> {
-    let mut calls: BTreeMap<(&str, &str, CallerName), u64> = BTreeMap::new();
+    let mut by_server: BTreeMap<&str, BTreeMap<(String, CallerName), u64>> = BTreeMap::new();
     for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Decision) {
         let (Some(server), Some(principal), Some(target)) = (&entry.server, &entry.principal, &entry.target) else {
             continue;
         };
-        *calls.entry((server, target, caller_name(principal))).or_default() += 1;
+        let calls = by_server.entry(server).or_default();
+        *calls.entry((target.clone(), caller_name(principal))).or_default() += 1;
     }
-    let write = |((server, target, caller), calls): ((&str, &str, CallerName), u64)| {
-        let (server, target) = (server.to_owned(), target.to_owned());
-        Write::Inventory(Box::new(InventoryWrite::Calls { server, target, caller, calls, at_ms }))
+    let write = |(server, calls): (&str, BTreeMap<(String, CallerName), u64>)| {
+        Write::Inventory(Box::new(InventoryWrite::Calls { server: server.to_owned(), calls, at_ms }))
     };
-    calls.into_iter().map(write).collect()
+    by_server.into_iter().map(write).collect()
 }
 
 /// The words of a person, no longer than an entry may carry.

@@ -1,6 +1,7 @@
 //! Step 12: what the service counts. Every label has a fixed set of values, so the number of series is bounded.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use holdpoint_core::approval::ApprovalStatus;
@@ -56,6 +57,25 @@ struct ResultLabel {
     result: &'static str,
 }
 
+/// What is counted of an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    kind: EntryKind,
+    /// Of a review.
+    verdict: Option<&'static str>,
+}
+
+impl Counted {
+    pub fn of(entry: &AuditEntry) -> Self {
+        let verdict = match (entry.kind, entry.status.as_deref()) {
+            (EntryKind::Review, Some("approve")) => Some("approve"),
+            (EntryKind::Review, Some("deny")) => Some("deny"),
+            _ => None,
+        };
+        Self { kind: entry.kind, verdict }
+    }
+}
+
 /// Every metric of the service.
 pub struct Metrics {
     registry: Registry,
@@ -65,6 +85,7 @@ pub struct Metrics {
     claims: Counter,
     audit_entries: Family<KindLabel, Counter>,
     commit_seconds: Histogram,
+    transactions: Counter,
     /// Open now.
     pub connections: Gauge,
     refused: Family<LimitLabel, Counter>,
@@ -100,6 +121,9 @@ impl Default for Metrics {
         let commit_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 15));
         let help = "Time until a change was durable, in seconds";
         registry.register("commit_seconds", help, commit_seconds.clone());
+        let transactions = Counter::default();
+        let help = "Transactions that have written; many changes share one";
+        registry.register("write_transactions", help, transactions.clone());
         let connections = Gauge::default();
         registry.register("connections", "Connections that are open", connections.clone());
         let refused = Family::default();
@@ -128,6 +152,7 @@ impl Default for Metrics {
             claims,
             audit_entries,
             commit_seconds,
+            transactions,
             connections,
             refused,
             task_restarts,
@@ -142,22 +167,20 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Counts one durable change by the entries that report it.
-    pub fn committed(&self, took: Duration, entries: &[AuditEntry]) {
+    pub fn committed(&self, took: Duration, entries: &[Counted]) {
         self.commit_seconds.observe(took.as_secs_f64());
+        let mut by_kind = BTreeMap::<&'static str, u64>::new();
         for entry in entries {
-            self.audit_entries.get_or_create(&KindLabel { kind: entry.kind.as_str() }).inc();
-            match (entry.kind, entry.status.as_deref()) {
-                (EntryKind::Review, Some("approve")) => {
-                    self.reviews.get_or_create(&VerdictLabel { verdict: "approve" }).inc();
-                }
-                (EntryKind::Review, Some("deny")) => {
-                    self.reviews.get_or_create(&VerdictLabel { verdict: "deny" }).inc();
-                }
-                (EntryKind::Claim, _) => {
-                    self.claims.inc();
-                }
-                _ => {}
+            *by_kind.entry(entry.kind.as_str()).or_default() += 1;
+            if let Some(verdict) = entry.verdict {
+                self.reviews.get_or_create(&VerdictLabel { verdict }).inc();
             }
+            if entry.kind == EntryKind::Claim {
+                self.claims.inc();
+            }
+        }
+        for (kind, count) in by_kind {
+            self.audit_entries.get_or_create(&KindLabel { kind }).inc_by(count);
         }
     }
 
@@ -199,7 +222,9 @@ impl Metrics {
         by_status: &BTreeMap<ApprovalStatus, u64>,
         holds_waiting: u64,
         task_restarts: &[(&'static str, u64)],
+        transactions: u64,
     ) -> Result<String, std::fmt::Error> {
+        self.transactions.inner().store(transactions, Ordering::Relaxed);
         self.approvals.clear();
         for (status, count) in by_status {
             let gauge = self.approvals.get_or_create(&StatusLabel { status: status.as_str() });

@@ -16,8 +16,9 @@ use crate::tokens::Proof;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How soon the end of a browser's session, or of a token's own time, is.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// A token is looked at again after this long even if nothing was noticed.
-const LOOK_AGAIN_TOKEN: Duration = Duration::from_secs(15);
+/// A token is looked at again after this long even if nothing was noticed. Longer than one leg of a gateway's poll, which
+/// begins with a look: ten thousand of them wait at once.
+const LOOK_AGAIN_TOKEN: Duration = Duration::from_secs(30);
 
 /// How many tokens were revoked, as of now.
 #[derive(Clone, Debug)]
@@ -50,22 +51,40 @@ impl Revocations {
         *self.0.borrow()
     }
 
+    /// Begins to listen. Listen first and look at the credential afterwards: then no revocation falls between.
+    pub fn listen(&self) -> Listening {
+        Listening(self.0.subscribe())
+    }
+
     /// Returns when `proof` does not hold any more; an error when that cannot be said.
     pub async fn ended(&self, store: &dyn Store, proof: &Proof) -> Result<(), StoreError> {
-        let mut revoked = self.0.subscribe();
+        let listening = self.listen();
+        if !proof.holds(store).await? {
+            return Ok(());
+        }
+        listening.ended(store, proof).await
+    }
+}
+
+/// Hears of every revocation since it began to.
+#[derive(Debug)]
+pub struct Listening(watch::Receiver<u64>);
+
+impl Listening {
+    /// Returns when `proof`, which held when this began, does not hold any more; an error when that cannot be said.
+    pub async fn ended(mut self, store: &dyn Store, proof: &Proof) -> Result<(), StoreError> {
         let look_again = match proof {
             Proof::Token(_) => LOOK_AGAIN_TOKEN,
             Proof::Nothing | Proof::Jwt { .. } | Proof::Session(_) => LOOK_AGAIN,
         };
         loop {
-            // Before the first wait as well: it may have been revoked while the request was let in.
-            if !proof.holds(store).await? {
-                return Ok(());
-            }
             tokio::select! {
                 // An error means that nobody looks any more; the other branch still does.
-                Ok(()) = revoked.changed() => {}
+                Ok(()) = self.0.changed() => {}
                 () = sleep(look_again) => {}
+            }
+            if !proof.holds(store).await? {
+                return Ok(());
             }
         }
     }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::approvals::Approvals;
+use crate::approvals::remembered::Remembered;
 use crate::data_dir;
 use crate::delegations::Delegations;
 use crate::freezes::Freezes;
@@ -238,6 +239,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
         arguments_keep_ms: limits.arguments_keep_ms,
         public_url: None,
         notify: Notify::default(),
+        remembered: Remembered::default(),
         stopping,
     };
     let delegations = Delegations::new(Arc::clone(&store), ledger.clone());

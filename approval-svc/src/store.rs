@@ -34,7 +34,7 @@ use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, ServerRow};
 use payload::{EntryBeside, Erasure, PayloadErasure, PayloadFilter};
 use row::{
-    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
+    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Claiming, Dossier, Due, History, HistoryFilter, Hold,
     InForceRow, LogEntry, MarkPage, MarkQuery, MarkRow, PolicyRow, Review, SignIn, Token,
 };
 
@@ -261,6 +261,9 @@ pub trait Store: Send + Sync + 'static {
     /// Returns when nothing will ever be committed any more, because whatever writes has ended.
     fn ended(&self) -> BoxFuture<'_, ()>;
 
+    /// How many transactions have written so far, whatever number of changes each held.
+    fn transactions(&self) -> u64;
+
     /// Which database it is, in which version.
     fn database(&self) -> Read<'_, String>;
     /// How replicas tell each other; `None` where no other service has the same store open.
@@ -305,6 +308,14 @@ pub trait Store: Send + Sync + 'static {
     /// Holds of this approval that have neither ended nor claimed.
     fn holds_waiting<'a>(&'a self, approval_id: &'a str) -> Read<'a, u64>;
     fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>>;
+    /// What a claim of this hold on this approval is decided by, with the (instance, plugin) whose policy is in force. Two
+    /// statements: when many are released at once, what each claim reads is what the service does.
+    fn claiming<'a>(
+        &'a self,
+        id: &'a str,
+        hold_id: &'a str,
+        plugin: Option<(&'a str, &'a str)>,
+    ) -> Read<'a, Option<Claiming>>;
     /// The last call of this digest that used a grant, and was not kept from running afterwards.
     fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>>;
 

@@ -6,9 +6,8 @@ use holdpoint_core::digest::Digest;
 
 use super::open::is_number_128;
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, review, step};
-use crate::freezes;
 use crate::keys::Signatures;
-use crate::store::row::{Approval, ClaimRow};
+use crate::store::row::{Approval, ClaimRow, Claiming, Review};
 use crate::store::{Change, Conflict, StoreError, Write};
 
 /// How long a claim is good for: long enough for a slow answer, too short to keep one.
@@ -61,26 +60,28 @@ impl Approvals {
         if !is_number_128(&request.nonce) {
             return Err(ClaimError::Nonce);
         }
-        if self.store.policy(request.snapshot_id).await?.is_none() {
+        if !self.remembered.is_registered(&*self.store, request.snapshot_id).await? {
             return Err(ClaimError::PolicyUnknown(request.snapshot_id));
         }
+        let plugin = request.standing.as_ref().map(|standing| (standing.instance.as_str(), standing.plugin.as_str()));
         for _ in 0..TRIES_MAX {
-            let Some(approval) = self.store.approval(id).await? else {
+            let Some(known) = self.store.claiming(id, &request.hold_id, plugin).await? else {
                 return Err(ClaimError::NotFound(id.to_owned()));
             };
-            if let Some(answer) = self.answered(id, request).await? {
+            if let Some(answer) = answered(&known, request)? {
                 return Ok(answer);
             }
-            if self.is_replaced(request).await? {
+            if is_replaced(&known, request) {
                 return Err(ClaimError::PolicyReplaced(request.snapshot_id));
             }
+            let Claiming { approval, reviews, freeze_version, .. } = known;
             let now_ms = self.store.now_ms().await?;
             if approval.status.is_open() && approval.expires_at_ms <= now_ms {
                 self.close_by_clock(&approval, now_ms).await?;
                 continue;
             }
             judge(&approval, request)?;
-            if let Some(freeze) = freezes::stops(&*self.store, &approval.asked).await? {
+            if let Some(freeze) = self.remembered.stops(&*self.store, freeze_version, &approval.asked).await? {
                 return Err(ClaimError::Frozen(freeze.reason));
             }
             if approval.asked.basis != request.basis {
@@ -90,7 +91,7 @@ impl Approvals {
                     Attempt::Lost(_) => continue,
                 }
             }
-            let row = self.signed(&approval, request, now_ms).await?;
+            let row = self.signed(&approval, &reviews, request, now_ms)?;
             let answer = answer(row.claim.clone(), &row.signature);
             match self.attempt(claim_change(&approval, request, row, now_ms)).await? {
                 Attempt::Done => return Ok(answer),
@@ -101,35 +102,13 @@ impl Approvals {
         Err(StuckError::Busy.into())
     }
 
-    /// Whether the gateway of this call has put a later policy in force: the worker that asks has not caught up with it.
-    async fn is_replaced(&self, request: &ClaimRequest) -> Result<bool, ClaimError> {
-        let Some(standing) = &request.standing else { return Ok(false) };
-        let known = self.store.in_force(&standing.instance, &standing.plugin).await?;
-        Ok(known.is_some_and(|known| {
-            known.report.standing.sequence > standing.sequence && known.report.snapshot_id != request.snapshot_id
-        }))
-    }
-
-    /// The answer this hold has got already. An error when the hold may not claim at all.
-    async fn answered(&self, id: &str, request: &ClaimRequest) -> Result<Option<SignedClaim>, ClaimError> {
-        let Some(hold) = self.store.hold(&request.hold_id).await? else { return Err(ClaimError::HoldUnknown) };
-        if hold.ended_at_ms.is_some() {
-            return Err(ClaimError::HoldWithdrawn);
-        }
-        if hold.approval_id.as_deref() != Some(id) {
-            return Err(ClaimError::HoldUnknown);
-        }
-        match self.store.claim(&request.hold_id).await? {
-            None => Ok(None),
-            Some(row) if row.nonce == request.nonce && row.approval_id == id => {
-                Ok(Some(answer(row.claim, &row.signature)))
-            }
-            Some(_) => Err(ClaimError::AlreadyClaimed),
-        }
-    }
-
-    async fn signed(&self, approval: &Approval, request: &ClaimRequest, now_ms: u64) -> Result<ClaimRow, ClaimError> {
-        let reviews = self.store.reviews(&approval.id).await?;
+    fn signed(
+        &self,
+        approval: &Approval,
+        reviews: &[Review],
+        request: &ClaimRequest,
+        now_ms: u64,
+    ) -> Result<ClaimRow, ClaimError> {
         let approved = reviews.iter().filter(|review| review.verdict == ReviewVerdict::Approve);
         let claim = Claim {
             approval_id: approval.id.clone(),
@@ -158,6 +137,31 @@ impl Approvals {
             claimed_at_ms: now_ms,
             outcome: None,
         })
+    }
+}
+
+/// Whether the gateway of this call has put a later policy in force: the worker that asks has not caught up with it.
+fn is_replaced(known: &Claiming, request: &ClaimRequest) -> bool {
+    let (Some(standing), Some((sequence, snapshot_id))) = (&request.standing, known.in_force) else { return false };
+    sequence > standing.sequence && snapshot_id != request.snapshot_id
+}
+
+/// The answer this hold has got already. An error when the hold may not claim at all.
+fn answered(known: &Claiming, request: &ClaimRequest) -> Result<Option<SignedClaim>, ClaimError> {
+    let id = known.approval.id.as_str();
+    let Some(hold) = &known.hold else { return Err(ClaimError::HoldUnknown) };
+    if hold.ended_at_ms.is_some() {
+        return Err(ClaimError::HoldWithdrawn);
+    }
+    if hold.approval_id.as_deref() != Some(id) {
+        return Err(ClaimError::HoldUnknown);
+    }
+    match &known.claim {
+        None => Ok(None),
+        Some(row) if row.nonce == request.nonce && row.approval_id == id => {
+            Ok(Some(answer(row.claim.clone(), &row.signature)))
+        }
+        Some(_) => Err(ClaimError::AlreadyClaimed),
     }
 }
 

@@ -7,7 +7,6 @@ use holdpoint_core::digest::{Digest, hex_decode};
 
 use super::grant::{self, Grant};
 use super::{Approvals, Attempt, StuckError, TRIES_MAX, entry_of, step};
-use crate::freezes;
 use crate::notify::notice::EventKind;
 use crate::store::row::{Approval, Hold};
 use crate::store::{Change, Conflict, HoldBinding, StoreError, Write};
@@ -74,10 +73,11 @@ impl Approvals {
     }
 
     async fn open_or_join(&self, asked: &OpenApproval) -> Result<ApprovalState, OpenError> {
-        if self.store.policy(asked.snapshot_id).await?.is_none() {
+        if !self.remembered.is_registered(&*self.store, asked.snapshot_id).await? {
             return Err(OpenError::PolicyUnknown(asked.snapshot_id));
         }
-        if let Some(freeze) = freezes::stops(&*self.store, asked).await? {
+        let freezes = self.store.freeze_version().await?;
+        if let Some(freeze) = self.remembered.stops(&*self.store, freezes, asked).await? {
             return Err(OpenError::Frozen(freeze.reason));
         }
         for _ in 0..TRIES_MAX {

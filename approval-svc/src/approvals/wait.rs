@@ -10,8 +10,9 @@ use crate::store::StoreError;
 
 /// Longest wait of one poll.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
-/// Even without a wake-up, the row is read again after this long.
-const RECHECK: Duration = Duration::from_secs(15);
+/// Even without a wake-up, the row is read again after this long. Longer than one leg of a gateway's poll, which ends with a
+/// look: ten thousand of them wait at once.
+const RECHECK: Duration = Duration::from_secs(30);
 
 /// What a poll waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,9 +23,11 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
             "send `Authorization: Bearer <token>`; make one with `holdpoint token create`",
         );
     };
+    let revocations = request.headers().contains_key(prefer::PREFER).then(|| app.revocations.listen());
     let credential = match oidc::is_jwt(token) {
-        false => tokens::authenticate(&*app.store, token).await,
-        true => match app.oidc.authenticate(&*app.store, token).await {
+        // Elsewhere in memory, and only for as long as it takes: calls wait in the frame of this function.
+        false => Box::pin(tokens::authenticate(&*app.store, token)).await,
+        true => match Box::pin(app.oidc.authenticate(&*app.store, token)).await {
             Ok(credential) => Ok(Some(credential)),
             Err(TokenError::Store(error)) => Err(error),
             Err(error) if error.is_genuine() => return Problem::from(error).into_response(),
@@ -45,15 +47,12 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
                 return limited(&app, "credential", exceeded);
             }
             let proof = credential.proof.clone();
-            let waits = request.headers().contains_key(prefer::PREFER);
             request.extensions_mut().insert(credential);
-            if !waits {
-                return next.run(request).await;
-            }
+            let Some(revocations) = revocations else { return next.run(request).await };
             // What is being written is written to its end, whether or not anybody waits for it.
             tokio::select! {
                 response = next.run(request) => response,
-                ended = app.revocations.ended(&*app.store, &proof) => match ended {
+                ended = revocations.ended(&*app.store, &proof) => match ended {
                     Ok(()) => unauthorized(&app, peer, "the token was revoked, or its time has ended, while you waited"),
                     Err(error) => Problem::from(error).into_response(),
                 },

@@ -71,7 +71,8 @@ pub async fn metrics(State(app): State<App>) -> Result<Response, Problem> {
     let told_before_ms = app.store.now_ms().await?.saturating_sub(TELL_MS_MAX);
     let untold = app.store.untold(told_before_ms, UNTOLD_MAX).await?.len();
     app.metrics.told(&app.store.notice_counts().await?, untold);
-    let text = app.metrics.text(&by_status, holds_waiting, &app.tasks.restarts()).map_err(|error| {
+    let transactions = app.store.transactions();
+    let text = app.metrics.text(&by_status, holds_waiting, &app.tasks.restarts(), transactions).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("metrics cannot be written: {error}"))
     })?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())

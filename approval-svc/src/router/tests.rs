@@ -22,6 +22,7 @@ mod oidc;
 mod once;
 mod pages;
 mod record;
+mod waits;
 
 struct Desk {
     bench: Bench,

@@ -13,6 +13,8 @@ use holdpoint_core::digest::{Digest, hex_encode};
 use holdpoint_core::freeze::{Freeze, FreezeScope};
 use serde_json::json;
 
+mod many;
+
 use super::row::{
     AnswerRow, Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow,
     Readable, Review, Token,
@@ -206,6 +208,10 @@ pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
     what_was_seen_is_what_is_changed(&*fresh().await.store).await;
     entries_are_found_by_every_mark_that_they_bear(&*fresh().await.store).await;
     history_is_found_by_what_is_known_of_it(&*fresh().await.store).await;
+    many::changes_at_once_share_transactions(&*fresh().await.store).await;
+    many::what_a_claim_is_decided_by_is_what_each_read_tells(&*fresh().await.store).await;
+    many::callers_of_a_batch_are_added_up(&*fresh().await.store).await;
+    many::what_stands_beside_entries_stands_beside_its_own(&*fresh().await.store).await;
 }
 
 async fn the_log_grows_by_every_entry(store: &dyn Store) {

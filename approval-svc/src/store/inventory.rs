@@ -1,5 +1,7 @@
 //! Step 11: the rows of the inventory, and how they are written, whatever database keeps them.
 
+use std::collections::BTreeMap;
+
 use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::inventory::Introduction;
@@ -42,12 +44,11 @@ pub enum InventoryWrite {
         server: String,
         drift: DriftRow,
     },
-    /// Calls of somebody, added to those before. A new row is not added where a server has very many.
+    /// Calls of a server, added to those before. A new row is not added where a server has very many.
     Calls {
         server: String,
-        target: String,
-        caller: CallerName,
-        calls: u64,
+        /// By what was called, and by whom: how often.
+        calls: BTreeMap<(String, CallerName), u64>,
         at_ms: u64,
     },
 }

@@ -217,6 +217,22 @@ pub struct ClaimRow {
     pub outcome: Option<Outcome>,
 }
 
+/// What is known of a claim before it is decided.
+#[derive(Clone, Debug)]
+pub struct Claiming {
+    pub approval: Approval,
+    /// Of the approval, in the order they came.
+    pub reviews: Vec<Review>,
+    /// The hold that claims, whatever it waits for.
+    pub hold: Option<Hold>,
+    /// What it has claimed already.
+    pub claim: Option<ClaimRow>,
+    /// Sequence and snapshot id of what its process has in force for the plugin, as far as it has reported.
+    pub in_force: Option<(u64, Digest)>,
+    /// At which version the list of freezes stands.
+    pub freeze_version: u64,
+}
+
 /// One registered policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyRow {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt;
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, ItemRow, PageRow, ServerRow};
 use super::payload::{EntryBeside, Erasure, PayloadFilter};
 use super::row::{
-    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, History, HistoryFilter, Hold,
+    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Claiming, Dossier, Due, History, HistoryFilter, Hold,
     InForceRow, LogEntry, MarkPage, MarkQuery, PolicyRow, Review, SignIn, Token,
 };
 use super::{Change, CommitError, Head, Hints, Read, Store, StoreError};
@@ -61,6 +62,7 @@ pub fn machine_clock() -> Clock {
 /// it stands there, and no two run at once.
 pub struct SqlStore {
     jobs: mpsc::Sender<writer::Job>,
+    transactions: Arc<AtomicU64>,
     readers: db::Pool,
     /// `None` for the database's own.
     clock: Option<Clock>,
@@ -73,9 +75,11 @@ impl SqlStore {
     /// Over connections to a database whose schema is up to date.
     pub(super) fn new(readers: db::Pool, writer: writer::Writer, clock: Option<Clock>) -> Self {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
-        let _writing = tokio::spawn(writer.run(inbox));
+        let transactions = Arc::new(AtomicU64::new(0));
+        let _writing = tokio::spawn(writer.run(inbox, Arc::clone(&transactions)));
         Self {
             jobs,
+            transactions,
             readers,
             clock,
             hints: None,
@@ -96,8 +100,9 @@ impl SqlStore {
     }
 
     async fn send(&self, change: Change, dry: bool) -> Result<Vec<u64>, CommitError> {
+        let leaves = append::leaves_of(&change.entries)?;
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(writer::Job { change, dry, answer }).await.map_err(|_| StoreError::Stopped)?;
+        self.jobs.send(writer::Job { change, leaves, dry, answer }).await.map_err(|_| StoreError::Stopped)?;
         answered.await.map_err(|_| StoreError::Stopped)?
     }
 }
@@ -129,6 +134,10 @@ impl Store for SqlStore {
 
     fn ended(&self) -> BoxFuture<'_, ()> {
         self.jobs.closed().boxed()
+    }
+
+    fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Relaxed)
     }
 
     fn database(&self) -> Read<'_, String> {
@@ -227,6 +236,15 @@ impl Store for SqlStore {
 
     fn claim<'a>(&'a self, hold_id: &'a str) -> Read<'a, Option<ClaimRow>> {
         reads::claim(&self.readers, hold_id).boxed()
+    }
+
+    fn claiming<'a>(
+        &'a self,
+        id: &'a str,
+        hold_id: &'a str,
+        plugin: Option<(&'a str, &'a str)>,
+    ) -> Read<'a, Option<Claiming>> {
+        reads::claiming(&self.readers, id, hold_id, plugin).boxed()
     }
 
     fn last_run(&self, call_digest: Digest) -> Read<'_, Option<RanBefore>> {

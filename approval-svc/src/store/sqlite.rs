@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqliteConnection};
 
 use super::StoreError;
@@ -14,12 +14,21 @@ use super::sql::writer::Writer;
 use super::sql::{Clock, SqlStore};
 
 pub mod backup;
+pub(super) mod readers;
+
+use readers::Readers;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another process that holds the database, such as `holdpoint token create`.
 const BUSY_MS_MAX: u64 = 5_000;
-const READERS_MAX: u32 = 4;
+const READERS: usize = 4;
+const SNAPSHOTS_MAX: u32 = 2;
+/// Memory in which the writer keeps pages, in KiB: the index of the record is written all over the place.
+const WRITER_CACHE_KIB: &str = "-32768";
+/// Pages of the write-ahead log after which it is carried into the file: pages that are written again and again, as those
+/// of an index are, then go there once.
+const CARRY_AFTER_PAGES: &str = "4000";
 /// Two processes that meet on a new database both migrate it; the one that loses tries again.
 const MIGRATE_TRIES_MAX: u32 = 5;
 const MIGRATE_RETRY_MS: u64 = 100;
@@ -34,10 +43,11 @@ pub async fn open(file: &Path, clock: Clock) -> Result<SqlStore, StoreError> {
         .foreign_keys(true)
         .busy_timeout(Duration::from_millis(BUSY_MS_MAX))
         .disable_statement_logging();
-    let mut connection = options.connect().await?;
+    let writing =
+        options.clone().pragma("cache_size", WRITER_CACHE_KIB).pragma("wal_autocheckpoint", CARRY_AFTER_PAGES);
+    let mut connection = writing.connect().await?;
     migrate(&mut connection).await?;
-    let readers =
-        SqlitePoolOptions::new().max_connections(READERS_MAX).connect_with(options.pragma("query_only", "on")).await?;
+    let readers = Readers::open(&options.pragma("query_only", "on"), READERS, SNAPSHOTS_MAX).await?;
     let writer = Writer::new(Connection::Sqlite(Box::new(Box::new(connection))));
     Ok(SqlStore::new(Pool::Sqlite(readers), writer, Some(clock)))
 }

@@ -98,7 +98,7 @@ async fn connection_beyond_the_cap_is_closed_at_once_and_counted() {
     let mut byte = [0];
     first.read_exact(&mut byte).await.unwrap();
     assert_eq!(rest(&mut door.knock().await).await, "");
-    let text = door.metrics.text(&Default::default(), 0, &[]).unwrap();
+    let text = door.metrics.text(&Default::default(), 0, &[], 0).unwrap();
     assert!(text.contains("holdpoint_limited_total{limit=\"connections\"} 1"), "{text}");
     assert!(text.contains("holdpoint_connections 1"), "{text}");
     drop(first);

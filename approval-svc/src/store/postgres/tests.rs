@@ -1,6 +1,6 @@
 //! PostgreSQL keeps the contract, replicas share one log, and what is wrong with a server is said in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -150,7 +150,8 @@ async fn name_with_a_nul_is_kept_and_stops_nothing() {
     let store = store(&postgres.database().unwrap()).await;
     let caller = CallerName { subject: "b\0b".to_owned(), ..CallerName::default() };
     let (server, target) = ("github".to_owned(), "no\0tool".to_owned());
-    let calls = Write::Inventory(Box::new(InventoryWrite::Calls { server, target, caller, calls: 1, at_ms: 1 }));
+    let calls = BTreeMap::from([((target, caller), 1)]);
+    let calls = Write::Inventory(Box::new(InventoryWrite::Calls { server, calls, at_ms: 1 }));
     store.commit(Change { writes: vec![calls], entries: Vec::new() }).await.unwrap();
     assert_eq!(store.inventory_callers("github", 9).await.unwrap()[0].caller.subject, "b\u{fffd}b");
     assert_eq!(store.approval("a\0b").await.unwrap(), None);

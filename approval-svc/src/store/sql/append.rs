@@ -1,62 +1,75 @@
 //! Step 12: appends entries to the log inside the transaction of the change that they report.
 
+use std::ops::Range;
+
 use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::audit::merkle::{Frontier, LEVEL_MAX, TILE_HEIGHT, TILE_WIDTH, leaf_hash, root_of};
 use holdpoint_core::digest::Digest;
 
 use super::column::{digest_from_blob, int, nat};
-use super::db::{Connection, Pool, Row, query};
+use super::db::{Connection, Pool, Row, portions, query};
 use super::payloads;
 use crate::store::{Head, StoreError};
 
 /// Entries written by one statement.
 const ROWS_AT_ONCE_MAX: usize = 64;
 
-/// One entry on its way into the table.
-struct Leaf {
-    seq: u64,
+/// One entry as it goes into the table: its text and the hash of that.
+pub(in crate::store) struct Leaf {
     body: String,
     hash: Digest,
 }
 
-/// Appends `entries` in order; their sequence numbers, the first entry of the log being 0.
+/// Writes and hashes entries, before whoever asks waits for the writer: that one does nothing but write.
+pub(super) fn leaves_of(entries: &[AuditEntry]) -> Result<Vec<Leaf>, StoreError> {
+    let leaf = |entry| {
+        let body = body_of(entry)?;
+        let hash = leaf_hash(body.as_bytes());
+        Ok(Leaf { body, hash })
+    };
+    entries.iter().map(leaf).collect()
+}
+
+/// Appends `entries`, whose `leaves` these are, in order; their sequence numbers, the first entry of the log being 0.
 pub(super) async fn append(
     connection: &mut Connection,
     frontier: &mut Frontier,
     entries: &[AuditEntry],
+    leaves: &[Leaf],
 ) -> Result<Vec<u64>, StoreError> {
-    let mut seqs = Vec::with_capacity(entries.len());
-    let mut leaves = Vec::with_capacity(entries.len().min(ROWS_AT_ONCE_MAX));
-    for entry in entries {
-        let (seq, body) = (frontier.size(), body_of(entry)?);
-        let hash = leaf_hash(body.as_bytes());
-        payloads::put(connection, seq, entry).await?;
-        leaves.push(Leaf { seq, body, hash });
-        frontier.append(hash);
-        seqs.push(seq);
-        let fills_subtree = frontier.size().is_multiple_of(TILE_WIDTH);
-        if fills_subtree || leaves.len() == ROWS_AT_ONCE_MAX {
-            write_leaves(connection, &mut leaves).await?;
-        }
-        if fills_subtree {
+    let first = frontier.size();
+    let mut unwritten = 0;
+    for (at, leaf) in leaves.iter().enumerate() {
+        frontier.append(leaf.hash);
+        if frontier.size().is_multiple_of(TILE_WIDTH) {
+            write_leaves(connection, first, leaves, unwritten..at + 1).await?;
+            unwritten = at + 1;
             write_subtrees(connection, frontier).await?;
         }
     }
-    write_leaves(connection, &mut leaves).await?;
-    Ok(seqs)
+    write_leaves(connection, first, leaves, unwritten..leaves.len()).await?;
+    let numbered: Vec<(u64, &AuditEntry)> = (first..).zip(entries).collect();
+    payloads::put(connection, &numbered).await?;
+    Ok((first..frontier.size()).collect())
 }
 
-/// Writes what has gathered, by one statement: a batch of a gateway must not cost a way to the server for each entry.
-async fn write_leaves(connection: &mut Connection, leaves: &mut Vec<Leaf>) -> Result<(), StoreError> {
-    if leaves.is_empty() {
-        return Ok(());
+/// Writes some of the leaves, of which the first has number `first`, by few statements: a batch of a gateway must not cost a
+/// way to the server for each entry.
+async fn write_leaves(
+    connection: &mut Connection,
+    first: u64,
+    leaves: &[Leaf],
+    which: Range<usize>,
+) -> Result<(), StoreError> {
+    let mut rows = (first..).zip(leaves).skip(which.start);
+    for portion in portions(which.len(), ROWS_AT_ONCE_MAX) {
+        let mut insert = query("INSERT INTO audit_entries (seq, body, leaf_hash) VALUES ");
+        for (at, (seq, leaf)) in rows.by_ref().take(portion).enumerate() {
+            insert.push(if at == 0 { "(" } else { ", (" }).push_bind(int(seq));
+            insert.push(", ").push_bind(&leaf.body).push(", ").push_bind(&leaf.hash.as_bytes()[..]).push(")");
+        }
+        insert.execute(&mut *connection).await?;
     }
-    let mut insert = query("INSERT INTO audit_entries (seq, body, leaf_hash) VALUES ");
-    for (at, leaf) in leaves.drain(..).enumerate() {
-        insert.push(if at == 0 { "(" } else { ", (" }).push_bind(int(leaf.seq));
-        insert.push(", ").push_bind(leaf.body).push(", ").push_bind(&leaf.hash.as_bytes()[..]).push(")");
-    }
-    insert.execute(connection).await?;
     Ok(())
 }
 

@@ -11,10 +11,12 @@ use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::query::Query;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{
     AssertSqlSafe, ColumnIndex, Database, Decode, Encode, PgConnection, Postgres, Sqlite, SqliteConnection, Type,
 };
+
+use crate::store::sqlite::readers::Readers;
 
 /// A server that says nothing for so long is taken for dead. Longer than a statement may take by its own clock.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
@@ -56,7 +58,7 @@ impl Dialect {
 /// Connections for reads.
 #[derive(Clone, Debug)]
 pub(in crate::store) enum Pool {
-    Sqlite(SqlitePool),
+    Sqlite(Readers),
     Postgres(PgPool),
 }
 
@@ -68,10 +70,18 @@ impl Pool {
         }
     }
 
+    /// A connection for several reads, one after the other, each as of its own moment.
+    pub async fn lend(&self) -> Result<Connection, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.lend().await)),
+            Self::Postgres(pool) => Connection::Postgres(Box::new(in_time(pool.acquire()).await?)),
+        })
+    }
+
     /// A connection on which everything is read as of one moment. Dropping it ends that.
     pub async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
-            Self::Sqlite(pool) => Connection::Sqlite(Box::new(pool.begin().await?)),
+            Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.snapshot().await?)),
             Self::Postgres(pool) => {
                 let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
                 Connection::Postgres(Box::new(in_time(begun).await?))
@@ -127,11 +137,25 @@ pub(in crate::store) enum Value {
 pub(in crate::store) struct Statement {
     sql: Cow<'static, str>,
     values: Vec<Value>,
+    /// Where in `sql` placeholders have still to be written, each with its number: databases spell them differently.
+    gaps: Vec<(usize, usize)>,
+}
+
+/// Lengths, each a power of four and none beyond `most`, that make `rows` together: statements of many rows then come in few
+/// sizes, and the database reads the text of each once.
+pub(in crate::store) fn portions(rows: usize, most: usize) -> impl Iterator<Item = usize> {
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let next =
+            std::iter::successors(Some(1), |size| Some(size * 4)).take_while(|size| *size <= left.min(most)).last()?;
+        left -= next;
+        Some(next)
+    })
 }
 
 /// Begins a statement.
 pub(in crate::store) fn query(sql: &'static str) -> Statement {
-    Statement { sql: Cow::Borrowed(sql), values: Vec::new() }
+    Statement { sql: Cow::Borrowed(sql), values: Vec::new(), gaps: Vec::new() }
 }
 
 impl Statement {
@@ -150,19 +174,38 @@ impl Statement {
     /// Adds the next placeholder and what it stands for.
     pub fn push_bind(&mut self, value: impl Into<Value>) -> &mut Self {
         self.values.push(value.into());
-        let placeholder = format!("${}", self.values.len());
-        self.push(&placeholder)
+        self.gaps.push((self.sql.len(), self.values.len()));
+        self
+    }
+
+    /// The text as this database reads it.
+    fn text(&self, dialect: Dialect) -> Cow<'static, str> {
+        if self.gaps.is_empty() {
+            return self.sql.clone();
+        }
+        // SQLite looks for a placeholder that has a name among all before it, when it reads the text and again when it is
+        // bound: a thousand rows by one statement would be millions of looks. Those without a name are counted.
+        let are_counted = dialect == Dialect::Sqlite && self.gaps.len() == self.values.len();
+        let mut text = String::with_capacity(self.sql.len() + 5 * self.gaps.len());
+        let mut from = 0;
+        for (at, number) in &self.gaps {
+            text.push_str(&self.sql[from..*at]);
+            text.push_str(&if are_counted { "?".to_owned() } else { format!("${number}") });
+            from = *at;
+        }
+        text.push_str(&self.sql[from..]);
+        Cow::Owned(text)
     }
 
     #[cfg(test)]
     pub fn into_string(self) -> String {
-        self.sql.into_owned()
+        self.text(Dialect::Postgres).into_owned()
     }
 
     /// Runs it; how many rows it touched.
     pub async fn execute(self, on: impl Into<On<'_>>) -> Result<u64, sqlx::Error> {
         Ok(match on.into() {
-            On::Pool(Pool::Sqlite(pool)) => self.sqlite().execute(pool).await?.rows_affected(),
+            On::Pool(Pool::Sqlite(readers)) => self.sqlite().execute(&mut *readers.lend().await).await?.rows_affected(),
             On::Connection(Connection::Sqlite(one)) => self.sqlite().execute(&mut ***one).await?.rows_affected(),
             On::Pool(Pool::Postgres(pool)) => in_time(self.postgres().execute(pool)).await?.rows_affected(),
             On::Connection(Connection::Postgres(one)) => {
@@ -173,7 +216,9 @@ impl Statement {
 
     pub async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<Row>, sqlx::Error> {
         Ok(match on.into() {
-            On::Pool(Pool::Sqlite(pool)) => rows(self.sqlite().fetch_all(pool).await?, Row::Sqlite),
+            On::Pool(Pool::Sqlite(readers)) => {
+                rows(self.sqlite().fetch_all(&mut *readers.lend().await).await?, Row::Sqlite)
+            }
             On::Connection(Connection::Sqlite(one)) => rows(self.sqlite().fetch_all(&mut ***one).await?, Row::Sqlite),
             On::Pool(Pool::Postgres(pool)) => rows(in_time(self.postgres().fetch_all(pool)).await?, Row::Postgres),
             On::Connection(Connection::Postgres(one)) => {
@@ -184,7 +229,9 @@ impl Statement {
 
     pub async fn fetch_optional(self, on: impl Into<On<'_>>) -> Result<Option<Row>, sqlx::Error> {
         Ok(match on.into() {
-            On::Pool(Pool::Sqlite(pool)) => self.sqlite().fetch_optional(pool).await?.map(Row::Sqlite),
+            On::Pool(Pool::Sqlite(readers)) => {
+                self.sqlite().fetch_optional(&mut *readers.lend().await).await?.map(Row::Sqlite)
+            }
             On::Connection(Connection::Sqlite(one)) => {
                 self.sqlite().fetch_optional(&mut ***one).await?.map(Row::Sqlite)
             }
@@ -208,7 +255,7 @@ impl Statement {
     }
 
     fn sqlite(self) -> Query<'static, Sqlite, <Sqlite as Database>::Arguments> {
-        bound(self.sql, self.values)
+        bound(self.text(Dialect::Sqlite), self.values)
     }
 
     fn postgres(mut self) -> Query<'static, Postgres, <Postgres as Database>::Arguments> {
@@ -221,7 +268,7 @@ impl Statement {
                 *text = text.replace('\0', "\u{fffd}");
             }
         }
-        bound(self.sql, self.values)
+        bound(self.text(Dialect::Postgres), self.values)
     }
 }
 
@@ -345,3 +392,6 @@ impl From<Vec<u8>> for Value {
         Self::Bytes(value)
     }
 }
+
+#[cfg(test)]
+mod tests;

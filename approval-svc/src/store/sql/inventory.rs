@@ -1,10 +1,12 @@
 //! Step 11: the rows of the inventory. Every table is bounded for each server.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
 
 use super::column::{digest_from_text, from_json, int, nat, to_json, word};
-use super::db::{Connection, Pool, Row, query};
+use super::db::{Connection, Pool, Row, Statement, portions, query};
 use crate::store::inventory::{
     CallerName, CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, SeenItem,
     ServerRow,
@@ -17,6 +19,8 @@ const DEFINITIONS_MAX: i64 = 20;
 const PAGES_MAX: i64 = 512;
 const DRIFT_MAX: i64 = 1_000;
 const CALLERS_MAX: i64 = 10_000;
+/// Rows of one statement.
+const ROWS_AT_ONCE_MAX: usize = 64;
 
 /// Performs one write.
 pub(super) async fn write(connection: &mut Connection, write: &InventoryWrite) -> Result<(), CommitError> {
@@ -86,30 +90,95 @@ pub(super) async fn write(connection: &mut Connection, write: &InventoryWrite) -
             .await?;
             Ok(())
         }
-        InventoryWrite::Calls { server, target, caller, calls, at_ms } => {
-            // What callers ask for is theirs to choose: only what a list has gets a row of its own.
-            query(
-                "INSERT INTO inventory_callers (server, target, issuer, subject, agent, tenant, calls, first_seen_ms, \
-                 last_seen_ms) SELECT $1, CASE WHEN EXISTS (SELECT 1 FROM inventory_items WHERE server = $1 AND name = $2) \
-                 THEN $2 ELSE '' END, $3, $4, $5, $6, $7, $8, $8 \
-                 WHERE (SELECT count(*) FROM inventory_callers WHERE server = $1) < $9 \
-                 ON CONFLICT (server, target, issuer, subject, agent, tenant) \
-                 DO UPDATE SET calls = inventory_callers.calls + excluded.calls, last_seen_ms = excluded.last_seen_ms",
-            )
-            .bind(server)
-            .bind(target)
-            .bind(&caller.issuer)
-            .bind(&caller.subject)
-            .bind(&caller.agent)
-            .bind(&caller.tenant)
-            .bind(int(*calls))
-            .bind(int(*at_ms))
-            .bind(CALLERS_MAX)
-            .execute(connection)
-            .await?;
-            Ok(())
+        InventoryWrite::Calls { server, calls, at_ms } => count_calls(connection, server, calls, *at_ms).await,
+    }
+}
+
+/// Adds up by few statements, however many called: a gateway's batch may name hundreds.
+async fn count_calls(
+    connection: &mut Connection,
+    server: &str,
+    calls: &BTreeMap<(String, CallerName), u64>,
+    at_ms: u64,
+) -> Result<(), CommitError> {
+    // What callers ask for is theirs to choose: only what a list has gets a row of its own.
+    let listed = listed(connection, server, calls.keys().map(|(target, _)| target.as_str())).await?;
+    let mut rows: BTreeMap<(&str, &CallerName), u64> = BTreeMap::new();
+    for ((target, caller), calls) in calls {
+        let target = if listed.contains(target) { target.as_str() } else { "" };
+        *rows.entry((target, caller)).or_default() += calls;
+    }
+    let mut rest = rows.iter();
+    for portion in portions(rows.len(), ROWS_AT_ONCE_MAX) {
+        let some: Vec<_> = rest.by_ref().take(portion).collect();
+        let mut add =
+            query("UPDATE inventory_callers SET calls = inventory_callers.calls + given.column6, last_seen_ms = ");
+        add.push_bind(int(at_ms)).push(" FROM (VALUES ");
+        for (at, ((target, caller), calls)) in some.iter().enumerate() {
+            add.push(if at == 0 { "(" } else { ", (" });
+            bind_caller(&mut add, target, caller).push(", ").push_bind(int(**calls)).push(")");
+        }
+        add.push(") AS given WHERE inventory_callers.server = ").push_bind(server);
+        add.push(" AND inventory_callers.target = given.column1 AND inventory_callers.issuer = given.column2");
+        add.push(" AND inventory_callers.subject = given.column3 AND inventory_callers.agent = given.column4");
+        add.push(" AND inventory_callers.tenant = given.column5");
+        if add.execute(&mut *connection).await? < u64::try_from(portion).unwrap_or(u64::MAX) {
+            add_callers(connection, server, &some, at_ms).await?;
         }
     }
+    Ok(())
+}
+
+/// Which of these names the server's lists have, or had.
+async fn listed<'a>(
+    connection: &mut Connection,
+    server: &str,
+    names: impl Iterator<Item = &'a str>,
+) -> Result<BTreeSet<String>, CommitError> {
+    let names: Vec<&str> = names.collect::<BTreeSet<_>>().into_iter().collect();
+    let mut listed = BTreeSet::new();
+    let mut rest = names.iter();
+    for portion in portions(names.len(), ROWS_AT_ONCE_MAX) {
+        let mut select = query("SELECT DISTINCT name FROM inventory_items WHERE server = ");
+        select.push_bind(server).push(" AND name IN (");
+        for (at, name) in rest.by_ref().take(portion).enumerate() {
+            select.push(if at == 0 { "" } else { ", " }).push_bind(*name);
+        }
+        select.push(")");
+        for row in select.fetch_all(&mut *connection).await? {
+            listed.insert(row.try_get(0)?);
+        }
+    }
+    Ok(listed)
+}
+
+/// Adds rows for those that have none, as far as there is room.
+async fn add_callers(
+    connection: &mut Connection,
+    server: &str,
+    some: &[(&(&str, &CallerName), &u64)],
+    at_ms: u64,
+) -> Result<(), CommitError> {
+    let count = query("SELECT count(*) FROM inventory_callers WHERE server = $1").bind(server);
+    let mut room = CALLERS_MAX - count.fetch_one(&mut *connection).await?.try_get::<i64, _>(0)?;
+    for ((target, caller), calls) in some {
+        if room <= 0 {
+            break;
+        }
+        let mut add = query(
+            "INSERT INTO inventory_callers (target, issuer, subject, agent, tenant, server, calls, first_seen_ms, \
+             last_seen_ms) VALUES (",
+        );
+        bind_caller(&mut add, target, caller).push(", ").push_bind(server).push(", ").push_bind(int(**calls));
+        add.push(", ").push_bind(int(at_ms)).push(", ").push_bind(int(at_ms)).push(") ON CONFLICT DO NOTHING");
+        room -= i64::from(add.execute(&mut *connection).await? > 0);
+    }
+    Ok(())
+}
+
+fn bind_caller<'s>(statement: &'s mut Statement, target: &str, caller: &CallerName) -> &'s mut Statement {
+    statement.push_bind(target).push(", ").push_bind(&caller.issuer).push(", ").push_bind(&caller.subject);
+    statement.push(", ").push_bind(&caller.agent).push(", ").push_bind(&caller.tenant)
 }
 
 async fn see_server(connection: &mut Connection, server: &str, revision: u64, at_ms: u64) -> Result<(), CommitError> {

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::column::{digest_from_blob, int, nat};
-use super::db::{Connection, Pool, Statement, query};
+use super::db::{Connection, Pool, Statement, portions, query};
 use crate::store::row::{LogEntry, MarkPage, MarkQuery, MarkRow, Place};
 use crate::store::{CommitError, Conflict, StoreError};
 
 /// Rows of one statement.
-const ROWS_WRITTEN_MAX: usize = 1_000;
+const ROWS_WRITTEN_MAX: usize = 256;
 /// Entries looked at for one page, however few of them bear every mark.
 const ROWS_READ_MAX: u32 = 10_000;
 
@@ -34,9 +34,13 @@ pub(super) async fn follow(
 }
 
 pub(super) async fn add(connection: &mut Connection, marks: &[MarkRow]) -> Result<(), CommitError> {
-    for some in marks.chunks(ROWS_WRITTEN_MAX) {
+    // In the order of the index: what stands side by side there is written at once.
+    let mut marks: Vec<&MarkRow> = marks.iter().collect();
+    marks.sort_unstable_by_key(|one| (one.mark, one.at_ms, one.seq));
+    let mut rest = marks.iter();
+    for portion in portions(marks.len(), ROWS_WRITTEN_MAX) {
         let mut insert = query("INSERT INTO record_marks (mark, at_ms, seq) VALUES ");
-        for (at, one) in some.iter().enumerate() {
+        for (at, one) in rest.by_ref().take(portion).enumerate() {
             insert.push(if at == 0 { "(" } else { ", (" }).push_bind(one.mark);
             insert.push(", ").push_bind(int(one.at_ms)).push(", ").push_bind(int(one.seq)).push(")");
         }

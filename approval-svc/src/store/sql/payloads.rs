@@ -4,32 +4,38 @@ use holdpoint_core::audit::AuditEntry;
 use holdpoint_core::audit::payload::{Part, Payload};
 
 use super::column::{digest_from_blob, int, nat};
-use super::db::{Connection, Pool, Row, query};
+use super::db::{Connection, Pool, Row, portions, query};
 use crate::store::StoreError;
 use crate::store::payload::{EntryBeside, Erasure, PayloadErasure, PayloadFilter};
 use crate::store::row::LogEntry;
 
 type Answer<T> = Result<T, StoreError>;
 
-/// Keeps what is to stand beside entry `seq`.
-pub(super) async fn put(connection: &mut Connection, seq: u64, entry: &AuditEntry) -> Answer<()> {
-    let Some(payload) = &entry.payload else { return Ok(()) };
-    let levels = Part::ALL.into_iter().filter_map(|part| entry.said_of(part)).map(|said| said.level);
-    let Some(level) = levels.max() else { return Ok(()) };
-    query(
-        "INSERT INTO audit_payloads (seq, at_ms, level, issuer, subject, salt, arguments, result) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(int(seq))
-    .bind(int(payload.kept_since_ms))
-    .bind(level.as_str())
-    .bind(entry.principal.as_ref().map(|principal| principal.issuer.as_str()))
-    .bind(entry.principal.as_ref().map(|principal| principal.subject.as_str()))
-    .bind(payload.salt.to_string())
-    .bind(&payload.arguments)
-    .bind(&payload.result)
-    .execute(connection)
-    .await?;
+/// Rows of one statement.
+const ROWS_AT_ONCE_MAX: usize = 64;
+
+/// Keeps what is to stand beside these entries, each with its number.
+pub(super) async fn put(connection: &mut Connection, entries: &[(u64, &AuditEntry)]) -> Answer<()> {
+    let mut rows = entries.iter().filter_map(|(seq, entry)| {
+        let payload = entry.payload.as_deref()?;
+        let levels = Part::ALL.into_iter().filter_map(|part| entry.said_of(part)).map(|said| said.level);
+        Some((*seq, *entry, payload, levels.max()?))
+    });
+    let count = rows.clone().count();
+    for portion in portions(count, ROWS_AT_ONCE_MAX) {
+        let mut put =
+            query("INSERT INTO audit_payloads (seq, at_ms, level, issuer, subject, salt, arguments, result) VALUES ");
+        for (at, (seq, entry, payload, level)) in rows.by_ref().take(portion).enumerate() {
+            let principal = entry.principal.as_ref();
+            put.push(if at == 0 { "(" } else { ", (" }).push_bind(int(seq));
+            put.push(", ").push_bind(int(payload.kept_since_ms)).push(", ").push_bind(level.as_str());
+            put.push(", ").push_bind(principal.map(|principal| principal.issuer.as_str()));
+            put.push(", ").push_bind(principal.map(|principal| principal.subject.as_str()));
+            put.push(", ").push_bind(payload.salt.to_string()).push(", ").push_bind(&payload.arguments);
+            put.push(", ").push_bind(&payload.result).push(")");
+        }
+        put.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

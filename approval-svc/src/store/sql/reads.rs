@@ -13,8 +13,8 @@ use super::db::{On, Pool, Row, query};
 use crate::approvals::grant::Grant;
 use crate::delegations::{Delegation, Person};
 use crate::store::row::{
-    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Dossier, Due, DueCause, Hold, LogEntry, PolicyRow,
-    Review, SignIn, Token, Visitor,
+    AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Claiming, Dossier, Due, DueCause, Hold, LogEntry,
+    PolicyRow, Review, SignIn, Token, Visitor,
 };
 use crate::store::{Head, StoreError};
 
@@ -256,18 +256,61 @@ pub(super) async fn holds_waiting(readers: impl Into<On<'_>>, approval_id: &str)
 
 pub(super) async fn claim(readers: &Pool, hold_id: &str) -> Answer<Option<ClaimRow>> {
     let row = query("SELECT * FROM claims WHERE hold_id = $1").bind(hold_id).fetch_optional(readers).await?;
-    row.map(|row| {
-        Ok(ClaimRow {
-            hold_id: row.try_get("hold_id")?,
-            approval_id: row.try_get("approval_id")?,
-            nonce: row.try_get("nonce")?,
-            claim: row.try_get("claim")?,
-            signature: row.try_get("signature")?,
-            claimed_at_ms: nat(row.try_get("claimed_at_ms")?),
-            outcome: row.try_get::<Option<&str>, _>("outcome")?.map(|text| word(text, "an outcome")).transpose()?,
-        })
+    row.map(|row| claim_of(&row, row.try_get("hold_id")?, row.try_get("approval_id")?)).transpose()
+}
+
+pub(super) async fn claiming(
+    readers: &Pool,
+    id: &str,
+    hold_id: &str,
+    plugin: Option<(&str, &str)>,
+) -> Answer<Option<Claiming>> {
+    let mut connection = readers.lend().await?;
+    let row = query(
+        "SELECT approvals.*, holds.hold_id AS its_hold, holds.approval_id AS waits_for, holds.ended_at_ms AS hold_ended, \
+         claims.approval_id AS claimed, claims.nonce, claims.claim, claims.signature, claims.claimed_at_ms, claims.outcome, \
+         policies_in_force.sequence AS policy_sequence, policies_in_force.snapshot_id AS policy_in_force, \
+         (SELECT version FROM freeze_head WHERE id = 1) AS freeze_version FROM approvals \
+         LEFT JOIN holds ON holds.hold_id = $2 LEFT JOIN claims ON claims.hold_id = $2 \
+         LEFT JOIN policies_in_force ON policies_in_force.instance = $3 AND policies_in_force.plugin = $4 \
+         WHERE approvals.id = $1",
+    )
+    .bind(id)
+    .bind(hold_id)
+    .bind(plugin.map(|(instance, _)| instance))
+    .bind(plugin.map(|(_, plugin)| plugin))
+    .fetch_optional(&mut connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let hold = row.try_get::<Option<String>, _>("its_hold")?.map(|hold_id| {
+        let ended_at_ms = row.try_get::<Option<i64>, _>("hold_ended")?.map(nat);
+        Ok::<_, StoreError>(Hold { hold_id, approval_id: row.try_get("waits_for")?, ended_at_ms })
+    });
+    let claim = row.try_get::<Option<String>, _>("claimed")?.map(|claimed| claim_of(&row, hold_id.to_owned(), claimed));
+    let in_force = row.try_get::<Option<i64>, _>("policy_sequence")?.map(|sequence| {
+        let snapshot = digest_from_text(row.try_get("policy_in_force")?, "a snapshot id")?;
+        Ok::<_, StoreError>((nat(sequence), snapshot))
+    });
+    Ok(Some(Claiming {
+        approval: approval_of(&row)?,
+        reviews: reviews(&mut connection, id).await?,
+        hold: hold.transpose()?,
+        claim: claim.transpose()?,
+        in_force: in_force.transpose()?,
+        freeze_version: nat(row.try_get("freeze_version")?),
+    }))
+}
+
+fn claim_of(row: &Row, hold_id: String, approval_id: String) -> Answer<ClaimRow> {
+    Ok(ClaimRow {
+        hold_id,
+        approval_id,
+        nonce: row.try_get("nonce")?,
+        claim: row.try_get("claim")?,
+        signature: row.try_get("signature")?,
+        claimed_at_ms: nat(row.try_get("claimed_at_ms")?),
+        outcome: row.try_get::<Option<&str>, _>("outcome")?.map(|text| word(text, "an outcome")).transpose()?,
     })
-    .transpose()
 }
 
 pub(super) async fn last_run(readers: &Pool, call_digest: Digest) -> Answer<Option<RanBefore>> {

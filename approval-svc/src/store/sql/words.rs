@@ -1,9 +1,12 @@
 //! Step 8: keeps the words by which approvals are found, and forgets those of arguments that are erased.
 
-use super::db::{Connection, query};
+use super::db::{Connection, portions, query};
 use crate::store::row::Approval;
 use crate::store::words::{self, Field};
 use crate::store::{ApprovalMove, CommitError};
+
+/// Rows of one statement.
+const ROWS_AT_ONCE_MAX: usize = 16;
 
 /// Those of an approval that is opened.
 pub(super) async fn keep(connection: &mut Connection, approval: &Approval) -> Result<(), CommitError> {
@@ -31,12 +34,16 @@ async fn add(connection: &mut Connection, id: &str, field: Field, text: &str) ->
     if words.is_empty() {
         return Ok(());
     }
-    let mut add = query("INSERT INTO approval_words (field, word, approval_id) VALUES ");
-    for (at, word) in words.into_iter().enumerate() {
-        add.push(if at == 0 { "(" } else { ", (" }).push_bind(field.as_str());
-        add.push(", ").push_bind(word).push(", ").push_bind(id).push(")");
+    let count = words.len();
+    let mut rest = words.into_iter();
+    for portion in portions(count, ROWS_AT_ONCE_MAX) {
+        let mut add = query("INSERT INTO approval_words (field, word, approval_id) VALUES ");
+        for (at, word) in rest.by_ref().take(portion).enumerate() {
+            add.push(if at == 0 { "(" } else { ", (" }).push_bind(field.as_str());
+            add.push(", ").push_bind(word).push(", ").push_bind(id).push(")");
+        }
+        add.push(" ON CONFLICT DO NOTHING");
+        add.execute(&mut *connection).await?;
     }
-    add.push(" ON CONFLICT DO NOTHING");
-    add.execute(connection).await?;
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! Steps 8 to 12: the one task that writes. Whatever waits is committed together: one disk sync for many changes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use holdpoint_core::audit::merkle::Frontier;
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +18,8 @@ const BATCH_MAX: usize = 256;
 /// One change and whoever waits for it.
 pub(in crate::store) struct Job {
     pub change: Change,
+    /// Its entries, written and hashed.
+    pub leaves: Vec<append::Leaf>,
     /// Writes one row that means nothing: proves that the database takes writes.
     pub dry: bool,
     pub answer: oneshot::Sender<Result<Vec<u64>, CommitError>>,
@@ -41,12 +46,14 @@ impl Writer {
     }
 
     /// Commits jobs until every sender is gone.
-    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+    /// Counts transactions that became durable in `transactions`.
+    pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Job>, transactions: Arc<AtomicU64>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while inbox.recv_many(&mut batch, BATCH_MAX).await > 0 {
             match self.commit(&batch).await {
                 // Only now is anything durable, and only now does anybody hear of it.
                 Ok(answers) => {
+                    transactions.fetch_add(1, Ordering::Relaxed);
                     for (job, answer) in batch.drain(..).zip(answers) {
                         // A caller that went away does not undo what it asked for.
                         let _ = job.answer.send(answer);
@@ -112,7 +119,7 @@ async fn transact(connection: &mut Connection, batch: &[Job]) -> Result<Answers,
         }
         query("SAVEPOINT change").execute(&mut *connection).await?;
         let before = frontier.clone();
-        let answer = apply(connection, &mut frontier, &job.change).await;
+        let answer = apply(connection, &mut frontier, job).await;
         if answer.is_err() {
             frontier = before;
             query("ROLLBACK TO change").execute(&mut *connection).await?;
@@ -127,9 +134,9 @@ async fn transact(connection: &mut Connection, batch: &[Job]) -> Result<Answers,
     Ok(answers)
 }
 
-async fn apply(connection: &mut Connection, frontier: &mut Frontier, change: &Change) -> Result<Vec<u64>, CommitError> {
-    for write in &change.writes {
+async fn apply(connection: &mut Connection, frontier: &mut Frontier, job: &Job) -> Result<Vec<u64>, CommitError> {
+    for write in &job.change.writes {
         writes::write(connection, write).await?;
     }
-    Ok(append::append(connection, frontier, &change.entries).await?)
+    Ok(append::append(connection, frontier, &job.change.entries, &job.leaves).await?)
 }

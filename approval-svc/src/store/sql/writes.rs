@@ -392,14 +392,10 @@ async fn move_approval(connection: &mut Connection, to: &ApprovalMove) -> Result
 }
 
 async fn add_claim(connection: &mut Connection, claim: &ClaimRow) -> Result<(), CommitError> {
-    let live = query("SELECT count(*) FROM holds WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL")
-        .bind(&claim.hold_id)
-        .bind(&claim.approval_id)
-        .fetch_one(&mut *connection)
-        .await?;
-    if live.try_get::<i64, _>(0)? == 0 {
-        return Err(Conflict::HoldEnded.into());
-    }
+    // From here on the call's own end is waited for, and not that of its hold.
+    let live =
+        query("UPDATE holds SET ends_by_ms = NULL WHERE hold_id = $1 AND approval_id = $2 AND ended_at_ms IS NULL");
+    touch(connection, live.bind(&claim.hold_id).bind(&claim.approval_id), Conflict::HoldEnded).await?;
     let add = query(
         "INSERT INTO claims (hold_id, approval_id, nonce, claim, signature, claimed_at_ms) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
