@@ -1,28 +1,57 @@
-//! The calls that are sent, as the bytes of whole HTTP/1.1 messages: built once, so that sending costs nothing else.
+//! The calls that are sent and what their answers are: built once, so that sending and checking cost little else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
 use serde_json::{Value, json};
 
-/// How large the body of a call is.
+/// The tool that the quickstart's policy denies, and so does every other variant that judges.
+pub(crate) const DENIED_TOOL: &str = "delete_project";
+
+/// What the upstream answers to every tool call.
+pub(crate) const UPSTREAM_ANSWER: &str =
+    r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}"#;
+
+/// One of so many tools of a list may be called by nobody.
+const HIDDEN_ONE_OF: usize = 10;
+
+/// What is called, and how it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum BodySize {
+pub(crate) enum Kind {
     /// An everyday call of about 109 bytes.
     Small,
     /// A call with about 4 KB of small objects among its arguments.
     Medium,
     /// The same with about 62 KB.
     Large,
-    /// A call with about a megabyte of long texts: of small objects, so many would be refused.
+    /// A call that carries a file of about a megabyte as one text. Of small objects so many would be refused: the
+    /// filter's reader bounds how many values one message may have.
     Huge,
+    /// The small call, answered by an event stream of one event.
+    Events,
+    /// A list of ten tools.
+    Tools10,
+    /// A list of a hundred tools.
+    Tools100,
+    /// A list of a thousand tools.
+    Tools1000,
 }
 
-impl BodySize {
+impl Kind {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 4] = [Self::Small, Self::Medium, Self::Large, Self::Huge];
-    /// Those that tell most.
-    pub(crate) const TELLING: [Self; 2] = [Self::Small, Self::Large];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Small,
+        Self::Medium,
+        Self::Large,
+        Self::Huge,
+        Self::Events,
+        Self::Tools10,
+        Self::Tools100,
+        Self::Tools1000,
+    ];
 
     /// Its word in the JSON report.
     pub(crate) fn as_str(self) -> &'static str {
@@ -31,50 +60,116 @@ impl BodySize {
             Self::Medium => "medium",
             Self::Large => "large",
             Self::Huge => "huge",
+            Self::Events => "small, answered by an event stream",
+            Self::Tools10 => "list of 10 tools",
+            Self::Tools100 => "list of 100 tools",
+            Self::Tools1000 => "list of 1,000 tools",
         }
     }
+
+    /// Its path, by which the upstream knows what to answer.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Small | Self::Medium | Self::Large | Self::Huge => "/mcp",
+            Self::Events => "/events",
+            Self::Tools10 => "/tools-10",
+            Self::Tools100 => "/tools-100",
+            Self::Tools1000 => "/tools-1000",
+        }
+    }
+
+    /// The type of its answer.
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Small
+            | Self::Medium
+            | Self::Large
+            | Self::Huge
+            | Self::Tools10
+            | Self::Tools100
+            | Self::Tools1000 => "application/json",
+        }
+    }
+
+    /// How many tools its answer lists.
+    pub(crate) fn tools(self) -> Option<usize> {
+        match self {
+            Self::Small | Self::Medium | Self::Large | Self::Huge | Self::Events => None,
+            Self::Tools10 => Some(10),
+            Self::Tools100 => Some(100),
+            Self::Tools1000 => Some(1_000),
+        }
+    }
+
+    /// What the upstream answers.
+    pub(crate) fn answer(self) -> String {
+        match (self.tools(), self) {
+            (Some(count), _) => list_of_tools(count),
+            (None, Self::Events) => format!("event: message\ndata: {UPSTREAM_ANSWER}\n\n"),
+            (None, _) => UPSTREAM_ANSWER.to_owned(),
+        }
+    }
+
+    fn body(self) -> String {
+        if self.tools().is_some() {
+            return r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#.to_owned();
+        }
+        match self {
+            Self::Medium => call_of_objects(4_000),
+            Self::Large => call_of_objects(62_000),
+            Self::Huge => call("list_issues", &json!({"project": "core", "file": file(900_000)})),
+            Self::Small | Self::Events | Self::Tools10 | Self::Tools100 | Self::Tools1000 => {
+                call("list_issues", &json!({"project": "core"}))
+            }
+        }
+    }
+}
+
+/// One message, ready to be sent either way.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    /// The bytes of a whole HTTP/1.1 message.
+    pub(crate) http1: Arc<[u8]>,
+    /// The same for HTTP/2, whose bytes depend on the connection.
+    pub(crate) http2: Request<Full<Bytes>>,
 }
 
 /// The messages of this run, with the caller's token in them.
 pub(crate) struct Calls {
-    allowed: BTreeMap<BodySize, Arc<[u8]>>,
-    denied: Arc<[u8]>,
+    allowed: BTreeMap<Kind, Message>,
+    denied: Message,
 }
 
 impl Calls {
     /// Calls of the bearer of `token`.
-    pub(crate) fn new(token: &str) -> Self {
-        Self {
-            allowed: BodySize::ALL.map(|size| (size, message(&body(size), token))).into(),
-            denied: message(&call("delete_project", &json!({"project": "core"})), token),
+    pub(crate) fn new(token: &str) -> anyhow::Result<Self> {
+        let mut allowed = BTreeMap::new();
+        for kind in Kind::ALL {
+            allowed.insert(kind, message(kind.path(), &kind.body(), token)?);
         }
+        let denied = message(Kind::Small.path(), &call(DENIED_TOOL, &json!({"project": "core"})), token)?;
+        Ok(Self { allowed, denied })
     }
 
     /// A call that the quickstart's policy allows.
-    pub(crate) fn allowed(&self, size: BodySize) -> Arc<[u8]> {
-        Arc::clone(&self.allowed[&size])
+    pub(crate) fn allowed(&self, kind: Kind) -> Message {
+        self.allowed[&kind].clone()
     }
 
-    /// A call that the quickstart's policy denies, and so does the native variant.
-    pub(crate) fn denied(&self) -> Arc<[u8]> {
-        Arc::clone(&self.denied)
-    }
-
-    /// The size of an allowed call's body in bytes.
-    pub(crate) fn body_bytes(&self, size: BodySize) -> usize {
-        body(size).len()
+    /// A call that the quickstart's policy denies, and so does every other variant that judges.
+    pub(crate) fn denied(&self) -> Message {
+        self.denied.clone()
     }
 }
 
-fn body(size: BodySize) -> String {
-    let (about_bytes, title_chars) = match size {
-        BodySize::Small => return call("list_issues", &json!({"project": "core"})),
-        BodySize::Medium => (4_000, 0),
-        BodySize::Large => (62_000, 0),
-        BodySize::Huge => (1_000_000, 2_000),
-    };
-    let more = "x".repeat(title_chars);
-    let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project{more}"), "open": true, "labels": ["bug", "ui"]});
+/// The size of a call's body and of its answer as the upstream gives it, in bytes.
+pub(crate) fn body_bytes(kind: Kind) -> (usize, usize) {
+    (kind.body().len(), kind.answer().len())
+}
+
+fn call_of_objects(about_bytes: usize) -> String {
+    let entry = |number: usize| json!({"id": number, "title": format!("Issue {number} of the project"), "open": true, "labels": ["bug", "ui"]});
     let mut issues: Vec<Value> = Vec::new();
     let mut bytes = 0;
     while bytes < about_bytes {
@@ -85,18 +180,64 @@ fn body(size: BodySize) -> String {
     call("list_issues", &json!({"project": "core", "known": issues}))
 }
 
+/// Lines of text as of a source file: with quotes and ends of lines, which JSON writes as escapes (a tenth more bytes).
+fn file(about_bytes: usize) -> String {
+    let mut text = String::new();
+    while text.len() < about_bytes {
+        text += "    assert_eq!(list(\"core\").await?, [\"one\", \"two\"], \"the order of a list is that of its server\");\n";
+    }
+    text
+}
+
+/// About 600 bytes a tool, as servers of today describe them; `list_…` may be called by everybody, `delete_…` by nobody.
+fn list_of_tools(count: usize) -> String {
+    let tool = |number: usize| {
+        let family = if number.is_multiple_of(HIDDEN_ONE_OF) { "delete" } else { "list" };
+        json!({
+            "name": format!("{family}_thing_{number}"),
+            "title": format!("Things of kind {number}"),
+            "description": format!("Works on the things of kind {number} in one project. Takes the project's short name and, where there are many, a cursor from the answer before; gives names, owners and states, newest first."),
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "project": {"type": "string", "description": "The short name of the project"},
+                    "limit": {"type": "integer", "minimum": 1, "maximum": 100, "description": "How many at most"},
+                    "cursor": {"type": "string", "description": "Where the answer before ended"},
+                },
+                "required": ["project"],
+            },
+            "annotations": {"readOnlyHint": family == "list", "openWorldHint": false},
+        })
+    };
+    let tools: Vec<Value> = (0..count).map(tool).collect();
+    json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).to_string()
+}
+
+/// How many of so many tools a caller sees through a filter that governs lists.
+pub(crate) fn visible(count: usize) -> usize {
+    count - count.div_ceil(HIDDEN_ONE_OF)
+}
+
 /// The name first, as SDKs write it: a reader that stops at the name gains from it.
 fn call(tool: &str, arguments: &Value) -> String {
     format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#)
 }
 
-/// A whole message with this body, of the bearer of `token`.
-pub(crate) fn message(body: &str, token: &str) -> Arc<[u8]> {
-    let text = format!(
-        "POST /mcp HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
-         accept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-06-18\r\nuser-agent: bench-mesh\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    Arc::from(text.into_bytes())
+/// A message with this body, of the bearer of `token`.
+pub(crate) fn message(path: &str, body: &str, token: &str) -> anyhow::Result<Message> {
+    let headers = [
+        ("authorization", format!("Bearer {token}")),
+        ("content-type", "application/json".to_owned()),
+        ("accept", "application/json, text/event-stream".to_owned()),
+        ("mcp-protocol-version", "2025-06-18".to_owned()),
+        ("user-agent", "bench-mesh".to_owned()),
+    ];
+    let mut http1 = format!("POST {path} HTTP/1.1\r\nhost: gateway\r\n");
+    let mut http2 = Request::post(format!("http://gateway{path}"));
+    for (name, value) in headers {
+        http1 += &format!("{name}: {value}\r\n");
+        http2 = http2.header(name, value);
+    }
+    http1 += &format!("content-length: {}\r\n\r\n{body}", body.len());
+    Ok(Message { http1: Arc::from(http1.into_bytes()), http2: http2.body(Full::from(body.to_owned()))? })
 }

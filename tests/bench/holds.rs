@@ -18,10 +18,8 @@ use holdpoint_tests::upstream::Answer as ServerAnswer;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::calls::{BodySize, Calls, message};
-use crate::gateways::UPSTREAM_ANSWER;
-use crate::load::{self, Connection, Load, Target};
-use crate::process_usage;
+use crate::calls::{Calls, Kind, UPSTREAM_ANSWER, message};
+use crate::load::{self, Connection, Load, Target, Wire};
 use crate::report;
 use crate::samples::percentile;
 
@@ -100,7 +98,12 @@ async fn step(held: usize, window: Duration) -> anyhow::Result<Step> {
     let bob = Person::approver(&stack.service, "bob", &["sre"])?;
     let tokens: Vec<String> =
         (0..AGENTS).map(|number| stack.agent(&format!("agent-{number}"))).collect::<anyhow::Result<_>>()?;
-    let allowed = Target { port: stack.port(), message: Calls::new(&tokens[0]).allowed(BodySize::Small) };
+    let allowed = Target {
+        port: stack.port(),
+        message: Calls::new(&tokens[0])?.allowed(Kind::Small),
+        wire: Wire::Http1,
+        answer: UPSTREAM_ANSWER.into(),
+    };
     load::run(&allowed, ALLOWED_CONNECTIONS, window / 2).await?;
     let before = load::run(&allowed, ALLOWED_CONNECTIONS, window).await?;
 
@@ -110,8 +113,8 @@ async fn step(held: usize, window: Duration) -> anyhow::Result<Step> {
     let opened_in = began.elapsed();
     say(&format!("  all wait after {:.1} s", opened_in.as_secs_f64()));
     let during = load::run(&allowed, ALLOWED_CONNECTIONS, window).await?;
-    let envoy_rss = process_usage::rss_bytes(stack.envoy.pid());
-    let service_rss = process_usage::rss_bytes(stack.service.process().pid());
+    let envoy_rss = stack.envoy.process().rss_bytes();
+    let service_rss = stack.service.process().rss_bytes();
 
     let mut pending = all_pending(&bob, held).await?;
     let timed = pending.split_off(pending.len().saturating_sub(TIMED_APPROVALS));
@@ -156,10 +159,10 @@ async fn begin(stack: &Stack, tokens: &[String], held: usize) -> anyhow::Result<
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"create_issue","arguments":{{"title":"{number}"}}}}}}"#
         );
-        let message = message(&body, &tokens[number % tokens.len()]);
+        let message = message(Kind::Small.path(), &body, &tokens[number % tokens.len()])?;
         let mut connection = Connection::open(stack.port()).await?;
         waiting.spawn(async move {
-            let answering = connection.call(&message);
+            let answering = connection.call(&message.http1);
             tokio::pin!(answering);
             // The place is free again when this call has had time to be sent.
             let sent = tokio::time::timeout(Duration::from_millis(50), &mut answering).await;
@@ -312,5 +315,5 @@ pub(crate) fn to_json(steps: &[Step]) -> Value {
 fn at(latencies_ns: &[u64], percent: usize) -> f64 {
     let mut sorted = latencies_ns.to_vec();
     sorted.sort_unstable();
-    percentile(&sorted, percent) as f64
+    percentile(&sorted, percent * 10) as f64
 }

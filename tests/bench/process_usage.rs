@@ -1,14 +1,7 @@
-//! What the kernel says of a process: memory and time on a processor. `None` on systems without Linux's `/proc`.
+//! What the kernel says of a process's time on a processor. `None` on systems without Linux's `/proc`.
 
 use std::fs;
 use std::path::Path;
-
-/// Resident memory of a process, in bytes.
-pub(crate) fn rss_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
-    kilobytes.parse::<u64>().ok()?.checked_mul(1024)
-}
 
 /// Time that all threads of a process have spent on a processor so far, in nanoseconds. Unlike the time a call takes,
 /// it hardly depends on what else the machine does.
@@ -21,6 +14,18 @@ pub(crate) fn cpu_ns(pid: u32) -> Option<u64> {
 /// The same for the calling thread alone.
 pub(crate) fn own_thread_cpu_ns() -> Option<u64> {
     on_processor_ns(Path::new("/proc/thread-self/schedstat"))
+}
+
+/// The same for a thread of this process, by the number that the system gave it.
+pub(crate) fn thread_cpu_ns(thread_id: i32) -> Option<u64> {
+    on_processor_ns(&Path::new("/proc/self/task").join(thread_id.to_string()).join("schedstat"))
+}
+
+/// The number that the system gave the calling thread.
+pub(crate) fn own_thread_id() -> Option<i32> {
+    // `<process>/task/<thread>`
+    let link = fs::read_link("/proc/thread-self").ok()?;
+    link.file_name()?.to_str()?.parse().ok()
 }
 
 /// What was spent between two readings.

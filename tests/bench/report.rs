@@ -1,4 +1,4 @@
-//! The report: a Markdown table for people, and every sample as JSON.
+//! The report: Markdown tables for people, every sample as JSON, and what the picture shows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,9 +10,14 @@ use serde_json::{Value, json};
 
 use holdpoint_tests::envoy_binary;
 
-use crate::calls::BodySize;
+use crate::calls::{Kind, body_bytes};
 use crate::gateways::Variant;
-use crate::samples::{Cell, Ratio, Sample, Samples};
+use crate::load::Wire;
+use crate::picture::{Bar, Group};
+use crate::samples::{Added, Cell, Ratio, Sample, Samples};
+
+/// The name of the JSON report's shape.
+pub(crate) const SCHEMA: &str = "holdpoint/bench-mesh/v2";
 
 /// Everything that a run found.
 pub(crate) struct Report {
@@ -32,8 +37,6 @@ pub(crate) struct Report {
     pub(crate) rss_loaded_bytes: BTreeMap<Variant, Option<u64>>,
     /// Entries of the record that the filter dropped under this load.
     pub(crate) audit_lost: u64,
-    /// Size of each body.
-    pub(crate) body_bytes: BTreeMap<BodySize, usize>,
     /// All measurements.
     pub(crate) samples: Samples,
 }
@@ -84,21 +87,50 @@ type Pick = fn(&Sample) -> Option<f64>;
 
 const P50: Pick = |sample| Some(sample.p50_us);
 const P99: Pick = |sample| Some(sample.p99_us);
+const P999: Pick = |sample| Some(sample.p999_us);
 const CALLS: Pick = |sample| Some(sample.calls_per_s);
 const ENVOY_CPU: Pick = |sample| sample.envoy_cpu_us;
+const BESIDE_CPU: Pick = |sample| sample.beside_cpu_us;
 const LOAD_BUSY: Pick = |sample| sample.load_busy;
 
+/// Every number of a sample, by its name in the JSON report.
+const ALL: [(&str, Pick); 7] = [
+    ("p50_us", P50),
+    ("p99_us", P99),
+    ("p999_us", P999),
+    ("calls_per_s", CALLS),
+    ("envoy_cpu_us", ENVOY_CPU),
+    ("beside_cpu_us", BESIDE_CPU),
+    ("load_busy", LOAD_BUSY),
+];
+
+/// What the picture shows: the calls that the goals are about, at the most connections that every run has.
+const PICTURED: [(Kind, Wire, usize); 3] =
+    [(Kind::Small, Wire::Http1, 16), (Kind::Large, Wire::Http1, 16), (Kind::Tools100, Wire::Http1, 1)];
+
 impl Report {
-    /// The tables.
+    /// The tables: one for each kind of call, way and number of calls at once, so that variants stand under each other.
     pub(crate) fn markdown(&self) -> String {
-        let mut out = format!("{} One worker; {} rounds of {} s.\n\n", self.machine.line(), self.rounds, self.seconds,);
-        out += "| body | connections | variant | p50 µs | p99 µs | calls/s | Envoy CPU µs/call | added CPU µs | p50 ÷ none | calls/s ÷ none | calls/s ÷ native (least–most) | load busy |\n";
-        out += "|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+        let mut out = format!("{} One worker; {} rounds of {} s.\n", self.machine.line(), self.rounds, self.seconds);
+        let mut shown = None;
         for (cell, _) in self.samples.cells() {
+            let Cell { kind, wire, at_once, .. } = cell;
+            if shown != Some((kind, wire, at_once)) {
+                shown = Some((kind, wire, at_once));
+                let (asked_bytes, answered_bytes) = body_bytes(kind);
+                let _ = write!(
+                    out,
+                    "\n**{}** ({asked_bytes} B asked, {answered_bytes} B answered), {}, {at_once} at once\n\n\
+                     | variant | p50 µs | p99 µs | p99.9 µs | calls/s | Envoy CPU µs/call | beside it CPU µs/call | added CPU µs | calls/s ÷ none | calls/s ÷ native (least–most) | load busy |\n\
+                     |---|---|---|---|---|---|---|---|---|---|---|\n",
+                    kind.as_str(),
+                    wire.as_str(),
+                );
+            }
             self.row(&mut out, cell);
         }
         out += "\n| variant | load ms | RSS idle MB | RSS after MB |\n|---|---|---|---|\n";
-        for variant in Variant::ALL {
+        for variant in Variant::with_envoy() {
             let megabytes = |of: &BTreeMap<Variant, Option<u64>>| {
                 number(of.get(&variant).copied().flatten().map(|bytes| bytes as f64 / 1e6), 0)
             };
@@ -117,34 +149,50 @@ impl Report {
     fn row(&self, out: &mut String, cell: Cell) {
         let median = |of: Pick, decimals| number(self.samples.median(cell, of), decimals);
         let ratio = |against, of: Pick| self.samples.ratio(cell, against, of);
-        let middle = |ratio: Option<Ratio>| number(ratio.map(|ratio| ratio.median), 2);
         let against_native = match ratio(Variant::Native, CALLS) {
             Some(Ratio { median, least, most }) if cell.variant != Variant::Native => {
                 format!("{median:.2} ({least:.2}–{most:.2})")
             }
             Some(_) | None => "–".to_owned(),
         };
-        let (against_none, calls_against_none, added) = match cell.variant {
-            Variant::None => ("–".to_owned(), "–".to_owned(), "–".to_owned()),
-            Variant::Native | Variant::Holdpoint | Variant::Rules | Variant::Required => {
-                let none = Cell { variant: Variant::None, ..cell };
-                let own = self.samples.median(cell, ENVOY_CPU);
-                let added = own.zip(self.samples.median(none, ENVOY_CPU)).map(|(own, none)| own - none);
-                (middle(ratio(Variant::None, P50)), middle(ratio(Variant::None, CALLS)), number(added, 1))
-            }
+        let (against_none, added) = match cell.variant {
+            Variant::None => ("–".to_owned(), "–".to_owned()),
+            _ => (
+                number(ratio(Variant::None, CALLS).map(|ratio| ratio.median), 2),
+                number(self.samples.added_us(cell).map(|added| added.envoy_us + added.beside_us), 1),
+            ),
         };
         let _ = writeln!(
             out,
-            "| {} B | {} | {} | {} | {} | {} | {} | {added} | {against_none} | {calls_against_none} | {against_native} | {} |",
-            self.body_bytes.get(&cell.size).copied().unwrap_or_default(),
-            cell.connections,
+            "| {} | {} | {} | {} | {} | {} | {} | {added} | {against_none} | {against_native} | {} |",
             cell.variant.as_str(),
             median(P50, 0),
             median(P99, 0),
+            median(P999, 0),
             median(CALLS, 0),
             median(ENVOY_CPU, 1),
+            median(BESIDE_CPU, 1),
             number(self.samples.median(cell, LOAD_BUSY).map(|busy| busy * 100.0), 0) + " %",
         );
+    }
+
+    /// What each variant adds to a call, for the picture.
+    pub(crate) fn groups(&self) -> Vec<Group> {
+        let of = |(kind, wire, at_once): (Kind, Wire, usize)| {
+            let bar = |variant: Variant| {
+                let Added { envoy_us, beside_us } = self.samples.added_us(Cell { kind, wire, at_once, variant })?;
+                Some(Bar { name: variant.as_str(), envoy_us, beside_us, ours: variant.is_holdpoint() })
+            };
+            let compared = Variant::with_envoy().filter(|variant| *variant != Variant::None);
+            let calls = if at_once == 1 { "one call at a time".to_owned() } else { format!("{at_once} calls at once") };
+            let (asked_bytes, answered_bytes) = body_bytes(kind);
+            let what = match kind.tools() {
+                Some(_) => format!("{} ({answered_bytes} B)", kind.as_str()),
+                None => format!("tools/call of {asked_bytes} B"),
+            };
+            Group { title: format!("{what}, {calls}"), bars: compared.filter_map(bar).collect() }
+        };
+        PICTURED.into_iter().map(of).filter(|group| !group.bars.is_empty()).collect()
     }
 
     /// Every number, medians and rounds alike.
@@ -157,7 +205,7 @@ impl Report {
             self.load_ms.iter().map(|(variant, ms)| (variant.as_str().to_owned(), json!(ms))).collect();
         let cells: Vec<Value> = self.samples.cells().map(|(cell, samples)| self.cell_json(cell, samples)).collect();
         json!({
-            "schema": "holdpoint/bench-mesh/v1",
+            "schema": SCHEMA,
             "rounds": self.rounds,
             "seconds": self.seconds,
             "machine": {
@@ -173,14 +221,8 @@ impl Report {
     }
 
     fn cell_json(&self, cell: Cell, samples: &[Sample]) -> Value {
-        let numbers = |of: &dyn Fn(Pick) -> Value| {
-            json!({
-                "p50_us": of(P50),
-                "p99_us": of(P99),
-                "calls_per_s": of(CALLS),
-                "envoy_cpu_us": of(ENVOY_CPU),
-                "load_busy": of(LOAD_BUSY),
-            })
+        let numbers = |of: &dyn Fn(Pick) -> Value| -> Value {
+            ALL.map(|(name, pick)| (name.to_owned(), of(pick))).into_iter().collect()
         };
         let against = |other: Variant| {
             numbers(&|of| match self.samples.ratio(cell, other, of) {
@@ -188,10 +230,13 @@ impl Report {
                 None => Value::Null,
             })
         };
+        let (asked_bytes, answered_bytes) = body_bytes(cell.kind);
         json!({
-            "body": cell.size.as_str(),
-            "body_bytes": self.body_bytes.get(&cell.size),
-            "connections": cell.connections,
+            "call": cell.kind.as_str(),
+            "asked_bytes": asked_bytes,
+            "answered_bytes": answered_bytes,
+            "wire": cell.wire.as_str(),
+            "at_once": cell.at_once,
             "variant": cell.variant.as_str(),
             "median": numbers(&|of| json!(self.samples.median(cell, of))),
             "against_none": against(Variant::None),

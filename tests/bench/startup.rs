@@ -15,7 +15,7 @@ use crate::samples::median;
 pub(crate) fn load_ms(times: u32) -> anyhow::Result<BTreeMap<Variant, f64>> {
     let dir = tempfile::Builder::new().prefix("holdpoint-bench-").tempdir()?;
     let mut written = BTreeMap::new();
-    for variant in Variant::ALL {
+    for variant in Variant::with_envoy() {
         let home = dir.path().join(variant.as_str());
         std::fs::create_dir(&home)?;
         written.insert(variant, gateways::config(variant)?.write(&home)?.bootstrap);

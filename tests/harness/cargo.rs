@@ -86,6 +86,15 @@ pub fn build(what: &str, arguments: &[&str], artifact: impl Fn(&str) -> bool) ->
         .with_context(|| format!("cannot find {what} among what `cargo build {}` made", arguments.join(" ")))
 }
 
+/// Runs `cargo` with `arguments` and returns what it printed; its progress goes to the terminal.
+pub fn printed(arguments: &[&str]) -> anyhow::Result<String> {
+    let output = cargo().args(arguments).stderr(Stdio::inherit()).output().context("cannot run `cargo`")?;
+    if !output.status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// Passes cargo's progress on and keeps its last lines.
 fn follow(stderr: impl Read, what: &str) -> String {
     let mut tail = VecDeque::new();

@@ -34,6 +34,11 @@ impl ChildProcess {
         self.child().id()
     }
 
+    /// Its resident memory now, in bytes; `None` where the system does not say, or when it has ended.
+    pub fn rss_bytes(&self) -> Option<u64> {
+        rss_bytes(self.pid())
+    }
+
     /// How it ended, or `None` while it runs.
     pub fn exited(&self) -> Option<ExitStatus> {
         self.child().try_wait().ok().flatten()
@@ -87,6 +92,13 @@ impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Resident memory of a process, in bytes; `None` on systems without Linux's `/proc`.
+pub fn rss_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    kilobytes.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 fn text(path: &Path) -> String {
