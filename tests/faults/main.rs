@@ -7,4 +7,5 @@ mod gateway;
 mod seen;
 mod server;
 mod service;
+mod soak;
 mod storage;

@@ -78,11 +78,16 @@ impl Envoy {
     }
 
     /// Ends it as a crash would, and starts another with the same configuration; its port is another one.
-    pub async fn restarted(self) -> anyhow::Result<Self> {
-        let Self { process, config, .. } = self;
-        process.kill();
-        drop(process);
-        Self::start(config).await
+    pub async fn restarted(mut self) -> anyhow::Result<Self> {
+        self.restart().await?;
+        Ok(self)
+    }
+
+    /// The same in place.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process.kill();
+        *self = Self::start(self.config.clone()).await?;
+        Ok(())
     }
 
     /// Runs `envoy --mode validate`, which serves nothing: whether it was content, and what it said.
