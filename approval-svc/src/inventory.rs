@@ -9,7 +9,8 @@ use holdpoint_core::definition::{self, DefinitionKind};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::identity::Principal;
 use holdpoint_core::inventory::{
-    CAPABILITIES_MAX, ENTRIES_MAX, ListedPage, NAME_BYTES_MAX, Observation, ObservationBatch, Sighting, TEXT_BYTES_MAX,
+    CAPABILITIES_MAX, ENTRIES_MAX, ListedEntry, ListedPage, NAME_BYTES_MAX, Observation, ObservationBatch, Sighting,
+    TEXT_BYTES_MAX,
 };
 
 use crate::ledger::Ledger;
@@ -31,6 +32,8 @@ const TRIES_MAX: u32 = 16;
 const ENTRIES_OF_LIST_MAX: usize = 100;
 /// How often it is written down that something is still there.
 const SEEN_EVERY_MS: u64 = 10 * 60 * 1_000;
+/// By how much two workers of one gateway may tell in another order than they saw. Further back its clock was set.
+const LATE_MS_MAX: u64 = 10_000;
 /// A definition that goes back and forth, as of a server that tells callers different things, is recorded so often.
 const FLAPPING_MS: u64 = 60 * 60 * 1_000;
 
@@ -81,7 +84,7 @@ impl Inventory {
                     let write = InventoryWrite::Introduction { server, introduction, at_ms };
                     change.writes.push(Write::Inventory(Box::new(write)));
                 }
-                Sighting::Listed(page) => self.take_in_page(observation, page, at_ms, &mut change).await?,
+                Sighting::Listed(page) => self.take_in_page(observation, page, source, at_ms, &mut change).await?,
             }
             for entry in &mut change.entries {
                 entry.source = Some(source.to_owned());
@@ -100,10 +103,17 @@ impl Inventory {
         &self,
         observation: &Observation,
         page: &ListedPage,
+        source: &str,
         at_ms: u64,
         change: &mut Change,
     ) -> Result<(), ObserveError> {
         let server = &observation.server;
+        let pages = self.store.inventory_pages(server, page.kind).await?;
+        let gateway = gateway_of(source);
+        // Only clocks of one gateway can be compared.
+        let is_late = pages.iter().filter_map(|row| row.told.as_ref()).any(|(by, told_at_ms)| {
+            by == gateway && *told_at_ms > observation.at_ms && told_at_ms - observation.at_ms <= LATE_MS_MAX
+        });
         let all = self.store.inventory_items(server).await?;
         let known: BTreeMap<&str, &ItemRow> =
             all.iter().filter(|item| item.kind == page.kind).map(|item| (item.name.as_str(), item)).collect();
@@ -112,6 +122,20 @@ impl Inventory {
         let mut push = |write: InventoryWrite| change.writes.push(Write::Inventory(Box::new(write)));
         for entry in &page.entries {
             let before = known.get(entry.name.as_str());
+            if let Some(before) = before.filter(|before| is_late && before.digest != entry.digest) {
+                // Another worker has told already what the server says since: this is known to have been, and no more.
+                push(InventoryWrite::Item(Box::new(SeenItem {
+                    server: server.clone(),
+                    kind: page.kind,
+                    name: entry.name.clone(),
+                    digest: entry.digest,
+                    text: text_of(page.kind, entry),
+                    has_changed: false,
+                    is_latest: false,
+                    at_ms: before.last_seen_ms.saturating_sub(1),
+                })));
+                continue;
+            }
             let has_changed = before.is_some_and(|before| before.digest != entry.digest);
             let is_flapping = match before {
                 Some(before) if has_changed => {
@@ -143,24 +167,24 @@ impl Inventory {
             if is_same && entry.text.is_none() {
                 continue;
             }
-            // A text that is not the definition it is sent for would mislead whoever compares.
-            let text = entry.text.clone().filter(|text| definition::digest(page.kind, text) == entry.digest);
             push(InventoryWrite::Item(Box::new(SeenItem {
                 server: server.clone(),
                 kind: page.kind,
                 name: entry.name.clone(),
                 digest: entry.digest,
-                text,
+                text: text_of(page.kind, entry),
                 has_changed: has_changed && !is_flapping,
+                is_latest: true,
                 at_ms,
             })));
         }
         if let Some(number) = page.page {
             let caller = caller_digest(&observation.caller);
-            let pages = self.store.inventory_pages(server, page.kind).await?;
             let names = page.entries.iter().map(|entry| entry.name.clone()).collect();
-            let now = PageRow { caller, page: number, names };
-            for name in missing(&pages, &now, page.is_whole) {
+            let told = Some((gateway.to_owned(), observation.at_ms));
+            let now = PageRow { caller, page: number, names, told };
+            let missing = if is_late { BTreeSet::new() } else { missing(&pages, &now, page.is_whole) };
+            for name in missing {
                 let Some(before) = known.get(name.as_str()).filter(|before| !before.is_removed) else { continue };
                 drift.push(DriftRow {
                     kind: page.kind,
@@ -172,13 +196,16 @@ impl Inventory {
                 });
                 push(InventoryWrite::Removed { server: server.clone(), kind: page.kind, name, at_ms });
             }
-            push(InventoryWrite::Page {
-                server: server.clone(),
-                kind: page.kind,
-                page: now,
-                alone: page.is_whole,
-                at_ms,
-            });
+            let is_newer = |row: &PageRow| row.caller == now.caller && row.page == now.page;
+            if !(is_late && pages.iter().any(is_newer)) {
+                push(InventoryWrite::Page {
+                    server: server.clone(),
+                    kind: page.kind,
+                    alone: page.is_whole && !is_late,
+                    page: now,
+                    at_ms,
+                });
+            }
         }
         // The first list of a server is no drift: there was nothing to differ from.
         if !is_first {
@@ -189,6 +216,16 @@ impl Inventory {
         change.entries = entries(server, page.kind, &drift, is_first, at_ms);
         Ok(())
     }
+}
+
+/// The gateway of a source, which is `gateway/boot id`: its workers share a clock.
+fn gateway_of(source: &str) -> &str {
+    source.rsplit_once('/').map_or(source, |(gateway, _)| gateway)
+}
+
+/// The text of an entry; one that is not the definition it is sent for would mislead whoever compares.
+fn text_of(kind: DefinitionKind, entry: &ListedEntry) -> Option<String> {
+    entry.text.clone().filter(|text| definition::digest(kind, text) == entry.digest)
 }
 
 /// What a caller was shown by this page or, if it is alone, by any page, and no list of anybody shows any more.
@@ -269,7 +306,7 @@ fn check(batch: &ObservationBatch) -> Result<(), ObserveError> {
                 }
             }
             Sighting::Listed(page) => {
-                let is_long = |entry: &holdpoint_core::inventory::ListedEntry| {
+                let is_long = |entry: &ListedEntry| {
                     entry.name.len() > NAME_BYTES_MAX
                         || entry.text.as_ref().is_some_and(|text| text.len() > TEXT_BYTES_MAX)
                 };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::envoy_config::APPROVAL_CLUSTER;
+use holdpoint_tests::pgbouncer::PgBouncer;
 use holdpoint_tests::postgres::Postgres;
 use holdpoint_tests::probe;
 use holdpoint_tests::service::Service;
@@ -34,6 +35,21 @@ impl Fleet {
             fleet.replicas.push(Service::start_replica(&fleet.keys(), &fleet.url, &[]).await?);
         }
         Ok(Some(fleet))
+    }
+
+    /// The same, each of them through a pooler that lends fewer connections than they have; `None` where one is not
+    /// installed.
+    pub(crate) async fn start_pooled() -> anyhow::Result<Option<(Self, PgBouncer)>> {
+        let Some(postgres) = Postgres::start().await? else { return Ok(None) };
+        let Some(pooler) = PgBouncer::start(&postgres).await? else { return Ok(None) };
+        let url = postgres.database()?;
+        let through = pooler.url(&postgres, &url);
+        let keys = tempfile::Builder::new().prefix("holdpoint-keys-").tempdir()?;
+        let mut fleet = Self { replicas: Vec::new(), postgres, url, keys };
+        for _ in 0..REPLICAS {
+            fleet.replicas.push(Service::start_replica_through(&fleet.keys(), &through, &fleet.url).await?);
+        }
+        Ok(Some((fleet, pooler)))
     }
 
     /// The directory with the key that all of them sign with.

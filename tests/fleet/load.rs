@@ -168,3 +168,25 @@ async fn replica_killed_every_ten_seconds_under_load_loses_nothing_and_runs_noth
     assert!(done.len() >= rounds, "{} calls ran in {rounds} rounds", done.len());
     nothing_lost_and_nothing_twice(&fleet, &stack, &done).await
 }
+
+#[tokio::test]
+async fn replicas_behind_a_pooler_that_lends_connections_for_a_transaction_lose_no_call() -> anyhow::Result<()> {
+    let Some((mut fleet, pooler)) = Fleet::start_pooled().await? else { return Ok(()) };
+    let stack = fleet.stack(&fleet.ports(), |stack| stack).await?;
+    let load = Load::begin(&fleet, &stack)?;
+    load.runs(AGENTS * 3).await?;
+    fleet.replicas[0].kill();
+    load.runs(AGENTS).await?;
+    fleet.replicas[0].restart().await?;
+    load.runs(AGENTS).await?;
+    let done = load.end().await?;
+    nothing_lost_and_nothing_twice(&fleet, &stack, &done).await?;
+    // What one connection had kept for another would be told there.
+    let said = pooler.process().stderr_text() + &pooler.process().stdout_text();
+    assert!(!said.contains("prepared statement"), "{said}");
+    for replica in &fleet.replicas {
+        let said = replica.process().stderr_text() + &replica.process().stdout_text();
+        assert!(!said.contains("prepared statement") && !said.contains("were not told"), "{said}");
+    }
+    Ok(())
+}

@@ -12,6 +12,7 @@ pub mod service_binary;
 pub mod wasm;
 
 pub mod installed;
+pub mod kustomize;
 pub mod node;
 pub mod python;
 
@@ -24,6 +25,7 @@ pub mod envoy_config;
 pub mod filter_document;
 pub mod idp;
 pub mod oidc_provider;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod service;
 pub mod tls;

@@ -17,7 +17,8 @@ use crate::{ports, probe};
 
 /// What the server calls its administrator, and with which password that one comes.
 pub const ADMIN: &str = "postgres";
-const PASSWORD: &str = "not-a-secret";
+/// For this one server, which only this machine reaches.
+pub(crate) const PASSWORD: &str = "not-a-secret";
 const DIR_PREFIX: &str = "holdpoint-postgres-";
 /// Users of whom one is there: the server refuses to be run by root.
 const RUN_AS: [&str; 2] = ["postgres", "nobody"];
@@ -104,6 +105,21 @@ impl Postgres {
     /// Gives a file of the server's own with this text, which nobody else may read; its path.
     pub fn file(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
         file(self.dir.path(), self.owner, name, text)
+    }
+
+    /// Gives a file or folder to whoever runs the server.
+    pub(crate) fn own(&self, path: &Path) -> anyhow::Result<()> {
+        if let Some((uid, gid)) = self.owner {
+            chown(path, Some(uid), Some(gid))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a program that refuses root, as the server does, run as whoever runs that.
+    pub(crate) fn run_as_owner(&self, command: &mut Command) {
+        if let Some((uid, gid)) = self.owner {
+            command.gid(gid).uid(uid);
+        }
     }
 
     /// Stops it and waits until it has.

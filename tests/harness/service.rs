@@ -64,6 +64,14 @@ impl Service {
         Self::start_sharing(settings, Some((keys.to_owned(), database_url.to_owned()))).await
     }
 
+    /// The same through a pooler, past which `direct_url` leads.
+    pub async fn start_replica_through(keys: &Path, pooler_url: &str, direct_url: &str) -> anyhow::Result<Self> {
+        let words = ["--database-url", pooler_url, "--database-direct-url", direct_url];
+        let arguments = words.map(str::to_owned).to_vec();
+        let settings = ServiceSettings { arguments, ..ServiceSettings::default() };
+        Self::start_sharing(settings, Some((keys.to_owned(), direct_url.to_owned()))).await
+    }
+
     async fn start_sharing(settings: ServiceSettings, shared: Option<(PathBuf, String)>) -> anyhow::Result<Self> {
         let binary = service_binary::holdpoint()?.to_owned();
         let (dir, own_dir) = match &settings.dir {

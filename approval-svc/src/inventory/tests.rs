@@ -2,7 +2,7 @@
 
 use holdpoint_core::definition::{DefinitionFact, digest};
 use holdpoint_core::identity::ActorType;
-use holdpoint_core::inventory::{Introduction, ListedEntry};
+use holdpoint_core::inventory::Introduction;
 
 use super::seen::DefinitionStanding;
 use super::*;
@@ -104,6 +104,39 @@ async fn what_one_caller_is_not_shown_is_gone_only_when_nobody_is_shown_it() {
     see("c", "p2", &[("three", "3")], false).await;
     see("c", "p1", &[("one", "1")], true).await;
     assert_eq!(drift(&desk).await.last(), Some(&("three".to_owned(), Removed)), "its list has become one page");
+}
+
+/// Two workers of a gateway see two lists within a moment, and the one that saw the older tells last.
+#[tokio::test]
+async fn list_that_was_seen_before_the_latest_one_changes_nothing_when_it_is_told_after_it() {
+    let desk = desk().await;
+    let inventory = inventory(&desk);
+    let see = async |source: &str, at_ms: u64, caller: &str, tools: &[(&str, &str)]| {
+        let mut batch = shown(caller, "", tools, true);
+        (batch.source, batch.observations[0].at_ms) = (source.to_owned(), at_ms);
+        desk.bench.advance(10);
+        inventory.observe(batch).await.unwrap();
+    };
+    let latest = async |name: &str| {
+        let items = desk.bench.store.inventory_items("github").await.unwrap();
+        let item = items.into_iter().find(|item| item.name == name).unwrap();
+        (item.digest, item.is_removed)
+    };
+    let says = |text_: &str| (digest(TOOL, &text("one", text_)), false);
+    see("gw/1", 100_000, "a", &[("one", "old"), ("two", "2")]).await;
+    see("gw/2", 100_050, "a", &[("one", "new"), ("two", "2"), ("three", "3")]).await;
+    see("gw/1", 100_020, "a", &[("one", "between")]).await;
+    assert_eq!(latest("one").await, says("new"), "what was seen last is the latest");
+    assert!(!latest("two").await.1 && !latest("three").await.1, "nor is anything gone");
+    assert_eq!(drift(&desk).await, told(&[("one", Changed), ("three", New)]));
+    let definitions = desk.bench.store.inventory_definitions("github", TOOL, "one").await.unwrap();
+    let known: Vec<_> = definitions.iter().map(|row| row.digest).collect();
+    assert!(known[0] == says("new").0 && known.contains(&says("between").0), "it is known to have been");
+    // Another gateway's clock says nothing about this one's, and one that was set back by more does not either.
+    see("other/1", 99_000, "a", &[("one", "elsewhere"), ("two", "2"), ("three", "3")]).await;
+    assert_eq!(latest("one").await, says("elsewhere"));
+    see("other/1", 9_000, "a", &[("one", "later"), ("two", "2"), ("three", "3")]).await;
+    assert_eq!(latest("one").await, says("later"));
 }
 
 #[tokio::test]

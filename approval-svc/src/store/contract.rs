@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::join_all;
 use holdpoint_core::approval::{ApprovalStatus, CALL_DIGEST_TAG, OpenApproval, WithdrawCause};
 use holdpoint_core::audit::merkle::root_of;
+use holdpoint_core::audit::payload::{Payload, PayloadDigest, Salt};
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
+use holdpoint_core::decision::AuditLevel;
 use holdpoint_core::digest::{Digest, hex_encode};
 use holdpoint_core::freeze::{Freeze, FreezeScope};
 use serde_json::json;
 
 mod many;
 
+use super::payload::{Erasure, PayloadErasure, PayloadFilter};
 use super::row::{
     AnswerRow, Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow,
     Readable, Review, Token,
@@ -212,6 +215,7 @@ pub async fn check<F: Future<Output = Bench>>(fresh: impl Fn() -> F) {
     many::what_a_claim_is_decided_by_is_what_each_read_tells(&*fresh().await.store).await;
     many::callers_of_a_batch_are_added_up(&*fresh().await.store).await;
     many::what_stands_beside_entries_stands_beside_its_own(&*fresh().await.store).await;
+    what_stands_beside_entries_is_kept_found_and_erased(&*fresh().await.store).await;
 }
 
 async fn the_log_grows_by_every_entry(store: &dyn Store) {
@@ -581,6 +585,66 @@ async fn lists_come_newest_first_in_pages(store: &dyn Store) {
     assert_eq!(list(None, None).await, ["c", "b"]);
     assert_eq!(list(Some("b"), Some(ApprovalStatus::Pending)).await, ["a"]);
     assert_eq!(list(None, Some(ApprovalStatus::Denied)).await, [""; 0]);
+}
+
+async fn what_stands_beside_entries_is_kept_found_and_erased(store: &dyn Store) {
+    let beside = |of: &str, level, salt: u8, arguments: Option<&str>, kept_since_ms| {
+        let said = PayloadDigest { level, bytes: 2, digest: None, cut_to_bytes: None, lost: None };
+        AuditEntry {
+            principal: Some(
+                serde_json::from_value(json!({"issuer": "https://idp", "subject": of, "actor_type": "agent"})).unwrap(),
+            ),
+            arguments: Some(said),
+            payload: Some(Box::new(Payload {
+                salt: Salt::new([salt; 16]),
+                arguments: arguments.map(str::to_owned),
+                result: None,
+                kept_since_ms,
+            })),
+            ..AuditEntry::new(EntryKind::Decision, START_MS)
+        }
+    };
+    let entries = vec![
+        beside("ada", AuditLevel::Digest, 1, None, START_MS),
+        beside("ada", AuditLevel::Full, 2, Some("{\"a\":\"\u{fc}\"}"), START_MS + 10),
+        entry("nothing beside it"),
+        beside("bob", AuditLevel::Full, 3, Some("{}"), START_MS + 20),
+        beside("bob", AuditLevel::Full, 4, Some("{}"), START_MS + 30),
+    ];
+    store.commit(Change { writes: Vec::new(), entries }).await.unwrap();
+    let salts = async |from, rows_max| {
+        let rows = store.entries_beside(from, rows_max).await.unwrap();
+        let salt = |payload: Payload| (payload.salt.to_string()[..2].to_owned(), payload.arguments, payload.result);
+        rows.into_iter().map(|row| (row.entry.seq, row.payload.map(salt))).collect::<Vec<_>>()
+    };
+    let kept = |salt: &str, text: Option<&str>| Some((salt.to_owned(), text.map(str::to_owned), None));
+    let [first, second] = [(0, kept("01", None)), (1, kept("02", Some("{\"a\":\"\u{fc}\"}")))];
+    assert_eq!(salts(0, 3).await, [first.clone(), second, (2, None)]);
+    assert_eq!(salts(3, 9).await, [(3, kept("03", Some("{}"))), (4, kept("04", Some("{}")))]);
+
+    let find = async |filter, rows_max| store.find_payloads(filter, rows_max).await.unwrap();
+    let older = |level, before_ms| PayloadFilter::Older { level, before_ms };
+    let of = |subject: &str, before_ms| PayloadFilter::Of { subject: subject.to_owned(), before_ms };
+    assert_eq!(find(older("full", START_MS + 30), 9).await, [1, 3], "taken in before then");
+    assert_eq!(find(older("full", START_MS + 99), 2).await, [1, 3], "so many");
+    assert_eq!(find(older("digest", START_MS + 99), 9).await, [0]);
+    assert_eq!(find(of("bob", START_MS + 30), 9).await, [3]);
+    assert_eq!(find(of("eve", START_MS + 99), 9).await, [0; 0]);
+
+    assert_eq!(store.erasure(1).await.unwrap(), None);
+    let erase = |seqs: &[u64], range, at_ms, by: &str| {
+        let erasure = PayloadErasure { seqs: seqs.to_vec(), ranges: vec![range], by: by.to_owned(), at_ms };
+        one(Write::ErasePayloads(Box::new(erasure)))
+    };
+    store.commit(erase(&[1, 3], [1, 3], START_MS + 40, "dora")).await.unwrap();
+    store.commit(erase(&[3], [3, 3], START_MS + 50, "eve")).await.unwrap();
+    assert_eq!(salts(0, 9).await, [first, (1, None), (2, None), (3, None), (4, kept("04", Some("{}")))]);
+    assert_eq!(store.head().await.unwrap().frontier.size(), 5, "the leaves stay");
+    let erased = |at_ms, by: &str| Some(Erasure { at_ms, by: by.to_owned() });
+    assert_eq!(store.erasure(0).await.unwrap(), None);
+    assert_eq!(store.erasure(2).await.unwrap(), erased(START_MS + 40, "dora"));
+    assert_eq!(store.erasure(3).await.unwrap(), erased(START_MS + 50, "eve"), "the last time");
+    assert_eq!(store.erasure(4).await.unwrap(), None);
 }
 
 async fn entries_are_found_by_every_mark_that_they_bear(store: &dyn Store) {

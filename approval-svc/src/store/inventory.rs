@@ -63,6 +63,8 @@ pub struct SeenItem {
     pub text: Option<String>,
     /// It had another definition before.
     pub has_changed: bool,
+    /// Nothing newer is known. Of what is older, only the definition is kept.
+    pub is_latest: bool,
     pub at_ms: u64,
 }
 
@@ -105,6 +107,8 @@ pub struct PageRow {
     pub caller: Digest,
     pub page: Digest,
     pub names: Vec<String>,
+    /// By which gateway it was told, and when it was seen there, in Unix milliseconds of that gateway's clock.
+    pub told: Option<(String, u64)>,
 }
 
 /// How something came to differ from what was known.

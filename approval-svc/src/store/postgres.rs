@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection as _, Executor, Row};
 use tokio::time::timeout;
 
 use super::StoreError;
-use super::sql::db::{Connection, Pool};
+use super::sql::db::{Connection, Pool, Way};
 use super::sql::writer::Writer;
 use super::sql::{Clock, SqlStore};
 
@@ -34,7 +34,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(15);
 const ACQUIRE_MAX: Duration = Duration::from_secs(15);
 /// Another replica may be bringing the schema up to date.
 const MIGRATE_MAX: Duration = Duration::from_secs(120);
-/// No statement of the service takes nearly as long; one that does is ended by the server.
+/// No statement of the service takes nearly as long; one that does is ended by the server. Through a pooler each transaction
+/// says so for itself.
 const SESSION: &str = "SET statement_timeout = '10s'; SET lock_timeout = '8s'; \
      SET idle_in_transaction_session_timeout = '20s'";
 
@@ -63,18 +64,21 @@ pub async fn open(server: &Server, as_what: Use, clock: Option<Clock>) -> Result
     migrate(&mut connection, server).await?;
     // Nothing waits for how it ends.
     let _ = connection.close().await;
+    let way = server.way();
     let pool = PgPoolOptions::new()
         .max_connections(as_what.connections_max())
         .acquire_timeout(ACQUIRE_MAX)
-        .after_connect(|connection, _| {
+        .after_connect(move |connection, _| {
             Box::pin(async move {
-                connection.execute(SESSION).await?;
+                if way == Way::Direct {
+                    connection.execute(SESSION).await?;
+                }
                 Ok(())
             })
         })
         .connect_lazy_with(server.options().clone().disable_statement_logging());
     let writer = Writer::reconnecting(server.clone());
-    let store = SqlStore::new(Pool::Postgres(pool.clone()), writer, clock);
+    let store = SqlStore::new(Pool::Postgres(pool.clone(), way), writer, clock);
     Ok(match as_what {
         Use::Replica { .. } => store.with_hints(hints::begin(server.direct().clone(), pool)),
         Use::Command => store,
@@ -84,8 +88,11 @@ pub async fn open(server: &Server, as_what: Use, clock: Option<Clock>) -> Result
 /// A connection for the writer.
 pub(super) async fn connect_writer(server: &Server) -> Result<Connection, StoreError> {
     let mut connection = connect(server.options(), server).await?;
-    connection.execute(SESSION).await.map_err(|error| explain(&error, server))?;
-    Ok(Connection::Postgres(Box::new(Box::new(connection))))
+    let way = server.way();
+    if way == Way::Direct {
+        connection.execute(SESSION).await.map_err(|error| explain(&error, server))?;
+    }
+    Ok(Connection::Postgres(Box::new(Box::new(connection)), way))
 }
 
 async fn connect(options: &PgConnectOptions, server: &Server) -> Result<PgConnection, StoreError> {

@@ -43,13 +43,20 @@ async fn tell_all(pool: PgPool, mut told: mpsc::Receiver<String>) {
     while told.recv_many(&mut batch, TOLD_AT_ONCE_MAX).await > 0 {
         batch.retain(|hint: &String| hint.len() <= HINT_BYTES_MAX);
         let hints = std::mem::take(&mut batch);
-        let notify = sqlx::query("SELECT pg_notify($1, hint) FROM unnest($2::text[]) AS hint");
-        match timeout(ANSWER_MAX, notify.bind(CHANNEL).bind(hints).execute(&pool)).await {
+        match timeout(ANSWER_MAX, tell(&pool, hints)).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "other replicas were not told; they look by themselves"),
             Err(_) => tracing::warn!("other replicas were not told in time; they look by themselves"),
         }
     }
+}
+
+/// In one transaction: outside of one, a pooler may prepare the statement on one connection and run it on another.
+async fn tell(pool: &PgPool, hints: Vec<String>) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let notify = sqlx::query("SELECT pg_notify($1, hint) FROM unnest($2::text[]) AS hint").persistent(false);
+    notify.bind(CHANNEL).bind(hints).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 async fn listen(direct: PgConnectOptions, heard: broadcast::Sender<Hint>) {

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use crate::store::sql::db::Way;
+
 /// What may stand behind the `?` of a URL: anything else would be a setting that nobody keeps.
 const PARAMETERS: [&str; 12] = [
     "sslmode",
@@ -49,7 +51,17 @@ impl Server {
     /// Reads `--database-url`, and `--database-direct-url` where the first one leads to a pooler.
     pub fn new(url: &str, direct_url: Option<&str>) -> Result<Self, ServerError> {
         let direct = direct_url.map(|url| options("--database-direct-url", url)).transpose()?;
-        Ok(Self { options: options("--database-url", url)?, direct })
+        let mut options = options("--database-url", url)?;
+        if direct.is_some() {
+            // Nothing here reads a float, and a pooler refuses what it does not know.
+            options = options.extra_float_digits(None);
+        }
+        Ok(Self { options, direct })
+    }
+
+    /// Whether `--database-url` leads to a pooler.
+    pub(super) fn way(&self) -> Way {
+        if self.direct.is_some() { Way::Pooled } else { Way::Direct }
     }
 
     /// How to connect for statements and transactions.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures_util::future::join_all;
 use holdpoint_core::audit::merkle::root_of;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
+use holdpoint_tests::pgbouncer::PgBouncer;
 use holdpoint_tests::postgres::Postgres;
 use holdpoint_tests::tls::Authority;
 use tokio::sync::OnceCell;
@@ -63,6 +64,46 @@ fn entry() -> Change {
 async fn postgres_keeps_the_contract_of_every_store() {
     let Some(postgres) = postgres().await else { return };
     contract::check(|| bench(postgres)).await;
+}
+
+/// A connection is lent for one transaction: nothing may rest on what the one before had prepared or set.
+#[tokio::test]
+async fn postgres_keeps_the_contract_behind_a_pooler() {
+    let Some(postgres) = postgres().await else { return };
+    let Some(pooler) = PgBouncer::start(postgres).await.unwrap() else { return };
+    let fresh = async || {
+        let clock_ms = Arc::new(AtomicU64::new(START_MS));
+        let clock = Arc::clone(&clock_ms);
+        let direct = postgres.database().unwrap();
+        let server = Server::new(&pooler.url(postgres, &direct), Some(&direct)).unwrap();
+        let store = open(&server, REPLICA, Some(Arc::new(move || clock.load(Ordering::SeqCst)))).await.unwrap();
+        contract::with_policy(Bench { store: Arc::new(store), clock_ms, dir: contract::scratch_dir() }).await
+    };
+    contract::check(fresh).await;
+
+    let direct = postgres.database().unwrap();
+    let server = Server::new(&pooler.url(postgres, &direct), Some(&direct)).unwrap();
+    let (here, there) = tokio::join!(open(&server, REPLICA, None), open(&server, REPLICA, None));
+    let stores = [here.unwrap(), there.unwrap()];
+    // Both read and write at once, over fewer connections than they have.
+    let work = (0..200).map(|at: usize| {
+        let store = &stores[at % 2];
+        async move {
+            store.commit(entry()).await.unwrap();
+            store.head().await.unwrap();
+            store.entries(0, 10).await.unwrap().len()
+        }
+    });
+    assert!(join_all(work).await.into_iter().all(|rows| rows > 0));
+    assert_eq!(stores[0].head().await.unwrap().frontier.size(), 200);
+    // A statement that takes too long is ended there too.
+    let mut lent = Pool::Postgres(pool_of(&server), Way::Pooled).snapshot().await.unwrap();
+    let limit = crate::store::sql::db::query("SELECT current_setting('statement_timeout')");
+    assert_eq!(limit.fetch_one(&mut lent).await.unwrap().try_get::<String, _>(0).unwrap(), "10s");
+}
+
+fn pool_of(server: &Server) -> sqlx::PgPool {
+    PgPoolOptions::new().max_connections(1).connect_lazy_with(server.options().clone())
 }
 
 #[tokio::test]

@@ -13,11 +13,20 @@ use sqlx::postgres::{PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{
-    AssertSqlSafe, ColumnIndex, Database, Decode, Encode, PgConnection, Postgres, Sqlite, SqliteConnection, Type,
+    AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
+    Type,
 };
 
 use crate::store::sqlite::readers::Readers;
 
+/// Begins a read through a pooler.
+const BEGIN_LENT: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '8s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '20s'";
+const BEGIN_LENT_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; \
+     SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '8s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '20s'";
+const BEGIN_LENT_WRITE: &str = "BEGIN; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '8s'; \
+     SET LOCAL idle_in_transaction_session_timeout = '20s'";
 /// A server that says nothing for so long is taken for dead. Longer than a statement may take by its own clock.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
@@ -37,15 +46,6 @@ impl Dialect {
         }
     }
 
-    /// Begins a transaction in which nobody else can write to the log. SQLite's takes the write lock before anything is
-    /// read; PostgreSQL's is taken with the log's head, see [`Dialect::head_to_write`].
-    pub fn begin_write(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
-        }
-    }
-
     /// Reads the log's head, and keeps every other writer from it until the transaction ends.
     pub fn head_to_write(self) -> &'static str {
         match self {
@@ -55,18 +55,28 @@ impl Dialect {
     }
 }
 
+/// How a PostgreSQL server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Way {
+    /// A connection is the same one for as long as it lasts, with what was prepared and set on it.
+    Direct,
+    /// A pooler lends one of the server's for each transaction. Nothing is kept from one to the next, and since to prepare and
+    /// to run are two steps, no statement runs outside of one.
+    Pooled,
+}
+
 /// Connections for reads.
 #[derive(Clone, Debug)]
 pub(in crate::store) enum Pool {
     Sqlite(Readers),
-    Postgres(PgPool),
+    Postgres(PgPool, Way),
 }
 
 impl Pool {
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres(..) => Dialect::Postgres,
         }
     }
 
@@ -82,25 +92,43 @@ impl Pool {
     pub async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.snapshot().await?)),
-            Self::Postgres(pool) => {
-                let begun = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-                Connection::Postgres(Box::new(in_time(begun).await?))
+            Self::Postgres(pool, way) => {
+                let begun = pool.begin_with(match way {
+                    Way::Direct => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+                    Way::Pooled => BEGIN_LENT_SNAPSHOT,
+                });
+                Connection::Postgres(Box::new(in_time(begun).await?), *way)
             }
         })
     }
 }
 
+/// One of the server's connections, for as long as its transaction lasts.
+async fn lend(pool: &PgPool) -> Result<Connection, sqlx::Error> {
+    Ok(Connection::Postgres(Box::new(in_time(pool.begin_with(BEGIN_LENT)).await?), Way::Pooled))
+}
+
 /// One connection: the writer's own, or one that a pool has lent.
 pub(in crate::store) enum Connection {
     Sqlite(Box<dyn DerefMut<Target = SqliteConnection> + Send>),
-    Postgres(Box<dyn DerefMut<Target = PgConnection> + Send>),
+    Postgres(Box<dyn DerefMut<Target = PgConnection> + Send>, Way),
 }
 
 impl Connection {
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(_) => Dialect::Postgres,
+            Self::Postgres(..) => Dialect::Postgres,
+        }
+    }
+
+    /// Begins a transaction in which nobody else can write to the log. SQLite's takes the write lock before anything is
+    /// read; PostgreSQL's is taken with the log's head, see [`Dialect::head_to_write`].
+    pub fn begin_write(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+            Self::Postgres(_, Way::Direct) => "BEGIN",
+            Self::Postgres(_, Way::Pooled) => BEGIN_LENT_WRITE,
         }
     }
 }
@@ -206,11 +234,24 @@ impl Statement {
     pub async fn execute(self, on: impl Into<On<'_>>) -> Result<u64, sqlx::Error> {
         Ok(match on.into() {
             On::Pool(Pool::Sqlite(readers)) => self.sqlite().execute(&mut *readers.lend().await).await?.rows_affected(),
-            On::Connection(Connection::Sqlite(one)) => self.sqlite().execute(&mut ***one).await?.rows_affected(),
-            On::Pool(Pool::Postgres(pool)) => in_time(self.postgres().execute(pool)).await?.rows_affected(),
-            On::Connection(Connection::Postgres(one)) => {
-                in_time(self.postgres().execute(&mut ***one)).await?.rows_affected()
+            On::Pool(Pool::Postgres(pool, Way::Direct)) => {
+                in_time(self.postgres(Way::Direct).execute(pool)).await?.rows_affected()
             }
+            On::Pool(Pool::Postgres(pool, Way::Pooled)) => self.execute_alone(&mut lend(pool).await?).await?,
+            On::Connection(connection) => self.execute_alone(connection).await?,
+        })
+    }
+
+    async fn execute_alone(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
+        Ok(match connection {
+            Connection::Sqlite(one) => self.sqlite().execute(&mut ***one).await?.rows_affected(),
+            Connection::Postgres(one, way) => match &self.sql {
+                // What begins and ends a transaction goes as one message: it cannot be prepared before it has begun.
+                Cow::Borrowed(sql) if self.values.is_empty() => {
+                    in_time((&mut ***one).execute(sqlx::raw_sql(*sql))).await?.rows_affected()
+                }
+                _ => in_time(self.postgres(*way).execute(&mut ***one)).await?.rows_affected(),
+            },
         })
     }
 
@@ -219,10 +260,19 @@ impl Statement {
             On::Pool(Pool::Sqlite(readers)) => {
                 rows(self.sqlite().fetch_all(&mut *readers.lend().await).await?, Row::Sqlite)
             }
-            On::Connection(Connection::Sqlite(one)) => rows(self.sqlite().fetch_all(&mut ***one).await?, Row::Sqlite),
-            On::Pool(Pool::Postgres(pool)) => rows(in_time(self.postgres().fetch_all(pool)).await?, Row::Postgres),
-            On::Connection(Connection::Postgres(one)) => {
-                rows(in_time(self.postgres().fetch_all(&mut ***one)).await?, Row::Postgres)
+            On::Pool(Pool::Postgres(pool, Way::Direct)) => {
+                rows(in_time(self.postgres(Way::Direct).fetch_all(pool)).await?, Row::Postgres)
+            }
+            On::Pool(Pool::Postgres(pool, Way::Pooled)) => self.fetch_all_alone(&mut lend(pool).await?).await?,
+            On::Connection(connection) => self.fetch_all_alone(connection).await?,
+        })
+    }
+
+    async fn fetch_all_alone(self, connection: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+        Ok(match connection {
+            Connection::Sqlite(one) => rows(self.sqlite().fetch_all(&mut ***one).await?, Row::Sqlite),
+            Connection::Postgres(one, way) => {
+                rows(in_time(self.postgres(*way).fetch_all(&mut ***one)).await?, Row::Postgres)
             }
         })
     }
@@ -232,12 +282,19 @@ impl Statement {
             On::Pool(Pool::Sqlite(readers)) => {
                 self.sqlite().fetch_optional(&mut *readers.lend().await).await?.map(Row::Sqlite)
             }
-            On::Connection(Connection::Sqlite(one)) => {
-                self.sqlite().fetch_optional(&mut ***one).await?.map(Row::Sqlite)
+            On::Pool(Pool::Postgres(pool, Way::Direct)) => {
+                in_time(self.postgres(Way::Direct).fetch_optional(pool)).await?.map(Row::Postgres)
             }
-            On::Pool(Pool::Postgres(pool)) => in_time(self.postgres().fetch_optional(pool)).await?.map(Row::Postgres),
-            On::Connection(Connection::Postgres(one)) => {
-                in_time(self.postgres().fetch_optional(&mut ***one)).await?.map(Row::Postgres)
+            On::Pool(Pool::Postgres(pool, Way::Pooled)) => self.fetch_optional_alone(&mut lend(pool).await?).await?,
+            On::Connection(connection) => self.fetch_optional_alone(connection).await?,
+        })
+    }
+
+    async fn fetch_optional_alone(self, connection: &mut Connection) -> Result<Option<Row>, sqlx::Error> {
+        Ok(match connection {
+            Connection::Sqlite(one) => self.sqlite().fetch_optional(&mut ***one).await?.map(Row::Sqlite),
+            Connection::Postgres(one, way) => {
+                in_time(self.postgres(*way).fetch_optional(&mut ***one)).await?.map(Row::Postgres)
             }
         })
     }
@@ -246,7 +303,7 @@ impl Statement {
     pub fn fetch(self, connection: &mut Connection) -> BoxStream<'_, Result<Row, sqlx::Error>> {
         match connection {
             Connection::Sqlite(one) => self.sqlite().fetch(&mut ***one).map_ok(Row::Sqlite).boxed(),
-            Connection::Postgres(one) => self.postgres().fetch(&mut ***one).map_ok(Row::Postgres).boxed(),
+            Connection::Postgres(one, way) => self.postgres(*way).fetch(&mut ***one).map_ok(Row::Postgres).boxed(),
         }
     }
 
@@ -258,7 +315,7 @@ impl Statement {
         bound(self.text(Dialect::Sqlite), self.values)
     }
 
-    fn postgres(mut self) -> Query<'static, Postgres, <Postgres as Database>::Arguments> {
+    fn postgres(mut self, way: Way) -> Query<'static, Postgres, <Postgres as Database>::Arguments> {
         // PostgreSQL's text cannot hold a NUL, and a caller who names a tool with one must not stop the record: it is
         // kept, and looked for, as the character that stands for what cannot be shown. JSON escapes it.
         for value in &mut self.values {
@@ -268,7 +325,8 @@ impl Statement {
                 *text = text.replace('\0', "\u{fffd}");
             }
         }
-        bound(self.text(Dialect::Postgres), self.values)
+        // A name given on a connection that is lent would meet the same name of somebody else.
+        bound(self.text(Dialect::Postgres), self.values).persistent(way == Way::Direct)
     }
 }
 

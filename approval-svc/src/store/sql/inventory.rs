@@ -194,7 +194,7 @@ async fn see_server(connection: &mut Connection, server: &str, revision: u64, at
 }
 
 async fn see_item(connection: &mut Connection, item: &SeenItem) -> Result<(), CommitError> {
-    let SeenItem { server, kind, name, digest, text, has_changed, at_ms } = item;
+    let SeenItem { server, kind, name, digest, text, has_changed, is_latest, at_ms } = item;
     let (kind, digest, at_ms) = (kind.as_str(), digest.to_string(), int(*at_ms));
     let see = query(
         "INSERT INTO inventory_items (server, kind, name, digest, is_removed, first_seen_ms, last_seen_ms) \
@@ -204,7 +204,7 @@ async fn see_item(connection: &mut Connection, item: &SeenItem) -> Result<(), Co
          changed_at_ms = CASE WHEN $6 THEN $5 ELSE inventory_items.changed_at_ms END",
     );
     let see = see.bind(server).bind(kind).bind(name).bind(&digest).bind(at_ms).bind(*has_changed).bind(ITEMS_MAX);
-    if see.execute(&mut *connection).await? == 0 {
+    if *is_latest && see.execute(&mut *connection).await? == 0 {
         return Ok(());
     }
     query(
@@ -251,8 +251,10 @@ async fn see_page(
             .await?;
     }
     query(
-        "INSERT INTO inventory_pages (server, kind, caller, page, names, seen_at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (server, kind, caller, page) DO UPDATE SET names = excluded.names, seen_at_ms = excluded.seen_at_ms",
+        "INSERT INTO inventory_pages (server, kind, caller, page, names, seen_at_ms, told_by, told_at_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (server, kind, caller, page) DO UPDATE SET \
+         names = excluded.names, seen_at_ms = excluded.seen_at_ms, told_by = excluded.told_by, \
+         told_at_ms = excluded.told_at_ms",
     )
     .bind(server)
     .bind(kind.as_str())
@@ -260,6 +262,8 @@ async fn see_page(
     .bind(page.page.to_string())
     .bind(to_json(&page.names, "names")?)
     .bind(int(at_ms))
+    .bind(page.told.as_ref().map(|(by, _)| by.as_str()))
+    .bind(page.told.as_ref().map(|(_, at_ms)| int(*at_ms)))
     .execute(&mut *connection)
     .await?;
     query(
@@ -335,7 +339,8 @@ pub(super) async fn definitions(
 }
 
 pub(super) async fn pages(readers: &Pool, server: &str, kind: DefinitionKind) -> Result<Vec<PageRow>, StoreError> {
-    let rows = query("SELECT caller, page, names FROM inventory_pages WHERE server = $1 AND kind = $2");
+    let rows =
+        query("SELECT caller, page, names, told_by, told_at_ms FROM inventory_pages WHERE server = $1 AND kind = $2");
     let rows = rows.bind(server).bind(kind.as_str()).fetch_all(readers).await?;
     rows.iter()
         .map(|row| {
@@ -343,9 +348,14 @@ pub(super) async fn pages(readers: &Pool, server: &str, kind: DefinitionKind) ->
                 caller: digest_from_text(row.try_get("caller")?, "a caller")?,
                 page: digest_from_text(row.try_get("page")?, "a page")?,
                 names: from_json(row.try_get("names")?, "names")?,
+                told: row.try_get::<Option<String>, _>("told_by")?.zip(row.try_get("told_at_ms")?).map(told),
             })
         })
         .collect()
+}
+
+fn told((by, at_ms): (String, i64)) -> (String, u64) {
+    (by, nat(at_ms))
 }
 
 pub(super) async fn introductions(readers: &Pool, server: &str) -> Result<Vec<IntroductionRow>, StoreError> {

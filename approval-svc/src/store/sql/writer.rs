@@ -87,17 +87,17 @@ impl Writer {
     async fn begin(&mut self) -> Result<&mut Connection, StoreError> {
         let Some(server) = &self.server else {
             let connection = self.connection.as_mut().ok_or(StoreError::Stopped)?;
-            query(connection.dialect().begin_write()).execute(&mut *connection).await?;
+            query(connection.begin_write()).execute(&mut *connection).await?;
             return Ok(connection);
         };
         let has_begun = match &mut self.connection {
-            Some(connection) => query(connection.dialect().begin_write()).execute(connection).await.is_ok(),
+            Some(connection) => query(connection.begin_write()).execute(connection).await.is_ok(),
             None => false,
         };
         if !has_begun {
             self.connection = None;
             let mut connection = connect_writer(server).await?;
-            query(connection.dialect().begin_write()).execute(&mut connection).await?;
+            query(connection.begin_write()).execute(&mut connection).await?;
             self.connection = Some(connection);
         }
         self.connection.as_mut().ok_or(StoreError::Stopped)
