@@ -112,6 +112,7 @@ pub fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::map_response(auth::say_wire))
         .layer(middleware::from_fn_with_state(app.clone(), traced::trace))
         .with_state(app)
 }

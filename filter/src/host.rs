@@ -24,6 +24,7 @@ use crate::usage;
 use crate::worker::Worker;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::FilterConfig;
+use holdpoint_core::wire::WIRE_HEADER;
 
 mod abi;
 mod candidates;
@@ -410,10 +411,12 @@ fn deliver_detached(context_id: u32, event: HostEvent) {
 fn on_callout_answered(token: u32) {
     let Some(waiting) = CALLOUTS.with_borrow_mut(|all| all.remove(&token)) else { return };
     let headers = abi::headers(abi::Headers::CalloutResponse).unwrap_or_default();
-    let answer = CalloutAnswer {
-        status: facts::status(&headers),
-        body: abi::body(abi::Body::CalloutResponse).unwrap_or_default(),
-    };
+    let wire = headers.iter().find(|(name, _)| name.as_slice() == WIRE_HEADER.as_bytes());
+    let answer = CalloutAnswer::received(
+        facts::status(&headers),
+        wire.map(|(_, value)| value.as_slice()),
+        abi::body(abi::Body::CalloutResponse).unwrap_or_default(),
+    );
     match waiting {
         Waiting::Exchange { context_id, ask } => {
             deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer })

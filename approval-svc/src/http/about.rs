@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Extension, State};
+use holdpoint_core::wire::WIRE;
 use serde::Serialize;
 
 use crate::oidc::IssuerStanding;
@@ -12,6 +13,8 @@ use crate::tokens::{Credential, Role};
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct About {
     version: &'static str,
+    /// Which version of the language between filter and service it speaks; filters one minor version apart are served.
+    wire: String,
     /// What gateways must trust: `approval.service_key`.
     service_key: String,
     /// Signs beside it until every gateway trusts the new one.
@@ -40,6 +43,7 @@ pub async fn show(State(app): State<App>, Extension(caller): Extension<Credentia
     let Credential { role, issuer, subject, groups, tenant, .. } = caller;
     Json(About {
         version: env!("CARGO_PKG_VERSION"),
+        wire: WIRE.to_string(),
         service_key: app.approvals.signer.public(),
         previous_key: app.approvals.signer.previous_key().map(|key| key.to_string()),
         database: app.store.database().await.ok(),

@@ -2,16 +2,17 @@
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use holdpoint_core::wire::{PROBLEM_WIRE, WIRE, WIRE_HEADER, WireVersion, apart};
 
 use super::prefer;
 use super::problem::Problem;
 use crate::limits::{Exceeded, Peer};
 use crate::oidc::{self, TokenError};
 use crate::router::App;
-use crate::tokens::{self, Role};
+use crate::tokens::{self, Credential, Role};
 
 /// Lets a request through whose token has one of `roles`; the handler finds its `Credential` as an extension.
 pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next: Next) -> Response {
@@ -43,6 +44,10 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
             Problem::new(StatusCode::FORBIDDEN, "role", detail).into_response()
         }
         Ok(Some(credential)) => {
+            if let Some(why) = too_far(&credential, &request) {
+                tracing::warn!(gateway = credential.subject, "{why}");
+                return Problem::new(StatusCode::CONFLICT, PROBLEM_WIRE, why).into_response();
+            }
             if let Err(exceeded) = app.limits.admit(&credential) {
                 return limited(&app, "credential", exceeded);
             }
@@ -59,6 +64,27 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
             }
         }
     }
+}
+
+/// Why a gateway's filter and this service cannot work together; `None` when they can.
+fn too_far(credential: &Credential, request: &Request) -> Option<String> {
+    if credential.role != Role::Enforcer {
+        return None;
+    }
+    let Some(said) = request.headers().get(WIRE_HEADER) else { return apart(WireVersion::UNSAID, WIRE) };
+    match WireVersion::read(said.as_bytes()) {
+        Some(filter) => apart(filter, WIRE),
+        None => Some(format!("`{WIRE_HEADER}` is no version such as {WIRE}: only the filter says it")),
+    }
+}
+
+/// Says with every answer which version of the wire is spoken here.
+pub async fn say_wire(mut response: Response) -> Response {
+    let version = HeaderValue::from_str(&WIRE.to_string());
+    if let Ok(version) = version {
+        response.headers_mut().insert(HeaderName::from_static(WIRE_HEADER), version);
+    }
+    response
 }
 
 impl From<TokenError> for Problem {

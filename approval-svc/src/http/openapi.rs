@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::IntoResponse;
+use holdpoint_core::wire::PROBLEM_WIRE;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
@@ -59,6 +60,9 @@ impl Operation {
         let mut problems = Vec::new();
         if !roles.is_empty() {
             problems.extend(["token", "token-unfit", "role", "rate-limited", "store-unavailable"]);
+        }
+        if roles.contains(&Role::Enforcer) {
+            problems.push(PROBLEM_WIRE);
         }
         let mut parameters = Vec::new();
         for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {

@@ -552,3 +552,26 @@ async fn description_of_the_api_names_the_roles_that_each_path_lets_in() {
     }
     assert!(looked_at > 100, "{looked_at}");
 }
+
+#[tokio::test]
+async fn filter_that_is_too_far_from_the_service_is_told_which_side_to_upgrade() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let asked = json!(asked(1, "x", "basis")).to_string();
+    let ask = async |wire: &[&str]| desk.call(&edge, Method::POST, "/v1/approvals", wire, &asked).await;
+    for (wire, side) in [("1.3", "upgrade the service"), ("2.0", "upgrade the service"), ("0.9", "upgrade the filter")]
+    {
+        let answer = ask(&[&format!("holdpoint-wire: {wire}")]).await;
+        answer.is(409, "wire-version");
+        assert!(answer.body["detail"].as_str().unwrap().ends_with(side), "{}", answer.text);
+    }
+    ask(&["holdpoint-wire: one"]).await.is(409, "wire-version");
+    for wire in [&["holdpoint-wire: 1.2"][..], &["holdpoint-wire: 1.0"], &[]] {
+        let answer = ask(wire).await;
+        assert_eq!((answer.status, answer.header("holdpoint-wire")), (StatusCode::ACCEPTED, "1.1"), "{}", answer.text);
+    }
+    // Only gateways speak it: a person's tool is served whatever it says.
+    let carol = desk.token(Role::Auditor, "carol", &[]).await;
+    let answer = desk.call(&carol, Method::GET, "/v1/service", &["holdpoint-wire: 7.0"], "").await;
+    assert_eq!((answer.status, answer.body["wire"].as_str()), (StatusCode::OK, Some("1.1")), "{}", answer.text);
+}

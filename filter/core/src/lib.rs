@@ -31,11 +31,9 @@ pub mod audit;
 pub mod config;
 pub mod in_force;
 pub mod inventory;
+pub mod wire;
 
 pub mod cases;
 pub mod simulate;
 
 pub mod candidate;
-
-#[cfg(test)]
-mod wire;

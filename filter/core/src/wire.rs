@@ -1,103 +1,66 @@
-//! What filter and service say to each other, as this version writes it: kept, so that a later one still reads it.
+//! Step 8, before it: which version of their common language filter and service speak, and how far apart they may be.
 //!
-//! `wire/v1.json` holds one example of each message with every member that it can have. Members may be added to it; a change or
-//! a removal is another wire version, and breaks gateways that are upgraded after their service.
+//! The messages themselves are records of their own modules; the tests here keep one example of each.
 
-use std::fmt::Debug;
+use std::fmt;
 
-use crate::approval::{ApprovalState, CancelHolds, Claim, ClaimRequest, OpenApproval, SignedClaim, WithdrawHold};
-use crate::audit::EntryBatch;
-use crate::candidate::CandidateReport;
-use crate::fleet::{EndLeases, LeasesTaken, RenewLeases, SignedLeases, TakeLeases};
-use crate::freeze::{FreezeList, SignedFreezes};
-use crate::in_force::PolicyReport;
-use crate::inventory::ObservationBatch;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+#[cfg(test)]
+mod tests;
 
-const KEPT: &str = include_str!("wire/v1.json");
+/// The header in which each side says its version: the filter with every question, the service with every answer.
+pub const WIRE_HEADER: &str = "holdpoint-wire";
 
-fn kept(name: &str) -> Value {
-    let all: Value = serde_json::from_str(KEPT).expect("JSON");
-    all.get(name).cloned().unwrap_or_else(|| panic!("no `{name}`"))
+/// Code of the service's problem when the two are too far apart.
+pub const PROBLEM_WIRE: &str = "wire-version";
+
+/// The version that this code speaks. A member that may be missing makes a new minor version; whatever an older side would
+/// misunderstand, a new major one.
+pub const WIRE: WireVersion = WireVersion { major: 1, minor: 1 };
+
+/// Minor versions by which two sides may differ, so that one can be upgraded after the other.
+const MINORS_APART_MAX: u16 = 1;
+
+/// A version as it is said: `major.minor`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WireVersion {
+    major: u16,
+    minor: u16,
 }
 
-/// Every way to put a member that no version knows into one of the objects of `value`.
-fn with_a_stranger(value: &Value) -> Vec<(String, Value)> {
-    fn places(value: &Value, at: &str, found: &mut Vec<String>) {
-        match value {
-            Value::Object(members) => {
-                found.push(at.to_owned());
-                members.iter().for_each(|(name, one)| places(one, &format!("{at}/{}", name.replace('/', "~1")), found));
-            }
-            Value::Array(items) => {
-                items.iter().enumerate().for_each(|(index, one)| places(one, &format!("{at}/{index}"), found));
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-        }
+impl WireVersion {
+    /// Of a side that says none: the first version did not.
+    pub const UNSAID: Self = Self { major: 1, minor: 0 };
+
+    /// Reads the value of the header; `None` if it is no version.
+    pub fn read(value: &[u8]) -> Option<Self> {
+        let (major, minor) = std::str::from_utf8(value).ok()?.split_once('.')?;
+        let number = |text: &str| {
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+            is_plain.then(|| text.parse().ok()).flatten()
+        };
+        Some(Self { major: number(major)?, minor: number(minor)? })
     }
-    let mut found = Vec::new();
-    places(value, "", &mut found);
-    let with = |at: &String| {
-        let mut changed = value.clone();
-        changed.pointer_mut(at).expect("a place")["stranger"] = json!({"of": ["a", "later", "version"]});
-        (at.clone(), changed)
-    };
-    found.iter().map(|at| (at.clone(), with(at).1)).collect()
-}
 
-/// Reads the example, writes it back to the last member, and finds that strangers change nothing, but `closed`: objects in
-/// which an unknown member would change what the known ones mean, or whose members are names.
-fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, closed: &[&str]) {
-    let example = kept(name);
-    let read: T = serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(serde_json::to_value(&read).expect("JSON"), example, "{name} is not written as it was");
-    for (at, changed) in with_a_stranger(&example) {
-        let still = serde_json::from_value::<T>(changed);
-        if closed.contains(&at.as_str()) {
-            assert!(!still.is_ok_and(|still| still == read), "{name}{at}: a stranger is passed over there");
-        } else {
-            assert_eq!(still.unwrap_or_else(|error| panic!("{name}{at}: {error}")), read, "{name}{at}");
-        }
+    /// Whether the two can work together, whichever is asked.
+    pub fn understands(self, other: Self) -> bool {
+        self.major == other.major && self.minor.abs_diff(other.minor) <= MINORS_APART_MAX
     }
 }
 
-#[test]
-fn every_message_of_this_version_is_read_and_written_as_it_was() {
-    check::<OpenApproval>("open_approval", &["/envelope/labels", "/constraints/limited_by"]);
-    check::<ApprovalState>("approval_state", &[]);
-    check::<ClaimRequest>("claim_request", &[]);
-    check::<Claim>("claim", &["/constraints/limited_by"]);
-    check::<SignedClaim>("signed_claim", &[]);
-    check::<WithdrawHold>("withdraw_hold", &[]);
-    check::<CancelHolds>("cancel_holds", &[]);
-    check::<EntryBatch>("entry_batch", &[]);
-    check::<FreezeList>("freeze_list", &["/freezes/0/scope"]);
-    check::<SignedFreezes>("signed_freezes", &[]);
-    check::<TakeLeases>("take_leases", &[]);
-    check::<LeasesTaken>("leases_taken", &[]);
-    check::<SignedLeases>("signed_leases", &[]);
-    check::<RenewLeases>("renew_leases", &[]);
-    check::<EndLeases>("end_leases", &[]);
-    check::<CandidateReport>("candidate_report", &[]);
-    check::<PolicyReport>("policy_report", &[]);
-    check::<ObservationBatch>("observation_batch", &["/observations/0/saw", "/observations/1/saw"]);
+impl fmt::Display for WireVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
 }
 
-#[test]
-fn every_kept_message_is_looked_at() {
-    let all: Value = serde_json::from_str(KEPT).expect("JSON");
-    assert_eq!(all.as_object().map(serde_json::Map::len), Some(18));
-}
-
-/// A word of a later version is refused, and not taken for another: what nobody here understands counts against the call.
-#[test]
-fn unknown_word_of_a_later_version_is_refused() {
-    let mut state = kept("approval_state");
-    state["status"] = json!("half_approved");
-    serde_json::from_value::<ApprovalState>(state).expect_err("a status that nobody knows");
-    let mut batch = kept("entry_batch");
-    batch["entries"][0]["kind"] = json!("levitated");
-    serde_json::from_value::<EntryBatch>(batch).expect_err("a kind that nobody knows");
+/// Why a filter and a service cannot work together, and which of them to upgrade; `None` when they can.
+pub fn apart(filter: WireVersion, service: WireVersion) -> Option<String> {
+    if filter.understands(service) {
+        return None;
+    }
+    let older = if filter < service { "filter" } else { "service" };
+    Some(format!(
+        "the filter speaks wire version {filter} and the service {service}, which is more than one minor version apart: \
+         upgrade the {older}"
+    ))
 }

@@ -9,6 +9,7 @@ use holdpoint_core::digest::Digest;
 use holdpoint_core::fleet::{EndLeases, LeasesTaken, RenewLeases, SignedLeases, TakeLeases};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::in_force::{PROBLEM_POLICY_REPLACED, PolicyReport};
+use holdpoint_core::wire::{PROBLEM_WIRE, WIRE, WIRE_HEADER, WireVersion};
 use serde::{Deserialize, Serialize};
 
 use holdpoint_core::config::{ApprovalSettings, FilterConfig};
@@ -96,7 +97,7 @@ impl Callout {
             authority: settings.authority.clone(),
             method,
             path,
-            headers: vec![("content-type", "application/json".to_owned())],
+            headers: vec![(WIRE_HEADER, WIRE.to_string()), ("content-type", "application/json".to_owned())],
             body,
             timeout_ms: timeout(PROMPT_MS),
         }
@@ -114,6 +115,7 @@ impl Callout {
         callout.timeout_ms = timeout(wait_ms.saturating_add(MARGIN_MS));
         // `Prefer: wait` counts whole seconds (RFC 7240 §4.3).
         callout.headers = vec![
+            (WIRE_HEADER, WIRE.to_string()),
             ("prefer", format!("wait={}", wait_ms.div_ceil(1_000))),
             ("if-none-match", format!("\"{}\"", approval.version)),
         ];
@@ -145,7 +147,7 @@ impl Callout {
     /// Asks what is frozen, unless nothing has changed since `version`.
     pub fn freezes(settings: &ApprovalSettings, version: u64) -> Self {
         let mut callout = Self::new(settings, "GET", "/v1/freezes".to_owned(), Vec::new());
-        callout.headers = vec![("if-none-match", format!("\"{version}\""))];
+        callout.headers = vec![(WIRE_HEADER, WIRE.to_string()), ("if-none-match", format!("\"{version}\""))];
         callout
     }
 
@@ -202,6 +204,16 @@ impl Callout {
 }
 
 impl CalloutAnswer {
+    /// What came, from a service that said `wire` of itself. Of one that is too far from this filter nothing else is believed
+    /// to be understood: it counts as the service's own refusal.
+    pub fn received(status: Option<u16>, wire: Option<&[u8]>, body: Vec<u8>) -> Self {
+        let is_understood = wire.is_none_or(|said| WireVersion::read(said).is_some_and(|it| WIRE.understands(it)));
+        if is_understood {
+            return Self { status, body };
+        }
+        Self { status: Some(409), body: format!(r#"{{"code":"{PROBLEM_WIRE}"}}"#).into_bytes() }
+    }
+
     /// The service knows no policy by the id that it was sent.
     pub fn is_policy_unknown(&self) -> bool {
         self.status == Some(409) && problem(409, self).is_some_and(|code| code == PROBLEM_POLICY_UNKNOWN)
@@ -246,7 +258,11 @@ impl ClaimAnswer {
         match answer.status {
             Some(200..=201) => serde_json::from_slice(&answer.body).map_or(Self::Unusable, Self::Signed),
             Some(409) if problem(409, answer).is_some_and(|code| code == PROBLEM_POLICY_REPLACED) => Self::Replaced,
-            Some(404 | 409 | 410) if problem(409, answer).is_some_and(|code| code != PROBLEM_FROZEN) => Self::Gone,
+            Some(404 | 409 | 410)
+                if problem(409, answer).is_some_and(|code| code != PROBLEM_FROZEN && code != PROBLEM_WIRE) =>
+            {
+                Self::Gone
+            }
             Some(status) => problem(status, answer).map_or(Self::Unusable, Self::Refused),
             None => Self::Unusable,
         }

@@ -18,6 +18,7 @@ use holdpoint_core::decision::{Decision, Verdict};
 use holdpoint_core::envelope::Call;
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::mcp::{Era, wrap};
+use holdpoint_core::wire::{PROBLEM_WIRE, WIRE};
 
 use super::call_trace::CallTrace;
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
@@ -510,7 +511,14 @@ fn refused_by_service(hold: Hold, code: &str, around: &mut Surroundings<'_>) -> 
         let refusal = Refusal::Frozen { reason: "see the list of freezes".to_owned() };
         return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
     }
-    let line = format!("hold {}: the approval service refuses: {code}", hold.seat.hold_id);
+    let line = match code {
+        PROBLEM_WIRE => format!(
+            "hold {}: this filter speaks wire version {WIRE}, and the approval service one that is too far from it: upgrade \
+             the older of the two",
+            hold.seat.hold_id
+        ),
+        _ => format!("hold {}: the approval service refuses: {code}", hold.seat.hold_id),
+    };
     let (phase, mut commands) =
         hold.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
     commands.push(HostCommand::Log(LogLevel::Error, line));

@@ -4,6 +4,7 @@
 use holdpoint_core::approval::{PROBLEM_POLICY_UNKNOWN, PROBLEM_ROUND};
 use holdpoint_core::freeze::PROBLEM_FROZEN;
 use holdpoint_core::in_force::PROBLEM_POLICY_REPLACED;
+use holdpoint_core::wire::PROBLEM_WIRE;
 
 /// One problem type.
 #[derive(Debug)]
@@ -82,6 +83,11 @@ pub const PROBLEM_TYPES: &[ProblemType] = &[
     of("too-many-freezes", &[409], "As many freezes as the gateways take are in force. Lift those that are over."),
     of("too-many-pending", &[429], "The requester has too many pending approvals. Wait until some are decided."),
     of("version-changed", &[412], "It has changed since you looked (`If-Match`). Look at it again."),
+    of(
+        PROBLEM_WIRE,
+        &[409],
+        "Filter and service are more than one minor version apart. The detail says which to upgrade.",
+    ),
 ];
 
 /// The type of this code.

@@ -356,3 +356,28 @@ fn a_claim_under_a_policy_that_the_gateway_has_replaced_is_judged_again_when_thi
     let did = bench.wake_after(&mut exchange, 250);
     assert!(did.tool_error().contains("Frozen"), "{}", did.tool_error());
 }
+
+#[test]
+fn service_that_speaks_another_version_of_the_wire_lets_nothing_run() {
+    for (said, runs) in [
+        (None, true),
+        (Some("1.0"), true),
+        (Some("1.2"), true),
+        (Some("1.3"), false),
+        (Some("2.1"), false),
+        (Some("x"), false),
+    ] {
+        let mut bench = Bench::new();
+        let (mut exchange, open, did) = approved(&mut bench);
+        assert!(did.asked().headers.contains(&("holdpoint-wire", "1.1".to_owned())), "{:?}", did.asked());
+        let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+        let body = serde_json::to_vec(&signed).expect("JSON");
+        let answer = CalloutAnswer::received(Some(200), said.map(str::as_bytes), body);
+        let did = bench.give(&mut exchange, HostEvent::CalloutAnswered { ask: did.asked().ask, answer });
+        assert_eq!(did.forwards(), runs, "{said:?}");
+        let logged = did.0.iter().any(
+            |command| matches!(command, HostCommand::Log(LogLevel::Error, line) if line.contains("upgrade the older")),
+        );
+        assert_eq!(logged, !runs, "{said:?}");
+    }
+}
