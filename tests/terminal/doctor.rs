@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use holdpoint_tests::client::tools_call_modern;
-use holdpoint_tests::envoy_config::{APPROVAL_CLUSTER, FILTER, ROUTE_GUARD};
+use holdpoint_tests::envoy_config::{APPROVAL_CLUSTER, FILTER, ROUTE_GUARD, UPSTREAM_CLUSTER};
 use holdpoint_tests::service::Service;
 use holdpoint_tests::service_binary;
 use holdpoint_tests::stack::Stack;
@@ -60,6 +60,10 @@ async fn installation_as_the_base_has_it_is_in_order() -> anyhow::Result<()> {
         "route guard",
         "retries",
         "circuit breakers",
+        "statistics",
+        "answer limit",
+        "release",
+        "tokens",
     ] {
         assert_eq!(report.check(check).0, "ok", "{check}: {}", report.json);
     }
@@ -130,6 +134,55 @@ async fn each_mistake_is_named_with_what_to_do() -> anyhow::Result<()> {
         "{}",
         report.json
     );
+    Ok(())
+}
+
+/// What a mesh, or somebody in a hurry, leaves out without anything failing at once.
+#[tokio::test]
+async fn traps_that_fail_silently_are_named() -> anyhow::Result<()> {
+    let stack = Stack::builder()
+        .envoy(|config| {
+            // Meshes keep only the statistics that they know.
+            config.document()["stats_config"]["stats_matcher"] =
+                json!({"inclusion_list": {"patterns": [{"prefix": "cluster"}, {"suffix": "rbac.denied"}]}});
+            // Envoy Gateway's default.
+            config.document()["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"] = json!(32_768);
+            for route in config.routes().unwrap() {
+                route.as_object_mut().unwrap().remove("request_body_buffer_limit");
+            }
+            // A second listener with another policy under the same name.
+            let mut second = config.document()["static_resources"]["listeners"][0].clone();
+            second["name"] = json!("second");
+            let filters = second["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"].as_array_mut();
+            let plugin = filters.unwrap().iter_mut().find(|filter| filter["name"] == FILTER).unwrap();
+            let text = plugin["typed_config"]["config"]["configuration"]["value"].as_str().unwrap().to_owned();
+            plugin["typed_config"]["config"]["configuration"]["value"] = json!(format!("{text}\n# another\n"));
+            config.document()["static_resources"]["listeners"].as_array_mut().unwrap().push(second);
+            let route = config.route().unwrap();
+            route["route"]["request_mirror_policies"] = json!([{"cluster": UPSTREAM_CLUSTER}]);
+            route["route"]["retry_policy"] =
+                json!({"retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"});
+            config.cluster(UPSTREAM_CLUSTER).unwrap().as_object_mut().unwrap().remove("circuit_breakers");
+            config.without_http_filter("envoy.filters.http.jwt_authn").unwrap();
+        })
+        .start()
+        .await?;
+    let auditor = stack.service.token("auditor", "ann", &[])?;
+    let report = doctor(&stack.service, &auditor, &["--envoy", stack.envoy.admin()])?;
+    assert!(!report.healthy);
+    for (check, level, part) in [
+        ("statistics", "warning", "hides what the filter counts"),
+        ("body limit", "warning", "32768 on tracker"),
+        ("answer limit", "warning", "32768 on tracker"),
+        ("names", "failed", "2 configurations are named `holdpoint`"),
+        ("copies", "failed", "is mirrored"),
+        ("retries", "failed", "unavailable, cancelled, retriable-status-codes"),
+        ("release", "warning", "`tracker` takes 1024 at once"),
+        ("tokens", "failed", "writes jwt"),
+    ] {
+        let (found_level, found) = report.check(check);
+        assert!(found_level == level && found.contains(part), "{check}: {found_level}: {found}");
+    }
     Ok(())
 }
 

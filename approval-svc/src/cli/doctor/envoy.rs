@@ -8,13 +8,17 @@ use serde_json::Value;
 use super::{Finding, Findings, Wanted, gateway};
 use crate::cli::client::root_cause;
 
-/// First version with all that the filter needs.
-const VERSION_MIN: (u64, u64) = (1, 35);
+/// First version that the filter is tested on.
+const VERSION_MIN: (u64, u64) = (1, 36);
 
 /// One Envoy as it stands.
 #[derive(Debug, Default)]
 pub(super) struct Dump {
     pub(super) admin: Value,
+    /// Which of its statistics it keeps.
+    pub(super) stats_matcher: Value,
+    /// How long after an update a listener that it replaces may still finish its calls.
+    pub(super) drain_ms: Option<u64>,
     pub(super) listeners: Vec<Value>,
     pub(super) clusters: Vec<Value>,
     /// Route configurations that came apart from their listener.
@@ -57,13 +61,18 @@ async fn read(http: &Client, admin: &Url, seen: &mut Findings) -> Result<Dump, S
     let number = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
     let state = info["state"].as_str().unwrap_or("in an unknown state");
     if number < VERSION_MIN {
-        seen.failed("version", format!("Envoy {version}"), "the filter needs Envoy 1.35 or later");
+        seen.failed(
+            "version",
+            format!("Envoy {version}"),
+            "use Envoy 1.36 or later: the filter is tested on no older one",
+        );
     } else if state == "LIVE" {
         seen.ok("version", format!("Envoy {version}, live"));
     } else {
         seen.warning("version", format!("Envoy {version}, {state}"), "it takes no calls just now");
     }
     let mut dump = sorted(&json(get("/config_dump").await?)?);
+    dump.drain_ms = gateway::ms(&info["command_line_options"]["drain_time"]);
     for line in get("/stats?usedonly").await?.lines() {
         if let Some((name, value)) = line.split_once(": ")
             && let Ok(value) = value.parse()
@@ -80,6 +89,9 @@ pub(super) fn sorted(dump: &Value) -> Dump {
     for part in list(&dump["configs"]) {
         if let Some(admin) = part.pointer("/bootstrap/admin") {
             sorted.admin = admin.clone();
+        }
+        if let Some(matcher) = part.pointer("/bootstrap/stats_config/stats_matcher") {
+            sorted.stats_matcher = matcher.clone();
         }
         sorted.listeners.extend(list(&part["static_listeners"]).map(|one| one["listener"].clone()));
         sorted.listeners.extend(list(&part["dynamic_listeners"]).map(|one| one["active_state"]["listener"].clone()));

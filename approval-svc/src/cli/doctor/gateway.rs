@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::envoy::{Dump, list};
 use super::{Findings, Wanted};
 
+mod beside;
+mod buffers;
+
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +26,8 @@ const SAFE_RETRIES: [&str; 3] = ["connect-failure", "refused-stream", "reset-bef
 /// One HTTP connection manager with its listener's name.
 struct Manager<'a> {
     listener: &'a str,
+    /// Most bytes of one message that Envoy keeps where no route says otherwise.
+    buffer_bytes: u64,
     config: &'a Value,
 }
 
@@ -30,11 +35,19 @@ struct Manager<'a> {
 pub(super) fn examine(dump: &Dump, wanted: &Wanted, seen: &mut Findings) {
     admin(dump, seen);
     let managers: Vec<Manager<'_>> = dump.listeners.iter().flat_map(managers_of).collect();
+    beside::names(managers.iter().flat_map(|manager| list(&manager.config["http_filters"])), dump, seen);
     let mut governed = 0;
     for manager in &managers {
         let filters: Vec<&Value> = list(&manager.config["http_filters"]).collect();
         let wasm = filters.iter().enumerate().find_map(|(at, filter)| Some((at, holdpoint(filter, dump)?)));
         let Some((at, (name, typed))) = wasm else {
+            if let Some(missing) = filters.iter().find_map(|filter| beside::awaited(filter, dump)) {
+                let mend = "see Envoy's log and its source of configuration: until it is there every call is refused";
+                let found = format!("listener `{}` waits for the configuration of `{missing}`", manager.listener);
+                seen.failed("filter", found, mend);
+                governed += 1;
+                continue;
+            }
             seen.warning(
                 "filter",
                 format!("listener `{}` does not run it", manager.listener),
@@ -48,26 +61,33 @@ pub(super) fn examine(dump: &Dump, wanted: &Wanted, seen: &mut Findings) {
         let Some(config) = settings(&typed["config"], refused, wanted, seen) else { continue };
         in_force(refused, wanted, &config, seen);
         trust(manager.config, seen);
+        beside::tokens(filters.get(..at).unwrap_or_default(), dump, &config, seen);
         let routes = routes_of(manager.config, dump);
         idle(manager.config, &routes, &config, seen);
         guard(filters.get(at + 1..).unwrap_or_default(), &routes, seen);
-        route_settings(&routes, &config, seen);
+        route_settings(&routes, seen);
+        buffers::examine(&routes, manager.buffer_bytes, &config, seen);
+        beside::drain(dump, &config, seen);
+        beside::server_clusters(&routes, dump, &config, seen);
         approval_cluster(dump, &config, seen);
         counters(name, dump, &config, seen);
     }
-    if governed == 0 {
+    if governed > 0 {
+        beside::statistics(&dump.stats_matcher, seen);
+    } else {
         seen.failed("filter", "no listener runs the filter", "add it as envoy/envoy.yaml shows, before the router");
     }
 }
 
 fn managers_of(listener: &Value) -> Vec<Manager<'_>> {
     let name = listener["name"].as_str().unwrap_or("unnamed");
+    let buffer_bytes = number(&listener["per_connection_buffer_limit_bytes"]).unwrap_or(buffers::BYTES_DEFAULT);
     let chains = list(&listener["filter_chains"]).chain(std::iter::once(&listener["default_filter_chain"]));
     let filters = chains.flat_map(|chain| list(&chain["filters"]));
     filters
         .map(|filter| &filter["typed_config"])
         .filter(|typed| is_type(typed, "HttpConnectionManager"))
-        .map(|config| Manager { listener: name, config })
+        .map(|config| Manager { listener: name, buffer_bytes, config })
         .collect()
 }
 
@@ -308,10 +328,10 @@ fn guard(behind: &[&Value], routes: &[Route<'_>], seen: &mut Findings) {
     }
 }
 
-fn route_settings(routes: &[Route<'_>], config: &FilterConfig, seen: &mut Findings) {
+fn route_settings(routes: &[Route<'_>], seen: &mut Findings) {
     let mut unsafe_retries = Vec::new();
     let mut unnamed = Vec::new();
-    let mut small = Vec::new();
+    let mut copied = Vec::new();
     for route in routes.iter().filter(|route| !is_passthrough(route)) {
         let own = &route.route["route"]["retry_policy"];
         let policy = if own.is_null() { &route.host["retry_policy"] } else { own };
@@ -323,10 +343,11 @@ fn route_settings(routes: &[Route<'_>], config: &FilterConfig, seen: &mut Findin
         if server_of(route).is_none() {
             unnamed.push(route.name.clone());
         }
-        let limits = [&route.route["request_body_buffer_limit"], &route.host["request_body_buffer_limit"]];
-        let limit = limits.into_iter().find_map(number);
-        if limit.is_some_and(|limit| limit <= config.limits.body_bytes_max) {
-            small.push(route.name.clone());
+        for (setting, what) in [("request_mirror_policies", "mirrored"), ("hedge_policy", "hedged")] {
+            let places = [&route.route["route"][setting], &route.host[setting]];
+            if places.into_iter().any(|place| !place.is_null() && !place.as_array().is_some_and(Vec::is_empty)) {
+                copied.push(format!("route `{}` is {what}", route.name));
+            }
         }
     }
     if unsafe_retries.is_empty() {
@@ -341,14 +362,9 @@ fn route_settings(routes: &[Route<'_>], config: &FilterConfig, seen: &mut Findin
         let mend = "set `metadata: {filter_metadata: {holdpoint: {server: …}}}`: a server that is not recognised is refused, and hosts and paths are what callers say";
         seen.warning("routes", format!("no server is named by {}", unnamed.join(", ")), mend);
     }
-    if !small.is_empty() {
-        let mend =
-            format!("make `request_body_buffer_limit` larger than body_bytes_max ({})", config.limits.body_bytes_max);
-        seen.warning(
-            "body limit",
-            format!("Envoy cuts bodies off that the filter would take on {}", small.join(", ")),
-            mend,
-        );
+    if !copied.is_empty() {
+        let mend = "take `request_mirror_policies` and `hedge_policy` off it: a copy of a write is a second write that nobody approved";
+        seen.failed("copies", copied.join("; "), mend);
     }
 }
 
@@ -359,9 +375,7 @@ fn approval_cluster(dump: &Dump, config: &FilterConfig, seen: &mut Findings) {
         seen.failed("approval cluster", format!("there is no cluster `{name}`"), mend);
         return;
     };
-    let threshold = list(&cluster["circuit_breakers"]["thresholds"])
-        .find(|threshold| threshold["priority"].as_str().is_none_or(|priority| priority == "DEFAULT"));
-    let allowed = |what: &str| threshold.and_then(|threshold| number(&threshold[what])).unwrap_or(BREAKER_DEFAULT);
+    let allowed = |what: &str| breaker(cluster, what);
     let options =
         &cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
     let http2 = !options["explicit_http_config"]["http2_protocol_options"].is_null()
@@ -400,6 +414,13 @@ fn approval_cluster(dump: &Dump, config: &FilterConfig, seen: &mut Findings) {
         let mend = "add the `credential_injector` of envoy/envoy.yaml with an enforcer's token, or mTLS";
         seen.failed("credential", format!("cluster `{name}` shows the service none"), mend);
     }
+}
+
+/// How much a cluster takes at once.
+fn breaker(cluster: &Value, what: &str) -> u64 {
+    let threshold = list(&cluster["circuit_breakers"]["thresholds"])
+        .find(|threshold| threshold["priority"].as_str().is_none_or(|priority| priority == "DEFAULT"));
+    threshold.and_then(|threshold| number(&threshold[what])).unwrap_or(BREAKER_DEFAULT)
 }
 
 /// The token that Envoy puts in, and whether it could be read: a file that is broken leaves every question to the service
@@ -488,7 +509,7 @@ fn counters(name: &str, dump: &Dump, config: &FilterConfig, seen: &mut Findings)
 }
 
 /// A duration as Envoy writes it: `55s`, `0.250s`.
-fn ms(value: &Value) -> Option<u64> {
+pub(super) fn ms(value: &Value) -> Option<u64> {
     let (whole, part) = value.as_str()?.strip_suffix('s').map(|text| text.split_once('.').unwrap_or((text, "")))?;
     let part: String = part.chars().chain("000".chars()).take(3).collect();
     Some(whole.parse::<u64>().ok()?.saturating_mul(1_000).saturating_add(part.parse().ok()?))
