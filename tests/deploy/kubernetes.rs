@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use holdpoint_tests::node::Node;
-use holdpoint_tests::{installed, python, repository};
+use holdpoint_tests::{installed, kustomize, python, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,27 +25,6 @@ fn piped(mut command: Command, input: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// What Kustomize makes of a folder: its own program, or the one inside kubectl.
-fn kustomize(folder: &Path) -> anyhow::Result<String> {
-    for words in [&["kustomize", "build"][..], &["kubectl", "kustomize"]] {
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg(folder);
-        match command.output() {
-            Ok(output) if output.status.success() => return Ok(String::from_utf8(output.stdout)?),
-            Ok(output) => bail!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim()),
-            Err(_) => {}
-        }
-    }
-    bail!("neither `kustomize` nor `kubectl` is installed")
-}
-
-fn has_kustomize() -> anyhow::Result<()> {
-    let there =
-        |program: &str| Command::new(program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    ensure!(there("kustomize").or_else(|_| there("kubectl")).is_ok(), "neither `kustomize` nor `kubectl` is installed");
-    Ok(())
-}
-
 /// The resources of an overlay with these components, once the schemas have accepted them.
 fn resources(overlay: &str, components: &[&str]) -> anyhow::Result<Vec<Value>> {
     // Beside the manifests, as a user's own overlay would be: Kustomize reads no folder by an absolute path.
@@ -59,7 +38,7 @@ fn resources(overlay: &str, components: &[&str]) -> anyhow::Result<Vec<Value>> {
             lines.join("\n")
         ),
     )?;
-    accepted(&kustomize(own.path())?)
+    accepted(&kustomize::build(own.path())?)
 }
 
 /// The resources of a text, each accepted by the schemas of whoever defines it.
@@ -110,11 +89,11 @@ fn is_confined(pod: &Value) -> anyhow::Result<()> {
 
 #[test]
 fn manifests_are_accepted_and_confine_the_service() -> anyhow::Result<()> {
-    if installed::or_skip("the Kubernetes manifests", has_kustomize())?.is_none() {
+    if installed::or_skip("the Kubernetes manifests", kustomize::program())?.is_none() {
         return Ok(());
     }
     for overlay in OVERLAYS {
-        let plain = accepted(&kustomize(&repository::path(FOLDER).join("overlays").join(overlay))?)?;
+        let plain = accepted(&kustomize::build(&repository::path(FOLDER).join("overlays").join(overlay))?)?;
         let whole = resources(overlay, &COMPONENTS)?;
         ensure!(whole.len() > plain.len(), "components add something");
         for resources in [&plain, &whole] {
@@ -177,7 +156,7 @@ fn manifests_are_accepted_and_confine_the_service() -> anyhow::Result<()> {
 
 #[test]
 fn misspelt_and_unsafe_manifests_are_found() -> anyhow::Result<()> {
-    if installed::or_skip("the Kubernetes manifests", has_kustomize())?.is_none() {
+    if installed::or_skip("the Kubernetes manifests", kustomize::program())?.is_none() {
         return Ok(());
     }
     let good = resources("sqlite", &COMPONENTS)?;
@@ -203,6 +182,19 @@ fn misspelt_and_unsafe_manifests_are_found() -> anyhow::Result<()> {
         ("Deployment", format!("{pod}/containers/0/securityContext/capabilities"), json!({"drop": ["NET_RAW"]})),
     ] {
         ensure!(wrong(kind, &pointer, value).is_err(), "{kind} {pointer} was accepted");
+    }
+    Ok(())
+}
+
+/// A machine without either program brings one, and that one makes the same of the manifests.
+#[test]
+fn kustomize_that_is_brought_builds_what_an_installed_one_does() -> anyhow::Result<()> {
+    let Some(kubectl) = installed::or_skip("kubectl of a wheel", kustomize::brought())? else { return Ok(()) };
+    for overlay in OVERLAYS {
+        let folder = repository::path(FOLDER).join("overlays").join(overlay);
+        let output = Command::new(&kubectl).arg("kustomize").arg(&folder).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(String::from_utf8(output.stdout)? == kustomize::build(&folder)?, "{overlay}");
     }
     Ok(())
 }

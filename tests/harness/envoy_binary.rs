@@ -40,6 +40,13 @@ fn find() -> anyhow::Result<PathBuf> {
     }
 }
 
+/// Whether the Envoy that is asked for is one that does not know `header_value_prefix` of `credential_injector` yet.
+pub fn lacks_header_value_prefix() -> bool {
+    let asked = std::env::var("HOLDPOINT_ENVOY_VERSION").unwrap_or_default();
+    let minor = asked.strip_prefix("1.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok());
+    minor.is_some_and(|minor| minor < 37)
+}
+
 fn on_path() -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|dir| dir.join("envoy")).find(|candidate| candidate.is_file())
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use holdpoint_core::yaml;
 use serde_json::{Value, json};
 
+use crate::envoy_binary;
 use crate::oidc_provider::OidcProvider;
 use crate::repository;
 use crate::tls::TlsFiles;
@@ -291,7 +292,17 @@ impl EnvoyConfig {
     pub fn write(&self, dir: &Path) -> anyhow::Result<WrittenConfig> {
         let mut written = self.clone();
         let token = dir.join("approval-token.json");
-        replace(&token, &secret(&self.approval_token))?;
+        if envoy_binary::lacks_header_value_prefix() {
+            // As envoy/README.md says it for such an Envoy.
+            written.approval_token.insert_str(0, "Bearer ");
+            for filter in written.upstream_filters().into_iter().flatten() {
+                let injected = filter.pointer_mut("/typed_config/credential/typed_config");
+                if let Some(injected) = injected.and_then(Value::as_object_mut) {
+                    injected.remove("header_value_prefix");
+                }
+            }
+        }
+        replace(&token, &secret(&written.approval_token))?;
         // A configuration of another origin may have no approval service.
         for filter in written.upstream_filters().into_iter().flatten() {
             let source = "/typed_config/credential/typed_config/credential/sds_config/path_config_source/path";
