@@ -114,7 +114,12 @@ impl Gatherer {
         for name in &names {
             self.named.entry(name.clone()).or_default().insert(one.seq);
         }
-        let spans = if ends { spans_of(&one, &self.related(&names)) } else { Vec::new() };
+        let related = if ends { self.related(&names) } else { Vec::new() };
+        // What ended between claim and forward has an outcome of its own: one end, and one set of spans.
+        let is_claimed =
+            |other: &Numbered| other.entry.kind == EntryKind::Claim && other.entry.hold_id == one.entry.hold_id;
+        let told_by_outcome = one.entry.kind == EntryKind::HoldEnded && related.iter().any(is_claimed);
+        let spans = if ends && !told_by_outcome { spans_of(&one, &related) } else { Vec::new() };
         if !names.is_empty() {
             self.kept.insert(one.seq, one);
         }

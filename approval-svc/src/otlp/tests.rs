@@ -107,3 +107,24 @@ fn denied_call_has_no_span_at_the_server_and_one_that_was_recorded_first_ends_wi
     assert_eq!(spans.len(), 2);
     assert_eq!(spans["tools/call create_issue Client"].error.as_deref(), Some("holdpoint.unknown"));
 }
+
+/// A gateway that has claimed and then finds its client gone: the hold ends, and so does the call, in one commit.
+#[test]
+fn hold_that_ends_between_claim_and_forward_is_told_once() {
+    let of_hold = |kind, at_ms| AuditEntry {
+        approval_id: Some("a1".to_owned()),
+        hold_id: Some("h1".to_owned()),
+        ..traced(entry(kind, at_ms))
+    };
+    let mut decision = of_hold(EntryKind::Decision, 10);
+    decision.verdict = Some(Verdict::RequireApproval);
+    let mut outcome = of_hold(EntryKind::Outcome, 520);
+    outcome.outcome = Some(Outcome::Refused);
+    let entries = vec![decision, of_hold(EntryKind::Claim, 510), of_hold(EntryKind::HoldEnded, 520), outcome];
+    let spans = told(entries.clone());
+    let names: Vec<_> = spans.keys().map(String::as_str).collect();
+    assert_eq!(names, ["tools/call create_issue Server"]);
+    // Without a claim nothing but the end of the hold tells that the call is over.
+    let unclaimed = told(vec![entries[0].clone(), entries[2].clone()]);
+    assert!(unclaimed.contains_key("tools/call create_issue Server"), "{:?}", unclaimed.keys());
+}
