@@ -3,6 +3,7 @@
 mod ground;
 
 mod beginning;
+mod collector;
 mod decisions;
 mod faults;
 mod load;

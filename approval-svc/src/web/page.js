@@ -36,6 +36,10 @@
     }
   };
 
+  // On a phone the pages stand in one line that is pushed sideways: the one that is open is to be seen.
+  const here = document.querySelector(".places [aria-current]");
+  if (here) here.parentElement.scrollLeft = here.offsetLeft - (here.parentElement.clientWidth - here.offsetWidth) / 2;
+
   const load = async (path) => {
     const answer = await fetch(path, { credentials: "same-origin", redirect: "error", cache: "no-store" });
     if (answer.status === 401) location.reload();
