@@ -15,8 +15,6 @@ use holdpoint_core::digest::{Digest, hex_encode};
 use holdpoint_core::freeze::{Freeze, FreezeScope};
 use serde_json::json;
 
-mod many;
-
 use super::payload::{Erasure, PayloadErasure, PayloadFilter};
 use super::row::{
     AnswerRow, Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow,
@@ -27,6 +25,8 @@ use crate::approvals::ReviewVerdict;
 use crate::approvals::grant::Scope;
 use crate::notify::notice::{EventKind, Notice, NoticeFilter, NoticeState, NoticeTry};
 use crate::tokens::Role;
+
+mod many;
 
 /// When every bench starts: Unix milliseconds.
 pub const START_MS: u64 = 1_700_000_000_000;

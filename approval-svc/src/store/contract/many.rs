@@ -84,6 +84,7 @@ pub(super) async fn callers_of_a_batch_are_added_up(store: &dyn Store) {
             digest: Digest::of(name.as_bytes()),
             text: None,
             has_changed: false,
+            is_latest: true,
             at_ms: START_MS,
         }))))
     };
