@@ -84,7 +84,10 @@ impl Pool {
     pub async fn lend(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.lend().await)),
-            Self::Postgres(pool) => Connection::Postgres(Box::new(in_time(pool.acquire()).await?)),
+            Self::Postgres(pool, Way::Direct) => {
+                Connection::Postgres(Box::new(in_time(pool.acquire()).await?), Way::Direct)
+            }
+            Self::Postgres(pool, Way::Pooled) => lend(pool).await?,
         })
     }
 
