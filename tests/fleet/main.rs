@@ -6,4 +6,5 @@ mod beginning;
 mod collector;
 mod decisions;
 mod faults;
+mod limits;
 mod load;
