@@ -1,7 +1,8 @@
 //! `scope: fleet`: one limit for two gateways of one service, whoever of them dies, and no call where nobody can count.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use holdpoint_tests::approver::Person;
@@ -22,6 +23,9 @@ const RULES: &str = "- {id: one, match: {mcp: {allow_tools: [read_slow, write_a]
 
 /// A place lives for 60 s after it was last renewed.
 const EXPIRY: Duration = Duration::from_secs(150);
+
+/// Calls by which the cost of a scope is told.
+const MEASURED: usize = 200;
 
 /// The stack, and a second gateway before the same service and server.
 async fn two() -> anyhow::Result<(Stack, Envoy)> {
@@ -134,4 +138,32 @@ async fn slot_of_a_gateway_that_died_ends_by_expiry() -> anyhow::Result<()> {
         refusal(&tools_call("read_slow", "{}", &token).send(stack.port()).await.ok()?).is_empty().then_some(())
     })
     .await
+}
+
+/// Says what each scope costs a call; `--release -- --nocapture` for figures of what people run. No time fails it.
+#[tokio::test]
+async fn calls_run_whatever_their_scope_and_what_that_costs_is_said() -> anyhow::Result<()> {
+    let limit = |id: &str, tool: &str, scope: &str| {
+        format!(
+            "- {{id: {id}, match: {{mcp: {{allow_tools: [{tool}]}}}}, decision: allow_with_constraints, constraints: \
+             {{budgets: {{max_concurrent_jobs: 1000, max_calls: 10000, per_ms: 60000{scope}}}}}}}\n"
+        )
+    };
+    let rules = limit("here", "read_here", "") + &limit("all", "read_all", ", scope: fleet");
+    let stack = stack(&rules).workers(1).start().await?;
+    let token = stack.agent("agent-7")?;
+    let mut taken_ms: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for _ in 0..MEASURED {
+        for tool in ["read_free", "read_here", "read_all"] {
+            let began = Instant::now();
+            assert_eq!(refusal(&tools_call(tool, "{}", &token).send(stack.port()).await?), "");
+            taken_ms.entry(tool).or_default().push(began.elapsed().as_secs_f64() * 1_000.0);
+        }
+    }
+    for (tool, mut ms) in taken_ms {
+        ms.sort_by(f64::total_cmp);
+        eprintln!("{tool}: p50 {:.2} ms, p99 {:.2} ms", ms[MEASURED / 2], ms[MEASURED * 99 / 100]);
+    }
+    assert_eq!(stack.upstream.count(), 3 * MEASURED);
+    Ok(())
 }

@@ -38,7 +38,7 @@ pub use compile::{PolicySnapshot, compile};
 pub use document::{
     AFTER_MS_MAX, ActionClass, After, BeforeStart, Bound, Credential, Entry, Match, Pin, PolicyDocument,
     RESERVED_RULE_IDS, RateWindow, Recognition, Rule, RuleConstraints, Scalar, Selection, Server, VERSIONS, ValueTest,
-    read_document, read_file,
+    read_candidate, read_document, read_file,
 };
 pub use glob::Glob;
 pub use lint::{Finding, annotated, lint};

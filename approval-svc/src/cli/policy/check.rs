@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use holdpoint_core::config::FilterConfig;
-use holdpoint_core::policy::{self, PolicyDocument, PolicySnapshot};
+use holdpoint_core::policy::{self, PolicyDocument};
 use holdpoint_core::yaml::Problems;
 use serde_json::{Value, json};
 
@@ -75,6 +75,8 @@ pub struct Checked {
 struct PolicyFound {
     snapshot_id: String,
     rules: usize,
+    /// It is tried beside the one before it.
+    is_candidate: bool,
 }
 
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
@@ -123,9 +125,9 @@ pub fn check(file: SourceFile, beside: &Beside) -> Checked {
     let mut policies = Vec::new();
     for document in &documents {
         match read(document, beside) {
-            Ok((snapshot, lint)) => {
+            Ok((read, lint)) => {
                 findings.extend(lint.iter().map(|one| Finding::of_lint(one, &document.lines)));
-                policies.push(PolicyFound { snapshot_id: snapshot.id().to_string(), rules: snapshot.rule_count() });
+                policies.extend(read);
             }
             Err(problems) => {
                 findings.extend(problems.iter().map(|problem| Finding::of_problem(problem, &document.lines)));
@@ -136,15 +138,24 @@ pub fn check(file: SourceFile, beside: &Beside) -> Checked {
     Checked { path, text, findings, policies }
 }
 
-fn read(document: &PolicyText, beside: &Beside) -> Result<(PolicySnapshot, Vec<policy::Finding>), Problems> {
+fn read(document: &PolicyText, beside: &Beside) -> Result<(Vec<PolicyFound>, Vec<policy::Finding>), Problems> {
     if document.form == Form::FilterDocument {
         // All sections; the filter's own reader.
         FilterConfig::read(document.text.as_bytes())?;
     }
-    let read = policy::read_file(&document.text)?;
-    let mut lint = policy::lint(&read);
-    lint.extend(beside.lint(&read));
-    Ok((policy::compile(&read)?, lint))
+    let mut all = vec![(policy::read_file(&document.text)?, false)];
+    if document.form == Form::FilterDocument {
+        all.extend(policy::read_candidate(&document.text)?.map(|candidate| (candidate, true)));
+    }
+    let (mut found, mut lint) = (Vec::new(), Vec::new());
+    for (read, is_candidate) in all {
+        let snapshot = policy::compile(&read)?;
+        lint.extend(policy::lint(&read));
+        lint.extend(beside.lint(&read));
+        let (snapshot_id, rules) = (snapshot.id().to_string(), snapshot.rule_count());
+        found.push(PolicyFound { snapshot_id, rules, is_candidate });
+    }
+    Ok((found, lint))
 }
 
 fn text(checked: &Checked, paint: Paint) -> String {
@@ -171,7 +182,8 @@ fn text(checked: &Checked, paint: Paint) -> String {
     let count = |severity| checked.findings.iter().filter(|finding| finding.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     for policy in &checked.policies {
-        let _ = writeln!(out, "{path}: {} rules, snapshot {}", policy.rules, policy.snapshot_id);
+        let what = if policy.is_candidate { "candidate" } else { "snapshot" };
+        let _ = writeln!(out, "{path}: {} rules, {what} {}", policy.rules, policy.snapshot_id);
     }
     if errors > 0 {
         let _ = writeln!(out, "{path}: {} and {}", counted(errors, "error"), counted(warnings, "warning"));
@@ -197,7 +209,9 @@ fn json(checked: &Checked) -> Value {
     let policies: Vec<Value> = checked
         .policies
         .iter()
-        .map(|policy| json!({ "snapshot_id": policy.snapshot_id, "rules": policy.rules }))
+        .map(|policy| {
+            json!({ "snapshot_id": policy.snapshot_id, "rules": policy.rules, "is_candidate": policy.is_candidate })
+        })
         .collect();
     let findings: Vec<Value> = checked.findings.iter().map(Finding::to_json).collect();
     json!({ "file": checked.path, "policies": policies, "findings": findings })
@@ -269,7 +283,10 @@ pub fn snapshots(path: &Path, text: String) -> (Vec<String>, Vec<String>) {
     let checked = check(source::scan(path, text), &Beside::default());
     let errors = checked.findings.iter().filter(|finding| finding.severity == Severity::Error);
     let errors = errors.map(|finding| format!("{} {}", finding.code, finding.full_message())).collect();
-    (checked.policies.into_iter().map(|policy| policy.snapshot_id).collect(), errors)
+    (
+        checked.policies.into_iter().filter(|policy| !policy.is_candidate).map(|policy| policy.snapshot_id).collect(),
+        errors,
+    )
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::identity::ActorType;
 use crate::yaml::Place;
 
 pub use after::AFTER_MS_MAX;
-pub use read::{read_document, read_file};
+pub use read::{read_candidate, read_document, read_file};
 
 pub(crate) use catalogue::CREDENTIAL_HEADERS;
 

@@ -9,6 +9,11 @@ fn checked(text: &str) -> Checked {
     check(source::scan(Path::new("file.yaml"), text.to_owned()), &Beside::default())
 }
 
+/// The filter's document by itself, with a policy that allows nothing.
+const DOCUMENT: &str = "approval: {cluster: holdpoint, service_key: \"ed25519:\
+    d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a\"}\n\
+    identity: {sources: [{jwt: {metadata_key: jwt}}]}\npolicy: {version: \"2026-01-27\", rules: []}\n";
+
 /// Errors only: warnings are the lint's, which has tests of its own.
 fn found(text: &str) -> Vec<String> {
     let findings = checked(text).findings;
@@ -32,6 +37,20 @@ fn base_configuration_passes_and_its_policy_is_found() {
     assert_eq!(found(BASE), [""; 0]);
     assert_eq!(checked.policies.len(), 1);
     assert_eq!(checked.policies[0].rules, 4);
+}
+
+#[test]
+fn candidate_beside_the_policy_is_read_and_linted_too() {
+    let candidate = |rules: &str| format!("{DOCUMENT}candidate:\n  version: \"2026-01-27\"\n  rules: {rules}\n");
+    let one = checked(&candidate("[{id: all, match: {}, decision: allow}]"));
+    let seen: Vec<_> = one.policies.iter().map(|policy| (policy.rules, policy.is_candidate)).collect();
+    assert_eq!(seen, [(0, false), (1, true)]);
+    assert!(one.findings.iter().any(|finding| finding.full_message().contains("`all`")), "its rule is linted");
+    let text = candidate("[{id: all, match: {}, decison: allow}]");
+    let at = place(&text, "decison");
+    assert!(found(&text).iter().any(|one| one.starts_with(&at)), "{:?}", found(&text));
+    let same = found(&candidate("[]"));
+    assert!(same.iter().any(|one| one.contains("the candidate is the policy in force")), "{same:?}");
 }
 
 #[test]

@@ -26,8 +26,8 @@ pub fn read(file: &Path, service: &ServiceArgs) -> anyhow::Result<Document> {
     let text = match form {
         Form::FilterDocument => {
             ensure!(
-                service.service_key.is_none() && service.hold_ms_max.is_none(),
-                "`{}` is a filter document: change `approval` in it instead of giving --service-key or --hold-ms-max",
+                service.service_key.is_none() && service.hold_ms_max.is_none() && service.candidate.is_none(),
+                "`{}` is a filter document: change it instead of giving --service-key, --hold-ms-max or --candidate",
                 file.display()
             );
             given.clone()
@@ -63,14 +63,29 @@ fn around(policy: &str, service: &ServiceArgs) -> anyhow::Result<String> {
     };
     key.parse::<holdpoint_core::approval::ServiceKey>().map_err(|error| anyhow::anyhow!("--service-key: {error}"))?;
     let hold_ms_max = service.hold_ms_max.unwrap_or(45_000);
-    let body = policy.trim_start_matches('\u{feff}');
-    let body = body.strip_prefix("---\n").unwrap_or(body);
-    let indented = body
-        .lines()
-        .fold(String::new(), |text, line| if line.is_empty() { text + "\n" } else { text + "  " + line + "\n" });
+    let indented = indented(policy);
+    let candidate = match &service.candidate {
+        Some(file) => {
+            let (text, form) = source::only_document(file)?;
+            ensure!(
+                form == Form::Policy,
+                "`{}` is a filter document: --candidate takes a policy alone",
+                file.display()
+            );
+            format!("candidate:\n{}", self::indented(&text))
+        }
+        None => String::new(),
+    };
     Ok(format!(
         "approval:\n  cluster: holdpoint\n  service_key: \"{key}\"\n  hold_ms_max: {hold_ms_max}\n  \
-         client_patience_ms: {}\nidentity:\n  sources:\n  - jwt: {{metadata_key: {METADATA_KEY}}}\npolicy:\n{indented}",
+         client_patience_ms: {}\nidentity:\n  sources:\n  - jwt: {{metadata_key: {METADATA_KEY}}}\npolicy:\n{indented}{candidate}",
         hold_ms_max.saturating_add(15_000).clamp(1_000, 86_400_000)
     ))
+}
+
+/// A policy as a section of the document holds it, word for word.
+fn indented(policy: &str) -> String {
+    let body = policy.trim_start_matches('\u{feff}');
+    let body = body.strip_prefix("---\n").unwrap_or(body);
+    body.lines().fold(String::new(), |text, line| if line.is_empty() { text + "\n" } else { text + "  " + line + "\n" })
 }

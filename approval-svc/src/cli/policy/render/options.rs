@@ -106,6 +106,9 @@ pub struct ServiceArgs {
     /// The longest hold, in milliseconds; not beside a filter document, which has it
     #[arg(long, value_name = "MS")]
     pub hold_ms_max: Option<u64>,
+    /// A policy that is tried beside this one and decides nothing; not beside a filter document, which may have one
+    #[arg(long, value_name = "FILE")]
+    pub candidate: Option<std::path::PathBuf>,
     /// File on the gateway with the enforcer token, as envoy/secrets/approval-token.yaml shows it, which is also the default;
     /// in Kubernetes /etc/holdpoint/approval-token.yaml
     #[arg(long, value_name = "PATH")]

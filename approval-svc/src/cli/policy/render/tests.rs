@@ -63,6 +63,23 @@ fn check_reads_every_form_back_and_names_the_same_snapshot() -> anyhow::Result<(
 }
 
 #[test]
+fn candidate_is_rendered_beside_the_policy_and_read_back() -> anyhow::Result<()> {
+    let of = |name: &str| format!("{}/../examples/{name}/policy.yaml", env!("CARGO_MANIFEST_DIR"));
+    let (policy, candidate) = (of("github-read-only"), of("guide"));
+    let key = "ed25519:7ca06f9da9355ebfaafe9e7a53f8ce896c68bf1d88d9aedc7d342be05b40604f";
+    let line = ["--target", "envoy", "--service-key", key, "--server", "github=127.0.0.1:1", "--candidate", &candidate];
+    let line: Vec<&str> = line.into_iter().chain(TOKENS).collect();
+    let text = rendered(&policy, &line)?;
+    let (snapshots, errors) = check::snapshots("envoy.yaml".as_ref(), text.clone());
+    let (alone, _) = check::snapshots(policy.as_ref(), std::fs::read_to_string(&policy)?);
+    assert_eq!((snapshots, errors), (alone, Vec::new()), "the policy is what it was");
+    assert!(text.contains("candidate:") && text.contains("id: mcp-prod-constraints"), "{text}");
+    let refused = rendered(DOCUMENT, &["--target", "ecds", "--candidate", &candidate]).unwrap_err().to_string();
+    assert!(refused.contains("change it instead"), "{refused}");
+    Ok(())
+}
+
+#[test]
 fn bare_policy_is_put_into_a_document_word_for_word() -> anyhow::Result<()> {
     let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/github-read-only/policy.yaml");
     let (file, _) = check::snapshots(policy.as_ref(), std::fs::read_to_string(policy)?);

@@ -43,6 +43,15 @@ pub fn read_file(text: &str) -> Result<PolicyDocument, Problems> {
     problems.or(document)
 }
 
+/// Reads the `candidate:` section of a filter configuration; `None` where there is none.
+pub fn read_candidate(text: &str) -> Result<Option<PolicyDocument>, Problems> {
+    let root = yaml::read(text, &yaml::Limits::default()).map_err(Problems::from)?;
+    let Some(section) = root.get("candidate") else { return Ok(None) };
+    let mut problems = Problems::new();
+    let document = read_document(&Cursor::root(&root).field("candidate", section), &mut problems);
+    problems.or(document).map(Some)
+}
+
 /// Reads patterns: one, or a list of them.
 pub(super) fn globs(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<Glob> {
     let items = cursor.one_or_more(problems).unwrap_or_default();
