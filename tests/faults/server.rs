@@ -60,7 +60,7 @@ async fn server_that_is_away_is_said_to_be_and_nothing_looks_like_success() -> a
 async fn take_one_and_go(listener: TcpListener) -> anyhow::Result<()> {
     let (mut connection, _) = listener.accept().await?;
     let mut head = [0; 1_024];
-    connection.read(&mut head).await?;
+    let _bytes = connection.read(&mut head).await?;
     drop(listener);
     Ok(())
 }
