@@ -1,7 +1,6 @@
 //! The service's Kubernetes manifests: built by Kustomize, held against published schemas, and against what they promise.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
