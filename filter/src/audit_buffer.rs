@@ -137,7 +137,7 @@ impl AuditBuffer {
             return None;
         }
         let payload = self.payload_of(&mut entry);
-        let waiting = Waiting { counter, entry: serde_json::to_string(&entry).ok()?, payload };
+        let waiting = Waiting { counter, entry: entry_text(&entry)?, payload };
         self.payload_bytes = self.payload_bytes.saturating_add(waiting.payload_bytes());
         self.waiting.push_back(waiting);
         Some(counter)
@@ -257,6 +257,14 @@ impl AuditBuffer {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+}
+
+fn entry_text(entry: &AuditEntry) -> Option<String> {
+    // Most entries fit, and so are not moved while they grow.
+    const ROOM_BYTES: usize = 1_024;
+    let mut text = Vec::with_capacity(ROOM_BYTES);
+    serde_json::to_writer(&mut text, entry).ok()?;
+    String::from_utf8(text).ok()
 }
 
 fn written(payload: &Payload) -> Option<String> {

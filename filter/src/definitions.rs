@@ -26,6 +26,11 @@ const RACES_MAX: usize = 64;
 /// The compare-and-set number of a key that is not there.
 const NEW: u32 = 0;
 const ROW_BYTES: usize = 65;
+/// Keys that a worker remembers, all of them forgotten at once; and the longest name of a tool among them.
+const KEYS_MAX: usize = 2_048;
+const KEPT_NAME_BYTES_MAX: usize = 256;
+
+type Key = [u8; 16];
 
 /// What is known of one tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +52,50 @@ pub fn prepare(shared: &mut dyn SharedData) {
 
 /// What `server` last said of `tool`.
 pub fn of(shared: &mut dyn SharedData, server: &str, tool: &str) -> Option<Learned> {
-    let key = key_of(server, tool);
-    let (bytes, _) = shared.load(&part_key(part_of(&key)))?;
-    let rows = bytes.as_chunks::<ROW_BYTES>().0.iter();
-    rows.filter(|row| row.starts_with(&key)).find_map(Row::read).map(|row| row.learned)
+    under(shared, &key_of(server, tool))
 }
 
-/// The same of the tool that `message` calls; nothing for any other message.
-pub fn of_called(shared: &mut dyn SharedData, server: &str, message: &McpMessage) -> Option<Learned> {
-    match message.target() {
-        Target::Tool(name) => of(shared, server, name),
-        Target::None
-        | Target::Resource(_)
-        | Target::Prompt(_)
-        | Target::Completion(_)
-        | Target::Task(_)
-        | Target::Subscription { .. } => None,
+fn under(shared: &mut dyn SharedData, key: &Key) -> Option<Learned> {
+    let (bytes, _) = shared.load(&part_key(part_of(key)))?;
+    let rows = bytes.as_chunks::<ROW_BYTES>().0.iter();
+    rows.filter(|row| row.starts_with(key)).find_map(Row::read).map(|row| row.learned)
+}
+
+/// Keys of tools that were called lately: to make one costs more than all the rest of asking.
+#[derive(Default)]
+pub struct Keys {
+    by_server: BTreeMap<String, BTreeMap<String, Key>>,
+    count: usize,
+}
+
+impl Keys {
+    /// What `server` last said of the tool that `message` calls; nothing for any other message.
+    pub fn learned(&mut self, shared: &mut dyn SharedData, server: &str, message: &McpMessage) -> Option<Learned> {
+        match message.target() {
+            Target::Tool(name) => under(shared, &self.of(server, name)),
+            Target::None
+            | Target::Resource(_)
+            | Target::Prompt(_)
+            | Target::Completion(_)
+            | Target::Task(_)
+            | Target::Subscription { .. } => None,
+        }
+    }
+
+    fn of(&mut self, server: &str, tool: &str) -> Key {
+        if let Some(known) = self.by_server.get(server).and_then(|tools| tools.get(tool)) {
+            return *known;
+        }
+        let key = key_of(server, tool);
+        // Callers choose the names: neither many nor long ones may fill the worker.
+        if tool.len() <= KEPT_NAME_BYTES_MAX {
+            if self.count >= KEYS_MAX {
+                *self = Self::default();
+            }
+            self.by_server.entry(server.to_owned()).or_default().insert(tool.to_owned(), key);
+            self.count = self.count.saturating_add(1);
+        }
+        key
     }
 }
 
@@ -148,7 +181,7 @@ fn bump(shared: &mut dyn SharedData, server: &str) -> Option<u64> {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
-    key: [u8; 16],
+    key: Key,
     server: [u8; 8],
     learned: Learned,
     said_at_ms: u64,
@@ -209,7 +242,7 @@ fn make_room(rows: &mut Vec<Row>) {
     }
 }
 
-fn key_of(server: &str, tool: &str) -> [u8; 16] {
+fn key_of(server: &str, tool: &str) -> Key {
     let named = ObjectWriter::new().string("server", server).string("tool", tool).finish();
     start(Digest::tagged("holdpoint/learned/v1", named.as_bytes()))
 }
@@ -226,7 +259,7 @@ fn start<const N: usize>(digest: Digest) -> [u8; N] {
     first
 }
 
-fn part_of(key: &[u8; 16]) -> u16 {
+fn part_of(key: &Key) -> u16 {
     let [first, second, ..] = *key;
     u16::from_le_bytes([first, second]) % PARTS
 }

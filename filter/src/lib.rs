@@ -23,5 +23,7 @@ pub mod line;
 pub mod metrics;
 pub mod worker;
 
+#[cfg(any(test, target_arch = "wasm32"))]
+mod allocator;
 #[cfg(target_arch = "wasm32")]
 mod host;

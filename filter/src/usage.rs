@@ -6,6 +6,7 @@
 
 use holdpoint_core::decision::{ConcurrencyLimit, Constraints, RateLimit};
 use holdpoint_core::digest::Digest;
+use holdpoint_core::identity::Principal;
 
 mod leases;
 #[cfg(test)]
@@ -60,8 +61,8 @@ pub enum Leased {
 #[derive(Clone, Copy, Debug)]
 pub struct Taker<'a> {
     pub plugin: &'a str,
-    /// The principal.
-    pub who: Digest,
+    /// Its name is made where a limit counts by it.
+    pub who: &'a Principal,
     /// Unique in this Envoy process.
     pub holder: u64,
 }

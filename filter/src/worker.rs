@@ -10,6 +10,7 @@ use holdpoint_core::audit::payload::Salt;
 use holdpoint_core::config::{FilterConfig, Limits};
 use holdpoint_core::digest::{self, Digest};
 
+use crate::definitions::Keys;
 use crate::exchange::Callout;
 
 #[cfg(test)]
@@ -19,28 +20,30 @@ mod tests;
 pub struct Ids {
     seed: [u8; 32],
     counter: u64,
+    /// Random bytes that nobody has had yet, and how many of them: each digest is worth 32, and most asks are for less.
+    pool: [u8; 32],
+    left: usize,
 }
 
 impl Ids {
     /// `seed` comes from the host's random numbers.
     pub fn new(seed: [u8; 32]) -> Self {
-        Self { seed, counter: 0 }
+        Self { seed, counter: 0, pool: [0; 32], left: 0 }
     }
 
     /// A fresh 128-bit id in lower-case hex.
     pub fn next_id(&mut self) -> String {
-        digest::hex_encode(self.next_bytes().split_at(16).0)
+        digest::hex_encode(&self.next_bytes::<16>())
     }
 
     /// A fresh 64-bit id in lower-case hex, as a trace names its spans.
     pub fn next_span_id(&mut self) -> String {
-        digest::hex_encode(self.next_bytes().split_at(8).0)
+        digest::hex_encode(&self.next_bytes::<8>())
     }
 
     /// A fresh salt.
     pub fn next_salt(&mut self) -> Salt {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = self.next_bytes();
-        Salt::new([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+        Salt::new(self.next_bytes())
     }
 
     /// A fresh number. Each worker counts from a place of its own, so that two of them hardly ever meet: after `n` calls
@@ -51,10 +54,17 @@ impl Ids {
         u64::from_le_bytes([a, b, c, d, e, f, g, h]).wrapping_add(self.counter)
     }
 
-    fn next_bytes(&mut self) -> [u8; 32] {
-        self.counter = self.counter.wrapping_add(1);
-        let input = [self.seed.as_slice(), &self.counter.to_le_bytes()].concat();
-        *Digest::tagged("holdpoint/ids/v1", &input).as_bytes()
+    /// At most 32, which nobody else gets.
+    fn next_bytes<const N: usize>(&mut self) -> [u8; N] {
+        const { assert!(N <= 32, "a digest has no more") };
+        if self.left < N {
+            self.counter = self.counter.wrapping_add(1);
+            let input = [self.seed.as_slice(), &self.counter.to_le_bytes()].concat();
+            (self.pool, self.left) = (*Digest::tagged("holdpoint/ids", &input).as_bytes(), self.pool.len());
+        }
+        let fresh = self.pool.get(..self.left).and_then(|unused| unused.last_chunk::<N>()).copied();
+        self.left = self.left.saturating_sub(N);
+        fresh.unwrap_or([0; N])
     }
 }
 
@@ -97,6 +107,7 @@ pub struct Worker {
     pub logs_debug: bool,
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
+    pub definition_keys: Keys,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
     /// How far the wall clock is ahead of the clock that deadlines run on.
     wall_ahead_ms: i64,
@@ -117,6 +128,7 @@ impl Worker {
             logs_info: true,
             logs_debug: false,
             gateway,
+            definition_keys: Keys::default(),
             in_force: BTreeMap::new(),
             wall_ahead_ms: 0,
             bodies_arrive: BTreeSet::new(),

@@ -151,9 +151,16 @@ pub fn hex_encode(bytes: &[u8]) -> String {
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        text.push(hex_digit(byte >> 4));
-        text.push(hex_digit(byte & 0x0f));
+    // In pieces, for a text that grows by one digit at a time asks each time whether there is room.
+    const PIECE: usize = 32;
+    let (pieces, rest) = bytes.as_chunks::<PIECE>();
+    for piece in pieces {
+        let digits = piece.map(|byte| [hex_digit(byte >> 4), hex_digit(byte & 0x0f)]);
+        text.push_str(std::str::from_utf8(digits.as_flattened()).unwrap_or_default());
+    }
+    for byte in rest {
+        text.push(char::from(hex_digit(byte >> 4)));
+        text.push(char::from(hex_digit(byte & 0x0f)));
     }
 }
 
@@ -196,8 +203,8 @@ impl fmt::Display for HexError {
 
 impl std::error::Error for HexError {}
 
-fn hex_digit(nibble: u8) -> char {
-    char::from(if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_sub(10).wrapping_add(nibble) })
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0'.wrapping_add(nibble) } else { b'a'.wrapping_sub(10).wrapping_add(nibble) }
 }
 
 fn hex_value(digit: u8) -> Option<u8> {

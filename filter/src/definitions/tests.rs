@@ -83,3 +83,18 @@ fn without_prepared_keys_nothing_is_learned() {
     assert_eq!(learn(&mut shared, "s", &[tool("a", "{}", Annotations::default())], 1), None);
     assert_eq!(of(&mut shared, "s", "a"), None);
 }
+
+#[test]
+fn keys_that_are_remembered_are_few_and_short() {
+    let mut keys = Keys::default();
+    for number in 0..=KEYS_MAX {
+        let tool = format!("tool-{number}");
+        assert_eq!(keys.of("tracker", &tool), key_of("tracker", &tool));
+        assert_eq!(keys.of("tracker", &tool), key_of("tracker", &tool), "and from memory");
+    }
+    assert_eq!(keys.count, 1, "one too many, and all before it are forgotten");
+    let long = "t".repeat(KEPT_NAME_BYTES_MAX + 1);
+    assert_eq!(keys.of("tracker", &long), key_of("tracker", &long));
+    assert_eq!(keys.count, 1);
+    assert_ne!(keys.of("wiki", "tool-1"), key_of("tracker", "tool-1"));
+}

@@ -2,7 +2,7 @@
 
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::decision::{Decision, PermitSet, Verdict};
-use holdpoint_core::digest::Digest;
+use holdpoint_core::identity::Principal;
 use holdpoint_core::mcp::{McpMessage, MethodClass};
 
 use super::judged::Judged;
@@ -46,7 +46,7 @@ impl Exchange {
         let mut permits = Vec::with_capacity(messages.len());
         let mut commands = Vec::new();
         for message in messages {
-            let mut judged = match self.seal(message, delivery, around) {
+            let mut judged = match self.seal(message, delivery.clone(), around) {
                 Ok(judged) => judged,
                 // What cannot even be sealed is answered for all of them: no message of this request can run.
                 Err(unsealed) => {
@@ -85,7 +85,7 @@ impl Exchange {
             commands.extend(refused_whole(&elements, around.now_ms));
             return (Phase::Ended, commands);
         };
-        let leases = match take_all(&self.plugin, delivery.principal.name(), &permit, around) {
+        let leases = match take_all(&self.plugin, &delivery.principal, &permit, around) {
             Ok(leases) => leases,
             Err(rule_id) => {
                 for element in &mut elements {
@@ -150,7 +150,7 @@ impl Element {
 /// A slot for each message under each of its limits, or the rule that has none left; then none is taken.
 fn take_all(
     plugin: &str,
-    who: Digest,
+    who: &Principal,
     permit: &PermitSet,
     around: &mut Surroundings<'_>,
 ) -> Result<Vec<Lease>, String> {

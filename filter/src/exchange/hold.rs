@@ -24,7 +24,6 @@ use super::call_trace::CallTrace;
 use super::callout::{Callout, ClaimAnswer, StateAnswer};
 use super::judged::Judged;
 use super::{Exchange, HostCommand, HostEvent, LogLevel, Phase, Surroundings};
-use crate::definitions;
 use crate::metrics::{HoldEnd, Metric};
 use crate::refusal::Refusal;
 use seat::Seat;
@@ -210,7 +209,7 @@ impl Hold {
         around: &mut Surroundings<'_>,
     ) -> Result<Self, (Box<Seat>, String)> {
         let envelope = &self.judged.envelope;
-        let learned = definitions::of_called(around.shared, envelope.server(), envelope.message());
+        let learned = around.worker.definition_keys.learned(around.shared, envelope.server(), envelope.message());
         let definition = learned.map(|learned| learned.definition);
         let annotations = learned.map(|learned| learned.annotations).unwrap_or_default();
         let call = envelope.call();

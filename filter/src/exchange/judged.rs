@@ -21,7 +21,6 @@ use super::request::{Delivery, bounded, refuse, refused_line};
 use super::response::{Governing, Replay, Running};
 use super::{Exchange, Forward, HostCommand, OpenedSession, Phase, Surroundings};
 use crate::candidate_table::{difference, may_name};
-use crate::definitions;
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::line::DecisionLine;
 use crate::metrics::Metric;
@@ -32,6 +31,9 @@ use crate::usage::{self, Leased, Taker};
 
 /// Most rules that one entry names; the digest of the basis stands for all of them.
 const RULES_NAMED_MAX: usize = 32;
+
+/// Room for what is done with most calls.
+const COMMANDS_USUAL: usize = 12;
 
 /// Headers that repeat a message, which a GET or a DELETE has none of; some clients send those of their last message.
 const STALE_HEADERS: &[&str] = &["mcp-method", "mcp-name"];
@@ -50,19 +52,19 @@ impl Exchange {
     pub(super) fn seal(
         &self,
         message: McpMessage,
-        delivery: &Delivery,
+        delivery: Delivery,
         around: &mut Surroundings<'_>,
     ) -> Result<Judged, Box<Unsealed>> {
         let mut asked = Asked::of(&message);
         let trace = CallTrace::of(&message, delivery.trace.as_ref(), &mut around.worker.ids)
             .or_else(|| self.config.audit.required.then(|| CallTrace::new(&mut around.worker.ids)));
         let server = self.config.policy.server_of(&delivery.route);
-        let learned = server.and_then(|server| definitions::of_called(around.shared, server, &message));
+        let learned = server.and_then(|server| around.worker.definition_keys.learned(around.shared, server, &message));
         let call = Call {
             message,
-            principal: delivery.principal.clone(),
-            route: delivery.route.clone(),
-            headers: delivery.headers.clone(),
+            principal: delivery.principal,
+            route: delivery.route,
+            headers: delivery.headers,
             annotations: learned.map(|learned| learned.annotations).unwrap_or_default(),
             definition: learned.map(|learned| learned.definition),
         };
@@ -220,7 +222,8 @@ impl Exchange {
             (decision, Ok(plan)) => (decision, plan),
             (decision, Err(freeze)) => return (Phase::Ended, frozen(&judged, decision, &freeze, around)),
         };
-        let mut commands = vec![HostCommand::Count(Metric::Decision(decision.verdict), 1)];
+        let mut commands = Vec::with_capacity(COMMANDS_USUAL);
+        commands.push(HostCommand::Count(Metric::Decision(decision.verdict), 1));
         commands.extend(judged.shown(&decision));
         commands.extend(judged.line(&decision, around));
         let phase = match plan {
@@ -233,7 +236,7 @@ impl Exchange {
             Plan::Forward(permit) => {
                 let holder = around.worker.ids.next_number();
                 let mut trail = Trail::of(&self.config.policy, &judged.envelope);
-                let taker = Taker { plugin: &self.plugin, who: judged.envelope.principal().name(), holder };
+                let taker = Taker { plugin: &self.plugin, who: judged.envelope.principal(), holder };
                 match usage::take(around.shared, &taker, permit.constraints(), around.now_ms) {
                     Leased::Full { rule_id } => {
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);

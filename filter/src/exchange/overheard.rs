@@ -23,7 +23,6 @@ const WORD_CHARS_MAX: usize = 200;
 
 /// One answer on its way.
 pub(super) struct Overheard {
-    owner: SessionOwner,
     /// Of a task that this answer begins.
     origin: TaskOrigin,
     mcp_session_id: Option<String>,
@@ -63,7 +62,6 @@ impl Overheard {
         let message = envelope.message();
         let asks_for_task = message.params().is_some_and(|params| params.get("task").is_some());
         Self {
-            owner: SessionOwner::new(envelope.server(), envelope.principal()),
             origin: if constraints.output.is_empty() { TaskOrigin::Unlimited } else { TaskOrigin::Limited },
             mcp_session_id: message.mcp_session_id().map(str::to_owned),
             may_begin_task: asks_for_task || message.declares_tasks() || envelope.topic() == Topic::Task,
@@ -84,6 +82,10 @@ impl Overheard {
         let mut all = envelopes.iter().map(|envelope| Self::answer_to(envelope, constraints));
         let first = all.next()?;
         Some(all.fold(first, |sum, one| Self { may_begin_task: sum.may_begin_task || one.may_begin_task, ..sum }))
+    }
+
+    fn owner(&self) -> SessionOwner {
+        SessionOwner::new(&self.server, &self.principal)
     }
 
     /// What was heard of tasks since this was last asked.
@@ -165,17 +167,17 @@ impl Overheard {
         let method = message.get("method").and_then(|method| method.as_str());
         if let (Some(method), Some(id)) = (&method, message.get("id")) {
             let asked = Method::asked_by_server(method);
-            session::note_ask(around.shared, &self.owner, self.mcp_session_id.as_deref(), id, &asked, around.now_ms);
+            session::note_ask(around.shared, &self.owner(), self.mcp_session_id.as_deref(), id, &asked, around.now_ms);
         }
         if let Some(id) = self.answers_task.as_deref().filter(|_| method.is_none() && message.get("id").is_some()) {
-            self.turns.push(TaskTurn::Ended { task: session::task_holder(&self.owner, id) });
+            self.turns.push(TaskTurn::Ended { task: session::task_holder(&self.owner(), id) });
         }
         let told =
             [message.get("result"), message.get("params"), message.get("result").and_then(|all| all.get("task"))];
         for task in told.into_iter().flatten() {
             let is_over = task.get("status").is_some_and(|status| ENDED.iter().any(|word| status.is_str(word)));
             if let Some(id) = task.get("taskId").and_then(|id| id.as_str()).filter(|_| is_over) {
-                self.turns.push(TaskTurn::Ended { task: session::task_holder(&self.owner, &id) });
+                self.turns.push(TaskTurn::Ended { task: session::task_holder(&self.owner(), &id) });
             }
         }
         let Some(result) = message.get("result") else { return };
@@ -187,12 +189,12 @@ impl Overheard {
             None => result.get("resultType").filter(|kind| kind.is_str("task")).and(result.get("taskId")),
         };
         if let Some(task_id) = begun.and_then(|id| id.as_str()) {
-            session::bind_task(around.shared, &self.owner, &task_id, self.origin, around.now_ms);
+            session::bind_task(around.shared, &self.owner(), &task_id, self.origin, around.now_ms);
             let described = result.get("task").unwrap_or(result);
             let is_over = described.get("status").is_some_and(|status| ENDED.iter().any(|word| status.is_str(word)));
             let ttl_ms = described.get("ttl").and_then(|ttl| ttl.raw().parse().ok());
             if !is_over {
-                self.turns.push(TaskTurn::Began { task: session::task_holder(&self.owner, &task_id), ttl_ms });
+                self.turns.push(TaskTurn::Began { task: session::task_holder(&self.owner(), &task_id), ttl_ms });
             }
         }
     }

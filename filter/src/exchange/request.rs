@@ -141,7 +141,7 @@ impl Exchange {
             }
         };
         match posted {
-            Posted::One(message) => self.on_message(*message, &delivery, around),
+            Posted::One(message) => self.on_message(*message, delivery, around),
             Posted::Batch(messages) => self.on_batch(messages, &delivery, around),
         }
     }
@@ -163,10 +163,10 @@ impl Exchange {
     fn on_message(
         &mut self,
         message: McpMessage,
-        delivery: &Delivery,
+        delivery: Delivery,
         around: &mut Surroundings<'_>,
     ) -> (Phase, Vec<HostCommand>) {
-        let (message, body, round) = match self.without_own_round(message, delivery) {
+        let (message, body, round) = match self.without_own_round(message, &delivery) {
             Ok(parts) => parts,
             Err(unread) => {
                 let (asked, why) = *unread;
@@ -216,6 +216,7 @@ impl Exchange {
 type Unwrapped = (McpMessage, Option<Vec<u8>>, Option<String>);
 
 /// What one HTTP request gives every message in it.
+#[derive(Clone)]
 pub(super) struct Delivery {
     pub(super) principal: Principal,
     pub(super) route: RouteFacts,

@@ -35,8 +35,8 @@ impl SharedData for Shared {
 
 const PLUGIN: &str = "p";
 
-fn who(name: &str) -> Digest {
-    Digest::tagged("t", name.as_bytes())
+fn who(name: &str) -> Principal {
+    Principal { subject: name.to_owned(), ..Principal::anonymous() }
 }
 
 fn prepare<'a>(shared: &mut Shared, rules: impl Iterator<Item = &'a str>, counts_calls: bool) {
@@ -44,7 +44,7 @@ fn prepare<'a>(shared: &mut Shared, rules: impl Iterator<Item = &'a str>, counts
 }
 
 fn take(shared: &mut Shared, constraints: &Constraints, holder: u64, now_ms: u64) -> Leased {
-    super::take(shared, &Taker { plugin: PLUGIN, who: who("somebody"), holder }, constraints, now_ms)
+    super::take(shared, &Taker { plugin: PLUGIN, who: &who("somebody"), holder }, constraints, now_ms)
 }
 
 fn covers(taken: &[Lease], constraints: &Constraints) -> bool {
@@ -52,7 +52,7 @@ fn covers(taken: &[Lease], constraints: &Constraints) -> bool {
 }
 
 fn try_once(shared: &mut Shared, call: Digest, retries_max: u32, now_ms: u64) -> bool {
-    super::try_once(shared, who("somebody"), call, retries_max, now_ms)
+    super::try_once(shared, who("somebody").name(), call, retries_max, now_ms)
 }
 
 fn prepared() -> Shared {
@@ -183,7 +183,7 @@ fn a_call_that_did_not_run_is_not_counted_and_one_that_ran_is() {
 fn made_up_names_stop_nobody_but_whoever_makes_them_up() {
     let mut shared = prepared();
     let by = |shared: &mut Shared, name: &str, of: &str, now_ms| {
-        let taker = Taker { plugin: PLUGIN, who: who(name), holder: 1 };
+        let taker = Taker { plugin: PLUGIN, who: &who(name), holder: 1 };
         matches!(super::take(shared, &taker, &rate("r", 1, of), now_ms), Leased::All(_))
     };
     assert!(by(&mut shared, "alice", "alice", 0));
@@ -200,7 +200,7 @@ fn many_who_make_names_up_together_grow_nothing_without_end() {
     let mut shared = prepared();
     let key = "holdpoint/window/0";
     for number in 0..40_000_u32 {
-        let taker = Taker { plugin: PLUGIN, who: who(&format!("{}", number % 100)), holder: 1 };
+        let taker = Taker { plugin: PLUGIN, who: &who(&format!("{}", number % 100)), holder: 1 };
         // All of them in one shard, by trying.
         let limit = rate("r", 1, &number.to_string());
         let in_shard = limit.rates.iter().all(|limit| windows::entry_of(PLUGIN, limit)[0].is_multiple_of(64));
@@ -218,7 +218,7 @@ fn rules_of_one_name_in_two_plugins_share_nothing() {
     super::prepare(&mut shared, "q", ["r"].into_iter(), true);
     let one = Constraints { rates: rate("r", 1, "alice").rates, ..limits(&[("r", 1)]) };
     let taken_by = |shared: &mut Shared, plugin: &str| {
-        super::take(shared, &Taker { plugin, who: who("alice"), holder: 1 }, &one, 0)
+        super::take(shared, &Taker { plugin, who: &who("alice"), holder: 1 }, &one, 0)
     };
     let leases = taken(taken_by(&mut shared, PLUGIN));
     assert!(matches!(taken_by(&mut shared, PLUGIN), Leased::Full { .. }));

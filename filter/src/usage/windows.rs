@@ -83,7 +83,7 @@ pub(super) fn count(shared: &mut dyn SharedData, taker: &Taker<'_>, limit: &Rate
     let began_at_ms = now_ms - now_ms % counter_ms;
     // The last call that a counter can stand for came just before the next one began.
     let lives_ms = counter_ms.saturating_add(limit.per_ms);
-    edit(shared, "window", &id, owner_of(taker.who), now_ms, |entry| {
+    edit(shared, "window", &id, owner_of(taker.who.name()), now_ms, |entry| {
         entry.counters.retain(|(began_at_ms, _)| began_at_ms.saturating_add(lives_ms) > now_ms);
         let calls = entry.counters.iter().fold(0_u32, |sum, (_, calls)| sum.saturating_add(*calls));
         if calls >= limit.calls_max {

@@ -81,3 +81,14 @@ fn what_a_server_is_told_later_waits_for_its_time_and_beyond_its_bound_for_nothi
     while worker.tell_at(50, callout(0)).is_none() {}
     assert_eq!(worker.told_later.len(), TOLD_LATER_MAX);
 }
+
+#[test]
+fn no_random_byte_is_given_twice() {
+    let mut ids = Ids::new([7; 32]);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        assert!(seen.insert(ids.next_salt().to_string()), "a salt");
+        let span = ids.next_span_id();
+        assert!(!seen.iter().any(|salt| salt.contains(&span)), "a span id is no part of a salt");
+    }
+}

@@ -114,7 +114,7 @@ impl Exchange {
             ) => return self.ask_anew(hold, around),
         };
         let holder = around.worker.ids.next_number();
-        let taker = Taker { plugin: &self.plugin, who: hold.judged.envelope.principal().name(), holder };
+        let taker = Taker { plugin: &self.plugin, who: hold.judged.envelope.principal(), holder };
         match usage::take(around.shared, &taker, &constraints, around.now_ms) {
             Leased::Full { rule_id } if around.now_ms < hold.deadline_ms => {
                 let at_ms = around.now_ms.saturating_add(BUSY_RETRY_MS);

@@ -33,8 +33,8 @@ impl AskedPage {
         let message = envelope.message();
         let cursor = message.params().and_then(|params| params.get("cursor")).filter(|cursor| !cursor.is_null());
         let is_list = message.method().class() == MethodClass::List && *message.method() != Method::StreamOpen;
-        let named = Digest::tagged(PAGE_TAG, cursor.map_or("", |cursor| cursor.raw()).as_bytes());
-        Self { cursor: is_list.then_some(named), is_first: is_list && cursor.is_none() }
+        let named = || Digest::tagged(PAGE_TAG, cursor.map_or("", |cursor| cursor.raw()).as_bytes());
+        Self { cursor: is_list.then(named), is_first: is_list && cursor.is_none() }
     }
 }
 
