@@ -42,6 +42,8 @@ struct Peer {
     program: &'static str,
     /// Writes its configuration into a directory and answers with the arguments to start it there.
     arguments: fn(&Path, Ports) -> anyhow::Result<Vec<String>>,
+    /// The `params` that call a tool.
+    call: fn(&str) -> Value,
 }
 
 /// Where a peer listens, and where its server does.
@@ -52,9 +54,31 @@ struct Ports {
 }
 
 const PEERS: [Peer; 2] = [
-    Peer { name: "CTRLRun 0.12.2", package: "ctrlrun==0.12.2", program: "ctrlrun", arguments: ctrlrun },
-    Peer { name: "mcp-hangar 2.34.4", package: "mcp-hangar==2.34.4", program: "mcp-hangar", arguments: hangar },
+    Peer {
+        name: "CTRLRun 0.12.2",
+        package: "ctrlrun[gateway]==0.12.2",
+        program: "ctrlrun",
+        arguments: ctrlrun,
+        call: plain,
+    },
+    Peer {
+        name: "mcp-hangar 2.34.4",
+        package: "mcp-hangar==2.34.4",
+        program: "mcp-hangar",
+        arguments: hangar,
+        call: hangar_call,
+    },
 ];
+
+fn plain(tool: &str) -> Value {
+    json!({"name": tool, "arguments": {"project": "core"}})
+}
+
+/// Its own tools stand for those of its servers unless callers have identities.
+fn hangar_call(tool: &str) -> Value {
+    let one = json!({"mcp_server": "tracker", "tool": tool, "arguments": {"project": "core"}});
+    json!({"name": "hangar_call", "arguments": {"calls": [one]}})
+}
 
 fn ctrlrun(dir: &Path, ports: Ports) -> anyhow::Result<Vec<String>> {
     let policy = format!(
@@ -72,7 +96,8 @@ fn hangar(dir: &Path, ports: Ports) -> anyhow::Result<Vec<String>> {
     std::fs::write(dir.join("server.py"), include_str!("peers/server.py"))?;
     let config = format!(
         "mcp_servers:\n  tracker:\n    mode: subprocess\n    auto_start: true\n    command: [python3, {}]\n    \
-         tools: {{allow_list: [{ALLOWED_TOOL}], deny_list: [{DENIED_TOOL}]}}\ntool_access: {{mode: front_door}}\n",
+         tools: {{allow_list: [{ALLOWED_TOOL}]}}\n\
+         rate_limit: {{rps: 100000, burst: 100000}}\n",
         dir.join("server.py").display()
     );
     std::fs::write(dir.join("config.yaml"), config)?;
@@ -86,6 +111,7 @@ struct Running {
     name: String,
     url: String,
     token: Option<String>,
+    call: fn(&str) -> Value,
     // They end with it; the directory last.
     _process: Option<ChildProcess>,
     _dir: Option<TempDir>,
@@ -107,6 +133,7 @@ pub(crate) async fn run(rounds: u32, window: Duration) -> anyhow::Result<Vec<Row
         name: name.to_owned(),
         url: format!("http://127.0.0.1:{port}/mcp"),
         token,
+        call: plain,
         _process: None,
         _dir: None,
     };
@@ -150,6 +177,7 @@ async fn start(peer: &Peer, server: u16) -> anyhow::Result<Running> {
         name: peer.name.to_owned(),
         url: format!("http://127.0.0.1:{own}/mcp"),
         token: None,
+        call: peer.call,
         _process: None,
         _dir: None,
     };
@@ -207,12 +235,14 @@ struct Caller {
     url: String,
     token: Option<String>,
     session: Option<String>,
+    params: fn(&str) -> Value,
 }
 
 impl Caller {
     async fn begin(running: &Running) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
-        let mut caller = Self { http, url: running.url.clone(), token: running.token.clone(), session: None };
+        let mut caller =
+            Self { http, url: running.url.clone(), token: running.token.clone(), session: None, params: running.call };
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18",
             "capabilities": {}, "clientInfo": {"name": "bench-mesh", "version": "1"}}});
         let answer = caller.post(&hello).await?;
@@ -228,8 +258,7 @@ impl Caller {
     }
 
     async fn call(&self, tool: &str) -> anyhow::Result<String> {
-        let params = json!({"name": tool, "arguments": {"project": "core"}});
-        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": (self.params)(tool)});
         Ok(self.post(&call).await?.text().await?)
     }
 
