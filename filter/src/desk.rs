@@ -11,6 +11,7 @@ use holdpoint_core::freeze::{Freeze, FreezeError, FreezeList, SignedFreezes};
 use crate::audit_buffer::AuditBuffer;
 use crate::candidate_table::CandidateTable;
 use crate::inventory_buffer::InventoryBuffer;
+use crate::queue::Queue;
 
 #[cfg(test)]
 mod tests;
@@ -98,6 +99,8 @@ pub struct Desk {
     /// `gateway/boot id`: one life of this plugin in this VM.
     pub source: String,
     pub freezes: Freezes,
+    /// Holds that ask the service, and those that stand in line for it.
+    pub queue: Queue,
     pub record_turn: Turn,
     pub inventory_turn: Turn,
     pub candidates_turn: Turn,
@@ -115,6 +118,7 @@ impl Desk {
             candidates: CandidateTable::default(),
             source,
             freezes: Freezes::default(),
+            queue: Queue::default(),
             record_turn: Turn::default(),
             inventory_turn: Turn::default(),
             candidates_turn: Turn::default(),

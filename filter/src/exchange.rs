@@ -174,6 +174,8 @@ pub enum HostCommand {
     TellAt(u64, Callout),
     /// Wake this exchange at that Unix time in milliseconds, or soon after.
     WakeAt(u64),
+    /// Wake this exchange when it is its turn to ask the service ([`crate::queue`]).
+    AwaitTurn,
     /// Write filter state `wasm.<name>`.
     FilterState(&'static str, String),
     /// Tell this exchange what became of the entry with this counter ([`HostEvent::Recorded`]).

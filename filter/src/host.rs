@@ -178,6 +178,12 @@ impl RootContext for Root {
             let Some(Some(context_id)) = with_worker(|worker| worker.next_due(now_ms)) else { break };
             deliver_detached(context_id, HostEvent::Wake);
         }
+        let plugins: Vec<Rc<str>> = DESKS.with_borrow(|desks| desks.keys().cloned().collect());
+        for plugin in &plugins {
+            for context_id in with_desk(plugin, |desk| desk.queue.call()).unwrap_or_default() {
+                deliver_detached(context_id, HostEvent::Wake);
+            }
+        }
         // What the exchanges did made another context effective.
         if abi::set_effective_context(self.context_id).is_ok() {
             for _ in 0..WAKES_MAX {
@@ -185,7 +191,6 @@ impl RootContext for Root {
                 tell(&callout);
             }
             // Those of all plugins: one whose configuration is gone has no tick of its own any more.
-            let plugins: Vec<Rc<str>> = DESKS.with_borrow(|desks| desks.keys().cloned().collect());
             for plugin in &plugins {
                 record::flush(plugin, now_ms);
                 inventory::flush(plugin, now_ms);
@@ -477,6 +482,9 @@ fn carry_out(context_id: u32, plugin: &Rc<str>, commands: Vec<HostCommand>, plac
             }
             HostCommand::WakeAt(at_ms) => {
                 with_worker(|worker| worker.wake_at(at_ms, context_id));
+            }
+            HostCommand::AwaitTurn => {
+                with_desk(plugin, |desk| desk.queue.join(context_id));
             }
             HostCommand::AwaitRecord(counter) => {
                 with_desk(plugin, |desk| desk.await_record(counter, context_id));

@@ -21,6 +21,7 @@ pub mod desk;
 pub mod inventory_buffer;
 pub mod line;
 pub mod metrics;
+pub mod queue;
 pub mod worker;
 
 #[cfg(any(test, target_arch = "wasm32"))]

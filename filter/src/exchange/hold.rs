@@ -5,6 +5,7 @@
 //! Opening ⇄ Registering          the service must know the policy that asks
 //!    └─► Polling ─► (Busy) ─► (Leasing) ─► Claiming ─► forwarded
 //! any of them ─► Retrying        the service is away; the hold goes on when it is back in time
+//! before Opening or (Leasing) ─► InLine     many others ask just now
 //! ```
 
 mod claim;
@@ -77,6 +78,11 @@ enum Step {
         at_ms: u64,
         then: Retry,
     },
+    /// It waits for its turn to ask.
+    InLine {
+        since_ms: u64,
+        then: Retry,
+    },
     Busy {
         at_ms: u64,
         rule_id: String,
@@ -103,6 +109,16 @@ enum Retry {
 
 type Next = (Phase, Vec<HostCommand>);
 
+impl Step {
+    /// Whether the service is being asked for something that it answers at once.
+    fn is_answered_at_once(&self) -> bool {
+        match self {
+            Self::Opening { .. } | Self::Registering { .. } | Self::Leasing { .. } | Self::Claiming { .. } => true,
+            Self::Polling { .. } | Self::Retrying { .. } | Self::InLine { .. } | Self::Busy { .. } => false,
+        }
+    }
+}
+
 impl Hold {
     /// Begins to wait: takes room, works out how long this client can wait, opens the approval.
     pub(super) fn begin(
@@ -125,6 +141,7 @@ impl Hold {
                 asked: judged.asked.clone(),
                 config: Rc::clone(config),
                 in_room,
+                has_turn: false,
                 body_bytes: judged.body_bytes,
                 leases: Vec::new(),
                 fleet: None,
@@ -147,8 +164,26 @@ impl Hold {
             commands.push(HostCommand::Count(Metric::HoldsWaiting, 1));
             commands.push(HostCommand::WakeAt(hold.deadline_ms));
         }
-        commands.extend(hold.open(ask, around.now_ms));
+        commands.extend(match hold.take_turn(false, around) {
+            true => hold.open(ask, around.now_ms),
+            false => hold.stand_in_line(Retry::Open, around.now_ms),
+        });
         (hold, commands)
+    }
+
+    /// Whether it is its turn to ask. Who has no room to wait does not stand in line either.
+    fn take_turn(&mut self, was_called: bool, around: &mut Surroundings<'_>) -> bool {
+        if !self.seat.has_turn {
+            self.seat.has_turn = around.desk.queue.enter(was_called);
+        }
+        self.seat.has_turn || !self.seat.in_room
+    }
+
+    fn stand_in_line(&mut self, then: Retry, now_ms: u64) -> Vec<HostCommand> {
+        self.step = Step::InLine { since_ms: now_ms, then };
+        // Should the service answer nobody for so long, there is nothing to wait for.
+        let silence_ms_max = self.seat.config.approval.outage_ms_max;
+        vec![HostCommand::AwaitTurn, HostCommand::WakeAt(now_ms.saturating_add(silence_ms_max))]
     }
 
     /// Names this wait, in the record too.
@@ -228,6 +263,12 @@ impl Hold {
         }
     }
 
+    /// Whether nobody has heard from the service for as long as a hold puts up with.
+    fn is_line_dead(&self, since_ms: u64, around: &Surroundings<'_>) -> bool {
+        let waits_ms = around.now_ms.saturating_sub(since_ms);
+        waits_ms >= self.seat.config.approval.outage_ms_max && around.desk.queue.is_silent_since(since_ms)
+    }
+
     fn stay(self, commands: Vec<HostCommand>) -> Next {
         (Phase::Held(Box::new(self)), commands)
     }
@@ -266,6 +307,7 @@ impl Hold {
                 | Step::Polling { .. }
                 | Step::Leasing { .. }
                 | Step::Claiming { .. }
+                | Step::InLine { .. }
                 | Step::Retrying { .. },
             ) => Refusal::Pending {
                 approval_id: approval.id.clone(),
@@ -286,6 +328,21 @@ impl Hold {
 
 impl Exchange {
     pub(super) fn on_held(&mut self, hold: Box<Hold>, event: HostEvent, around: &mut Surroundings<'_>) -> Next {
+        if let HostEvent::CalloutAnswered { answer, .. } = &event
+            && answer.status.is_some_and(|status| status < 500)
+        {
+            around.desk.queue.note_answer(around.now_ms);
+        }
+        let (mut phase, commands) = self.on_held_event(hold, event, around);
+        if let Phase::Held(hold) = &mut phase
+            && !hold.step.is_answered_at_once()
+        {
+            hold.seat.give_turn_back(around);
+        }
+        (phase, commands)
+    }
+
+    fn on_held_event(&mut self, hold: Box<Hold>, event: HostEvent, around: &mut Surroundings<'_>) -> Next {
         match event {
             HostEvent::CalloutAnswered { ask: answered, answer } => match hold.step {
                 Step::Opening { ask } | Step::Polling { ask } if ask == answered => {
@@ -306,6 +363,7 @@ impl Exchange {
                 | Step::Leasing { .. }
                 | Step::Claiming { .. }
                 | Step::Retrying { .. }
+                | Step::InLine { .. }
                 | Step::Busy { .. } => (Phase::Held(hold), Vec::new()),
             },
             HostEvent::Wake => self.on_wake(*hold, around),
@@ -367,7 +425,7 @@ impl Exchange {
     fn on_status(&mut self, hold: Hold, status: ApprovalStatus, around: &mut Surroundings<'_>) -> Next {
         match status {
             ApprovalStatus::Pending => self.poll(hold, around),
-            ApprovalStatus::Approved => self.on_approved(hold, around),
+            ApprovalStatus::Approved => self.go_on(hold, Retry::Judge, false, around),
             // The grant went to an identical call, or its clock ran out, or the policy changed: ask anew.
             ApprovalStatus::Consumed | ApprovalStatus::Lapsed | ApprovalStatus::Superseded => self.reopen(hold, around),
             ApprovalStatus::Denied | ApprovalStatus::Expired | ApprovalStatus::Withdrawn | ApprovalStatus::Revoked => {
@@ -411,6 +469,14 @@ impl Exchange {
             return refused_by_service(hold, "too-many-reopens", around);
         }
         hold.approval = None;
+        self.open_in_turn(hold, false, around)
+    }
+
+    fn open_in_turn(&mut self, mut hold: Hold, was_called: bool, around: &mut Surroundings<'_>) -> Next {
+        if !hold.take_turn(was_called, around) {
+            let commands = hold.stand_in_line(Retry::Open, around.now_ms);
+            return hold.stay(commands);
+        }
         let ask = self.next_ask();
         hold.step = Step::Opening { ask };
         let commands = hold.open(ask, around.now_ms);
@@ -459,24 +525,45 @@ impl Exchange {
             Step::Polling { .. } if is_over => hold.out_of_patience(around),
             Step::Polling { .. } if is_answer_lost => hold.retry(Retry::Poll, around),
             Step::Polling { .. } => hold.stay(Vec::new()),
-            Step::Retrying { then: Retry::Open | Retry::Poll | Retry::Judge, .. } if is_over => {
+            Step::Retrying { then: Retry::Open | Retry::Poll | Retry::Judge, .. }
+            | Step::InLine { then: Retry::Open | Retry::Poll | Retry::Judge, .. }
+                if is_over =>
+            {
                 hold.out_of_patience(around)
             }
+            Step::InLine { since_ms, .. } if hold.is_line_dead(since_ms, around) => {
+                let line = format!("hold {}: the approval service answers nobody", hold.seat.hold_id);
+                let (phase, mut commands) =
+                    hold.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
+                commands.push(HostCommand::Log(LogLevel::Error, line));
+                (phase, commands)
+            }
+            Step::InLine { ref mut then, .. } => {
+                let then = std::mem::replace(then, Retry::Open);
+                self.go_on(hold, then, true, around)
+            }
             Step::Retrying { at_ms, .. } | Step::Busy { at_ms, .. } if now_ms < at_ms => hold.stay(Vec::new()),
-            Step::Busy { .. } => self.on_approved(hold, around),
-            Step::Retrying { ref mut then, .. } => match std::mem::replace(then, Retry::Open) {
-                Retry::Open => {
-                    let ask = self.next_ask();
-                    hold.step = Step::Opening { ask };
-                    let commands = hold.open(ask, now_ms);
-                    hold.stay(commands)
-                }
-                Retry::Poll => self.poll(hold, around),
-                Retry::Judge => self.on_approved(hold, around),
-                Retry::Claim { nonce } => match hold.approval.clone() {
-                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms),
-                    None => self.reopen(hold, around),
-                },
+            Step::Busy { .. } => self.go_on(hold, Retry::Judge, false, around),
+            Step::Retrying { ref mut then, .. } => {
+                let then = std::mem::replace(then, Retry::Open);
+                self.go_on(hold, then, false, around)
+            }
+        }
+    }
+
+    /// Does what the hold has waited to do, when it is its turn.
+    fn go_on(&mut self, mut hold: Hold, then: Retry, was_called: bool, around: &mut Surroundings<'_>) -> Next {
+        match then {
+            Retry::Open => self.open_in_turn(hold, was_called, around),
+            Retry::Poll => self.poll(hold, around),
+            Retry::Judge | Retry::Claim { .. } if !hold.take_turn(was_called, around) => {
+                let commands = hold.stand_in_line(then, around.now_ms);
+                hold.stay(commands)
+            }
+            Retry::Judge => self.on_approved(hold, around),
+            Retry::Claim { nonce } => match hold.approval.clone() {
+                Some(approval) => hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms),
+                None => self.reopen(hold, around),
             },
         }
     }

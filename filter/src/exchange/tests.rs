@@ -25,6 +25,7 @@ mod definitions;
 mod fleet;
 mod held;
 mod past;
+mod queued;
 mod recorded;
 mod refused;
 mod replay;

@@ -235,6 +235,7 @@ impl Exchange {
                     | Step::Registering { .. }
                     | Step::Polling { .. }
                     | Step::Retrying { .. }
+                    | Step::InLine { .. }
                     | Step::Leasing { .. }
                     | Step::Busy { .. } => around.worker.ids.next_id(),
                 };

@@ -25,6 +25,8 @@ pub(super) struct Seat {
     pub(super) config: Rc<FilterConfig>,
     /// Whether it takes up room among the holds; without, it does not wait at all.
     pub(super) in_room: bool,
+    /// Whether it is its turn to ask the service.
+    pub(super) has_turn: bool,
     pub(super) body_bytes: u64,
     pub(super) leases: Vec<Lease>,
     /// The same under limits that hold for all gateways.
@@ -83,8 +85,16 @@ impl Seat {
         self.fleet.take().map(|fleet| fleet.end(false)).into_iter().collect()
     }
 
+    /// Lets the next one ask.
+    pub(super) fn give_turn_back(&mut self, around: &mut Surroundings<'_>) {
+        if std::mem::take(&mut self.has_turn) {
+            around.desk.queue.leave();
+        }
+    }
+
     pub(super) fn leave_room(&mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let mut commands = self.give_back(around);
+        self.give_turn_back(around);
         if std::mem::take(&mut self.in_room) {
             around.worker.room.leave(self.body_bytes);
             commands.push(HostCommand::Count(Metric::HoldsWaiting, -1));
