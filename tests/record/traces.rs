@@ -103,6 +103,7 @@ async fn one_trace_leads_from_the_client_to_the_server_and_the_export_tells_the_
     assert_eq!(call["events"], json!(["holdpoint.decision"]));
     for (name, value) in [
         ("mcp.method.name", "tools/call"),
+        ("mcp.protocol.version", "2025-11-25"),
         ("gen_ai.operation.name", "execute_tool"),
         ("gen_ai.tool.name", "create_issue"),
         ("enduser.id", "agent-7"),

@@ -31,6 +31,8 @@ pub fn record(seq: u64, entry: &AuditEntry, payload: Option<&Payload>) -> Value 
     let mut add = |name: &str, value: Option<&str>| attributes.extend(value.map(|value| text(name, value)));
     let is_tool_call = entry.method.as_deref() == Some("tools/call");
     add("mcp.method.name", entry.method.as_deref());
+    add("mcp.protocol.version", entry.protocol_version.as_deref());
+    add("mcp.session.id", entry.mcp_session.map(|session| session.to_string()).as_deref());
     add("gen_ai.operation.name", is_tool_call.then_some("execute_tool"));
     let target = entry.method.as_deref().map_or("holdpoint.target", target_name);
     add(target, entry.target.as_deref());

@@ -285,6 +285,8 @@ fn own_ids(end: &Numbered) -> (String, String) {
 
 fn call_attributes(mut attributes: Vec<Value>, entry: &AuditEntry, decision: &AuditEntry) -> Vec<Value> {
     let mut add = |name: &str, value: Option<&str>| attributes.extend(value.map(|value| text(name, value)));
+    add("mcp.protocol.version", decision.protocol_version.as_deref());
+    add("mcp.session.id", decision.mcp_session.map(|session| session.to_string()).as_deref());
     add("holdpoint.server", entry.server.as_deref());
     add("holdpoint.verdict", decision.verdict.map(Verdict::as_str));
     add("holdpoint.rule", decision.rule_ids.first().map(String::as_str));

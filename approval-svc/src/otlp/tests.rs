@@ -128,3 +128,26 @@ fn hold_that_ends_between_claim_and_forward_is_told_once() {
     let unclaimed = told(vec![entries[0].clone(), entries[2].clone()]);
     assert!(unclaimed.contains_key("tools/call create_issue Server"), "{:?}", unclaimed.keys());
 }
+
+#[test]
+fn logs_and_spans_name_revision_and_session() {
+    let session = holdpoint_core::digest::Digest::of(b"s-1");
+    let outcome = AuditEntry {
+        protocol_version: Some("2025-11-25".to_owned()),
+        mcp_session: Some(session),
+        verdict: Some(Verdict::Allow),
+        outcome: Some(Outcome::Committed),
+        ..traced(entry(EntryKind::Decision, 10))
+    };
+    let log = super::logs::record(0, &outcome, None);
+    let spans = told(vec![outcome]);
+    let names = |attributes: &[serde_json::Value]| {
+        let of = |name: &str| {
+            attributes.iter().find(|one| one["key"] == name).map(|one| one["value"]["stringValue"].clone())
+        };
+        (of("mcp.protocol.version"), of("mcp.session.id"))
+    };
+    let expected = (Some("2025-11-25".into()), Some(session.to_string().into()));
+    assert_eq!(names(log["attributes"].as_array().expect("a list")), expected);
+    assert_eq!(names(&spans["tools/call create_issue Server"].attributes), expected);
+}

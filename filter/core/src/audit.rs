@@ -183,6 +183,12 @@ pub struct AuditEntry {
     pub server: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// The revision of MCP that the message was read by, such as `2025-11-25`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol_version: Option<String>,
+    /// SHA-256 of the session id that the message came with: who knows the id finds its calls, and nobody learns it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_session: Option<Digest>,
     /// Tool name, resource URI or prompt name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -282,6 +288,8 @@ impl AuditEntry {
             principal: None,
             server: None,
             method: None,
+            protocol_version: None,
+            mcp_session: None,
             target: None,
             call_digest: None,
             definition: None,

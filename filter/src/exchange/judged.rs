@@ -112,9 +112,10 @@ impl Exchange {
                 refusal: Refusal::NoSuchTask,
             }));
         }
-        if let Some(id) = envelope.message().mcp_session_id() {
+        let mcp_session = envelope.message().mcp_session_id().map(|id| Digest::of(id.as_bytes()));
+        if let Some(named) = mcp_session {
             let owner = owner();
-            let known = session::find(around.shared, &owner, Digest::of(id.as_bytes()), around.now_ms);
+            let known = session::find(around.shared, &owner, named, around.now_ms);
             if let Some(known) = known {
                 asked.note_session(envelope.message().era(), known.opens_urls);
             } else {
@@ -132,6 +133,7 @@ impl Exchange {
             envelope,
             asked,
             trace,
+            mcp_session,
             salt: around.worker.ids.next_salt(),
             otherwise: None,
             body_bytes: delivery.body_bytes,
@@ -326,6 +328,8 @@ pub(super) struct Judged {
     pub(super) envelope: CallEnvelope,
     pub(super) asked: Asked,
     pub(super) trace: Option<CallTrace>,
+    /// SHA-256 of the id of its session.
+    pub(super) mcp_session: Option<Digest>,
     /// For what stands beside the entry of its decision.
     pub(super) salt: Salt,
     /// What the candidate would have decided, where that is not the same.
@@ -418,6 +422,8 @@ impl Judged {
         entry.principal = Some(self.envelope.principal().named());
         entry.server = Some(self.envelope.server().to_owned());
         entry.method = Some(self.envelope.method().to_owned());
+        entry.protocol_version = Some(self.envelope.message().era().as_str().to_owned());
+        entry.mcp_session = self.mcp_session;
         entry.target = self.envelope.target().map(bounded);
         // By it the calls are found that a candidate would decide otherwise.
         let is_named = records_digest(decision) || self.otherwise.is_some() && may_name(decision);

@@ -125,3 +125,18 @@ fn cancellation_names_the_held_call_to_the_service() {
         assert_ne!(Some(cancel(&mut bench, subject, id)), open.cancel_key);
     }
 }
+
+#[test]
+fn entries_name_revision_and_session_and_do_not_hold_its_id() {
+    let mut bench = Bench::new();
+    bench.initialize("alice");
+    let mut exchange = bench.exchange();
+    bench.give(&mut exchange, HostEvent::RequestHead(head("alice", &[SESSION, VERSION])));
+    let body = call("list_issues").into_bytes();
+    assert!(bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: false }).forwards());
+    let did = bench.give(&mut exchange, HostEvent::Closed);
+    let [entry] = did.entries()[..] else { panic!("one entry: {:?}", did.0) };
+    assert_eq!(entry.protocol_version.as_deref(), Some("2025-11-25"));
+    assert_eq!(entry.mcp_session, Some(Digest::of(ID.as_bytes())));
+    assert!(!serde_json::to_string(entry).expect("JSON").contains("\"s-1\""));
+}
