@@ -108,8 +108,12 @@ async fn step(held: usize, window: Duration) -> anyhow::Result<Step> {
     let before = load::run(&allowed, ALLOWED_CONNECTIONS, window).await?;
 
     let began = Instant::now();
-    let waiting = begin(&stack, &tokens, held).await?;
+    let mut waiting = begin(&stack, &tokens, held).await?;
     wait_for(&bob, held).await?;
+    if let Some(early) = waiting.try_join_next() {
+        early??;
+        bail!("a call was answered before anybody had decided");
+    }
     let opened_in = began.elapsed();
     say(&format!("  all wait after {:.1} s", opened_in.as_secs_f64()));
     let during = load::run(&allowed, ALLOWED_CONNECTIONS, window).await?;
