@@ -126,7 +126,10 @@ impl Default for Metrics {
         registry.register("write_transactions", help, transactions.clone());
         let connections = Gauge::default();
         registry.register("connections", "Connections that are open", connections.clone());
-        let refused = Family::default();
+        let refused = Family::<LimitLabel, Counter>::default();
+        for limit in ["connections", "credential", "address"] {
+            drop(refused.get_or_create(&LimitLabel { limit }));
+        }
         registry.register("limited", "Requests and connections refused, by the limit", refused.clone());
         let task_restarts = Family::default();
         let help = "How often a task of the service had to be begun again";
@@ -138,7 +141,12 @@ impl Default for Metrics {
         let approvals_untold = Gauge::default();
         let help = "Pending approvals of which nobody was notified";
         registry.register("approvals_untold", help, approvals_untold.clone());
-        let exported = Family::default();
+        let exported = Family::<ExportLabel, Counter>::default();
+        for signal in ["logs", "traces"] {
+            for result in ["sent", "dropped", "tried_again"] {
+                drop(exported.get_or_create(&ExportLabel { signal, result }));
+            }
+        }
         let help = "Spans and log records for the collector, by what became of them";
         registry.register("otlp_records", help, exported.clone());
         let export_backlog = Gauge::default();
