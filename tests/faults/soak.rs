@@ -81,12 +81,16 @@ struct Ground {
     over: AtomicBool,
 }
 
+const SEED: u64 = 7;
+
 #[tokio::test]
 async fn mixed_traffic_among_random_faults_has_every_call_accounted_for_and_memory_flat() -> anyhow::Result<()> {
     let full = std::env::var("HOLDPOINT_FULL").is_ok_and(|value| value == "1");
     let lasts_s: u64 = number("HOLDPOINT_SOAK_S")?.unwrap_or(if full { 1_800 } else { 24 });
     let seed = match number("HOLDPOINT_SEED")? {
         Some(seed) => seed,
+        // A change is not to be judged by the luck of its run: the short form always makes the same choices.
+        None if !full => SEED,
         None => getrandom::u64().context("no randomness")?,
     };
     say(&format!("soak: {lasts_s} s, HOLDPOINT_SEED={seed}"));

@@ -140,7 +140,8 @@ impl Account {
                 Seen::Result | Seen::Refused(_) | Seen::Broken | Seen::Left => {}
             }
             let was_denied = recorded.verdicts.iter().any(|verdict| verdict == "deny");
-            if call.ask == Ask::Never && matches!(call.seen, Seen::Refused(_)) && undisturbed && !was_denied {
+            let must_be_told = undisturbed && !lost;
+            if call.ask == Ask::Never && matches!(call.seen, Seen::Refused(_)) && must_be_told && !was_denied {
                 find("it was denied and the record does not say so");
             }
         }
@@ -216,10 +217,20 @@ fn concerns(call: &Called, broke: &Broke, aftermath_ms: u64) -> bool {
 
 /// Whether the Envoy that had it died before it can have handed over what became of it.
 fn dies_with_envoy(call: &Called, faults: &[Broke]) -> bool {
-    let buffered = Duration::from_millis(BUFFERED_MS);
-    faults
-        .iter()
-        .any(|broke| broke.fault == Fault::Envoy && call.began < broke.until && broke.from < call.ended + buffered)
+    let mut handed_over = call.ended + Duration::from_millis(BUFFERED_MS);
+    let mut faults: Vec<&Broke> = faults.iter().filter(|broke| call.began < broke.until).collect();
+    faults.sort_by_key(|broke| broke.from);
+    for broke in faults {
+        match broke.fault {
+            _ if broke.from >= handed_over => break,
+            Fault::Envoy => return true,
+            // Until the service is there again, and hears the same once more, nothing is handed over.
+            Fault::Service | Fault::WireBreaks | Fault::WireSilent | Fault::WireSlow => {
+                handed_over = handed_over.max(broke.until + Duration::from_millis(AFTERMATH_MS));
+            }
+        }
+    }
+    false
 }
 
 /// How many entries the record has, and what they say of each call.
@@ -320,5 +331,11 @@ mod tests {
         assert_eq!(found(ran(), 1, without_end(), &[at(Fault::Envoy, 22, 24)]), "");
         assert!(found(ran(), 1, without_end(), &[at(Fault::Service, 22, 24)]).contains("no outcome"));
         assert!(found(ran(), 1, without_end(), &[at(Fault::Envoy, 40, 44)]).contains("no outcome"));
+        let silent = |until_s| [at(Fault::WireSilent, 22, until_s), at(Fault::Envoy, 26, 27)];
+        assert_eq!(found(ran(), 1, without_end(), &silent(24)), "", "what waited for the wire died with Envoy");
+        let denied = || call(7, Ask::Never, Seen::Refused("Denied".to_owned()));
+        assert!(found(denied(), 0, Recorded::default(), &[]).contains("does not say so"));
+        assert_eq!(found(denied(), 0, Recorded::default(), &[at(Fault::Envoy, 22, 24)]), "");
+        assert!(found(denied(), 0, Recorded::default(), &[at(Fault::Envoy, 24, 26)]).contains("does not say so"));
     }
 }
