@@ -135,6 +135,37 @@ fn every_source_file_says_what_it_is() {
     report(&findings);
 }
 
+/// A file that nobody names is not compiled: no compiler and no test ever looks at it.
+#[test]
+fn every_source_file_is_compiled() {
+    let files = sources(&["rs", "toml"]);
+    let is_named = |file: &SourceFile| {
+        let path = Path::new(&file.path);
+        let (Some(dir), Some(stem)) = (path.parent(), path.file_stem().and_then(|stem| stem.to_str())) else {
+            return false;
+        };
+        let parent = dir.with_extension("rs");
+        let declares = |other: &SourceFile| {
+            let at = Path::new(&other.path);
+            let beside = at.parent() == Some(dir) && (at.ends_with("main.rs") || at.ends_with("lib.rs"));
+            (beside || at == parent) && other.text.lines().any(|line| line.trim().ends_with(&format!("mod {stem};")))
+        };
+        // A module at another place, a target in a manifest, a text that another file takes in.
+        let quoted = format!("{stem}.rs\"");
+        // Cargo finds these by itself.
+        let is_target = !file.path.contains("/src/") && (dir.ends_with("tests") || dir.ends_with("benches"));
+        ["main", "lib", "build"].contains(&stem)
+            || is_target
+            || files.iter().any(|other| other.path != file.path && (declares(other) || other.text.contains(&quoted)))
+    };
+    let findings: Vec<String> = files
+        .iter()
+        .filter(|file| file.path.ends_with(".rs") && !is_named(file))
+        .map(|file| format!("{}: no file and no manifest names it", file.path))
+        .collect();
+    report(&findings);
+}
+
 #[test]
 fn every_path_that_a_readme_names_exists() {
     let findings: Vec<String> = sources(&["md"])

@@ -25,6 +25,7 @@ use crate::worker::Worker;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::config::FilterConfig;
 use holdpoint_core::wire::WIRE_HEADER;
+use sending::Kind;
 
 mod abi;
 mod candidates;
@@ -37,6 +38,7 @@ mod inventory;
 mod logger;
 mod pairs;
 mod record;
+mod sending;
 mod shared;
 
 /// How often deadlines are looked at. Envoy's timers are per root context and worker; one tick serves every hold.
@@ -75,9 +77,7 @@ enum Waiting {
         ask: u32,
     },
     /// The desk of this plugin.
-    AuditBatch(Rc<str>),
-    Inventory(Rc<str>),
-    Candidates(Rc<str>),
+    Sent(Kind, Rc<str>),
     Freezes(Rc<str>),
     InForce,
 }
@@ -192,9 +192,7 @@ impl RootContext for Root {
             }
             // Those of all plugins: one whose configuration is gone has no tick of its own any more.
             for plugin in &plugins {
-                record::flush(plugin, now_ms);
-                inventory::flush(plugin, now_ms);
-                candidates::flush(plugin, now_ms);
+                Kind::ALL.into_iter().for_each(|kind| sending::flush(kind, plugin, now_ms));
                 freezes::poll(plugin, now_ms);
             }
             in_force::report(now_ms);
@@ -426,9 +424,7 @@ fn on_callout_answered(token: u32) {
         Waiting::Exchange { context_id, ask } => {
             deliver_detached(context_id, HostEvent::CalloutAnswered { ask, answer })
         }
-        Waiting::AuditBatch(plugin) => record::answered(&plugin, &answer),
-        Waiting::Inventory(plugin) => inventory::answered(&plugin, &answer),
-        Waiting::Candidates(plugin) => candidates::answered(&plugin, &answer),
+        Waiting::Sent(kind, plugin) => sending::answered(kind, &plugin, &answer),
         Waiting::Freezes(plugin) => freezes::answered(&plugin, &answer),
         Waiting::InForce => in_force::answered(&answer),
     }

@@ -1,24 +1,18 @@
-//! Sends the entries of each plugin to its service in batches, one at a time.
+//! The entries of each plugin, on their way to its service in batches.
 
 use std::rc::Rc;
 
-use super::{CALLOUTS, Waiting, call_out, clock, deliver_detached, gauges, in_force_of, with_desk};
+use super::{deliver_detached, gauges, in_force_of, with_desk};
 use crate::audit_buffer::BatchAnswer;
-use crate::exchange::{Callout, CalloutAnswer, HostEvent};
+use crate::exchange::{Callout, HostEvent};
 use crate::metrics::Metric;
 
-/// When the answer to a batch counts as lost: well after its callout has timed out.
-const ANSWER_MS_MAX: u64 = 10_000;
-
 /// How long entries gather before they are sent, and how long after a failure the batch is sent again.
-const PAUSE_MS: u64 = 250;
+pub(super) const PAUSE_MS: u64 = 250;
 
-/// Sends the plugin's next batch if there is one and its time has come. The effective context must be a root context.
-pub(super) fn flush(plugin: &Rc<str>, now_ms: u64) {
-    if let Some(Some(token)) = with_desk(plugin, |desk| desk.record_turn.take_lost(now_ms, ANSWER_MS_MAX)) {
-        CALLOUTS.with_borrow_mut(|all| all.remove(&token));
-        answered(plugin, &CalloutAnswer { status: None, body: Vec::new() });
-    }
+/// The plugin's next batch, if there is one and its time has come.
+pub(super) fn next(plugin: &Rc<str>, now_ms: u64) -> Option<Callout> {
+    let config = in_force_of(plugin)?;
     let lost = with_desk(plugin, |desk| desk.audit.take_payloads_lost()).unwrap_or_default();
     if lost > 0 {
         gauges::add(Metric::PayloadsLost, i64::try_from(lost).unwrap_or(i64::MAX));
@@ -32,49 +26,24 @@ pub(super) fn flush(plugin: &Rc<str>, now_ms: u64) {
             desk.audit.next_batch()
         })?
     });
-    let Some(Some(batch)) = batch else { return };
-    let sent = in_force_of(plugin).and_then(|config| call_out(&Callout::record(&config.approval, batch)));
-    match sent {
-        Some(token) => {
-            CALLOUTS.with_borrow_mut(|all| all.insert(token, Waiting::AuditBatch(Rc::clone(plugin))));
-            with_desk(plugin, |desk| desk.record_turn.sent(token, now_ms));
-        }
-        None => answered(plugin, &CalloutAnswer { status: None, body: Vec::new() }),
-    }
+    Some(Callout::record(&config.approval, batch??))
 }
 
-/// The service answered the batch in flight.
-pub(super) fn answered(plugin: &Rc<str>, answer: &CalloutAnswer) {
-    let rejection = answer.rejection();
-    let said = match answer.status {
-        Some(200..=204) => BatchAnswer::Acknowledged,
-        Some(_) | None if rejection.is_some() => BatchAnswer::Rejected,
-        Some(_) | None => BatchAnswer::TryAgain,
-    };
+/// Takes over what the service said of the batch in flight; `code` is why it was rejected.
+pub(super) fn settle(plugin: &Rc<str>, said: BatchAnswer, code: &str) {
     let settled = with_desk(plugin, |desk| {
-        desk.record_turn.answered();
-        match said {
-            BatchAnswer::Acknowledged => desk.record_turn.rest_until(0),
-            BatchAnswer::TryAgain => desk.record_turn.not_before(clock::now_ms().saturating_add(PAUSE_MS)),
-            BatchAnswer::Rejected => {}
+        if said == BatchAnswer::Acknowledged {
+            // What has gathered meanwhile goes at once.
+            desk.record_turn.rest_until(0);
         }
         desk.audit.batch_answered(said)
-    })
-    .flatten();
-    match said {
-        BatchAnswer::Acknowledged => {}
-        BatchAnswer::TryAgain => {
-            log::warn!("holdpoint: audit entries wait for the service (status {:?})", answer.status);
-        }
-        BatchAnswer::Rejected => {
-            let lost =
-                settled.as_ref().map_or(0, |settled| settled.counters.end.saturating_sub(settled.counters.start));
-            gauges::add(Metric::AuditLost, i64::try_from(lost).unwrap_or(i64::MAX));
-            let code = rejection.unwrap_or_default();
-            log::error!("holdpoint: the service will not take {lost} audit entries: {code}");
-        }
+    });
+    let Some(Some(settled)) = settled else { return };
+    if said == BatchAnswer::Rejected {
+        let lost = settled.counters.end.saturating_sub(settled.counters.start);
+        gauges::add(Metric::AuditLost, i64::try_from(lost).unwrap_or(i64::MAX));
+        log::error!("holdpoint: the service will not take {lost} audit entries: {code}");
     }
-    let Some(settled) = settled else { return };
     for context_id in with_desk(plugin, |desk| desk.take_recorded(&settled.counters)).unwrap_or_default() {
         let (counters, is_durable) = (settled.counters.clone(), settled.is_durable);
         deliver_detached(context_id, HostEvent::Recorded { counters, is_durable });
