@@ -10,6 +10,7 @@
 //! ```
 //! Only [`HostCommand::Forward`] lets a governed request through, and it holds the permit (invariant 1).
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -46,6 +47,9 @@ mod tests;
 pub use callout::{Callout, CalloutAnswer};
 pub use request::RouteMetadata;
 
+/// Most tasks whose end one piece of an answer may tell of.
+const TASKS_ENDED_MAX: usize = 64;
+
 /// What Envoy tells of this exchange.
 #[derive(Debug)]
 pub enum HostEvent {
@@ -61,6 +65,8 @@ pub enum HostEvent {
     Recorded { counters: Range<u64>, is_durable: bool },
     /// A time came that a [`HostCommand::WakeAt`] named, or a later one.
     Wake,
+    /// It is this exchange's turn to ask the service ([`HostCommand::AwaitTurn`]).
+    Turn,
     /// Response headers arrived, from the server or from Envoy itself.
     ResponseHead(ResponseHead),
     /// A piece of the response body.
@@ -174,7 +180,7 @@ pub enum HostCommand {
     TellAt(u64, Callout),
     /// Wake this exchange at that Unix time in milliseconds, or soon after.
     WakeAt(u64),
-    /// Wake this exchange when it is its turn to ask the service ([`crate::queue`]).
+    /// Tell this exchange when it is its turn to ask the service ([`HostEvent::Turn`], [`crate::queue`]).
     AwaitTurn,
     /// Write filter state `wasm.<name>`.
     FilterState(&'static str, String),
@@ -274,18 +280,24 @@ impl Exchange {
             self.note_session(head, around);
         }
         let mut phase = phase;
-        let mut told = None;
+        let mut told = Vec::new();
         if let (Phase::Running(running), Some(overheard)) = (&mut phase, &mut self.overheard) {
             overheard.listen(&event, around);
-            for turn in overheard.take_turns() {
+            let turns = overheard.take_turns();
+            let over: BTreeSet<u64> = turns.iter().filter_map(TaskTurn::ended).collect();
+            for turn in turns {
                 match turn {
-                    TaskTurn::Began { task, ttl_ms } => running.goes_on_as(task, ttl_ms, around),
-                    TaskTurn::Ended { task } => {
-                        let rules = self.config.policy.concurrency_rules();
-                        usage::end_task(around.shared, &self.plugin, rules, task, around.now_ms);
-                        told = leasing::end_task(&self.config, task);
-                    }
+                    // What it has taken stays with the call, and is free when that has ended.
+                    TaskTurn::Began { task, .. } if over.contains(&task) => {}
+                    TaskTurn::Began { task, ttl_ms } => told.extend(running.goes_on_as(task, ttl_ms, around)),
+                    TaskTurn::Ended { .. } => {}
                 }
+            }
+            // The server chooses how many it names; what is not freed here ends with its time.
+            for task in over.into_iter().take(TASKS_ENDED_MAX) {
+                let rules = self.config.policy.concurrency_rules();
+                usage::end_task(around.shared, &self.plugin, rules, task, around.now_ms);
+                told.extend(leasing::end_task(&self.config, task));
             }
         }
         let (phase, mut commands) = match (phase, event) {
@@ -324,7 +336,10 @@ impl Exchange {
             (Phase::AwaitingHead | Phase::AwaitingBody(_), HostEvent::Closed) => (Phase::Ended, Vec::new()),
             (
                 phase @ Phase::AwaitingBody(_),
-                HostEvent::RequestHead(_) | HostEvent::CalloutAnswered { .. } | HostEvent::Recorded { .. },
+                HostEvent::RequestHead(_)
+                | HostEvent::CalloutAnswered { .. }
+                | HostEvent::Recorded { .. }
+                | HostEvent::Turn,
             )
             | (
                 phase @ Phase::AwaitingHead,
@@ -332,7 +347,8 @@ impl Exchange {
                 | HostEvent::RequestComplete { .. }
                 | HostEvent::CalloutAnswered { .. }
                 | HostEvent::Recorded { .. }
-                | HostEvent::Wake,
+                | HostEvent::Wake
+                | HostEvent::Turn,
             ) => (phase, Vec::new()),
         };
         self.phase = phase;

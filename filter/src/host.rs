@@ -180,8 +180,10 @@ impl RootContext for Root {
         }
         let plugins: Vec<Rc<str>> = DESKS.with_borrow(|desks| desks.keys().cloned().collect());
         for plugin in &plugins {
-            for context_id in with_desk(plugin, |desk| desk.queue.call()).unwrap_or_default() {
-                deliver_detached(context_id, HostEvent::Wake);
+            // Who comes into the line meanwhile is called with the next tick.
+            for _ in 0..with_desk(plugin, |desk| desk.queue.len()).unwrap_or_default().min(WAKES_MAX) {
+                let Some(Some(context_id)) = with_desk(plugin, |desk| desk.queue.call()) else { break };
+                deliver_detached(context_id, HostEvent::Turn);
             }
         }
         // What the exchanges did made another context effective.
@@ -329,8 +331,9 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        if self.exchange.is_some() {
+        if let Some(exchange) = &self.exchange {
             self.deliver(HostEvent::Closed);
+            with_desk(&Rc::clone(exchange.borrow().plugin()), |desk| desk.queue.forget(self.context_id));
         }
         let live = EXCHANGES.with_borrow_mut(|all| all.remove(&self.context_id));
         // The SDK drops the answer of a context that is gone: nobody else would forget the token.

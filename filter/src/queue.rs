@@ -2,7 +2,7 @@
 //! others stand in line: ten thousand that all ask at once would each wait for longer than they wait for an answer, ask
 //! again, and get none.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 #[cfg(test)]
 mod tests;
@@ -14,8 +14,10 @@ pub const UNDER_WAY_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct Queue {
     under_way: usize,
-    /// Exchanges, in the order in which they came. Some may be gone by the time they are called.
-    waiting: VecDeque<u32>,
+    /// Exchanges, in the order in which they came; and the place of each.
+    waiting: BTreeMap<u64, u32>,
+    places: BTreeMap<u32, u64>,
+    next_place: u64,
     answered_at_ms: Option<u64>,
 }
 
@@ -35,16 +37,42 @@ impl Queue {
         self.under_way = self.under_way.saturating_sub(1);
     }
 
-    /// Stands in line until it is called.
+    /// Stands in line until it is called. Who does already keeps its place.
     pub fn join(&mut self, exchange: u32) {
-        self.waiting.push_back(exchange);
+        let place = self.next_place;
+        if self.places.contains_key(&exchange) {
+            return;
+        }
+        self.next_place = place.saturating_add(1);
+        self.places.insert(exchange, place);
+        self.waiting.insert(place, exchange);
     }
 
-    /// As many as there are turns for now, first come first; each that still waits is to [`Queue::enter`]. One that is gone
-    /// takes none, and at the next call others are called in its place.
-    pub fn call(&mut self) -> Vec<u32> {
-        let free = UNDER_WAY_MAX.saturating_sub(self.under_way).min(self.waiting.len());
-        self.waiting.drain(..free).collect()
+    /// Steps out of the line, wherever it stands.
+    pub fn forget(&mut self, exchange: u32) {
+        if let Some(place) = self.places.remove(&exchange) {
+            self.waiting.remove(&place);
+        }
+    }
+
+    /// The first in line, if there is a turn; it is to [`Queue::enter`], or the next one is called.
+    pub fn call(&mut self) -> Option<u32> {
+        if self.under_way >= UNDER_WAY_MAX {
+            return None;
+        }
+        let (_, exchange) = self.waiting.pop_first()?;
+        self.places.remove(&exchange);
+        Some(exchange)
+    }
+
+    /// How many stand in line.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nobody stands in line.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Notes that the service has answered somebody.

@@ -219,6 +219,11 @@ impl CalloutAnswer {
         self.status == Some(409) && problem(409, self).is_some_and(|code| code == PROBLEM_POLICY_UNKNOWN)
     }
 
+    /// The service's own word that it does not answer as long as nobody mends this; `None` for any other answer.
+    pub fn refusal(&self) -> Option<String> {
+        self.status.filter(|status| (400..500).contains(status)).and_then(|status| problem(status, self))
+    }
+
     /// The service's own word that it will never take what it was sent; `None` for any other answer.
     pub fn rejection(&self) -> Option<String> {
         match self.status {

@@ -61,6 +61,8 @@ pub(super) struct Hold {
     /// and drops the answer if that one is gone by then.
     answer_by_ms: u64,
     outage_began_at_ms: Option<u64>,
+    /// The rule that let no more calls run when the grant was to be claimed last.
+    busy_rule: Option<String>,
     reopens: u32,
 }
 
@@ -81,11 +83,10 @@ enum Step {
     /// It waits for its turn to ask.
     InLine {
         since_ms: u64,
-        then: Retry,
+        then: Asking,
     },
     Busy {
         at_ms: u64,
-        rule_id: String,
     },
     /// The service is asked for places under limits that hold for all gateways.
     Leasing {
@@ -104,6 +105,13 @@ enum Retry {
         nonce: String,
     },
     /// The policy in force is asked again, and then the grant is claimed.
+    Judge,
+}
+
+/// What is asked for in turn. A claim that was asked for once is asked for again at once: the grant may be used up by it.
+#[derive(Clone, Copy)]
+enum Asking {
+    Open,
     Judge,
 }
 
@@ -157,6 +165,7 @@ impl Hold {
             polled_at_ms: None,
             answer_by_ms: u64::MAX,
             outage_began_at_ms: None,
+            busy_rule: None,
             reopens: 0,
         };
         let mut commands = vec![HostCommand::Count(Metric::HoldBegan, 1), HostCommand::Pause];
@@ -166,7 +175,7 @@ impl Hold {
         }
         commands.extend(match hold.take_turn(false, around) {
             true => hold.open(ask, around.now_ms),
-            false => hold.stand_in_line(Retry::Open, around.now_ms),
+            false => hold.stand_in_line(Asking::Open, around.now_ms),
         });
         (hold, commands)
     }
@@ -179,11 +188,18 @@ impl Hold {
         self.seat.has_turn || !self.seat.in_room
     }
 
-    fn stand_in_line(&mut self, then: Retry, now_ms: u64) -> Vec<HostCommand> {
+    fn stand_in_line(&mut self, then: Asking, now_ms: u64) -> Vec<HostCommand> {
         self.step = Step::InLine { since_ms: now_ms, then };
-        // Should the service answer nobody for so long, there is nothing to wait for.
-        let silence_ms_max = self.seat.config.approval.outage_ms_max;
-        vec![HostCommand::AwaitTurn, HostCommand::WakeAt(now_ms.saturating_add(silence_ms_max))]
+        vec![HostCommand::AwaitTurn, self.line_alarm(now_ms)]
+    }
+
+    /// Should the service answer nobody for so long, there is nothing to stand in line for.
+    fn silence_ms_max(&self) -> u64 {
+        self.seat.config.approval.outage_ms_max.max(RETRY_MS)
+    }
+
+    fn line_alarm(&self, now_ms: u64) -> HostCommand {
+        HostCommand::WakeAt(now_ms.saturating_add(self.silence_ms_max()))
     }
 
     /// Names this wait, in the record too.
@@ -266,7 +282,7 @@ impl Hold {
     /// Whether nobody has heard from the service for as long as a hold puts up with.
     fn is_line_dead(&self, since_ms: u64, around: &Surroundings<'_>) -> bool {
         let waits_ms = around.now_ms.saturating_sub(since_ms);
-        waits_ms >= self.seat.config.approval.outage_ms_max && around.desk.queue.is_silent_since(since_ms)
+        waits_ms >= self.silence_ms_max() && around.desk.queue.is_silent_since(since_ms)
     }
 
     fn stay(self, commands: Vec<HostCommand>) -> Next {
@@ -296,20 +312,11 @@ impl Hold {
     /// The time this client can wait is over: "repeat the same call" if its request stands, "unavailable" if not even
     /// that is known.
     fn out_of_patience(self, around: &mut Surroundings<'_>) -> Next {
-        let refusal = match (&self.approval, &self.step) {
-            (Some(approval), Step::Busy { rule_id, .. }) => {
+        let refusal = match (&self.approval, &self.busy_rule) {
+            (Some(approval), Some(rule_id)) => {
                 Refusal::ApprovedButBusy { approval_id: approval.id.clone(), rule_id: rule_id.clone() }
             }
-            (
-                Some(approval),
-                Step::Opening { .. }
-                | Step::Registering { .. }
-                | Step::Polling { .. }
-                | Step::Leasing { .. }
-                | Step::Claiming { .. }
-                | Step::InLine { .. }
-                | Step::Retrying { .. },
-            ) => Refusal::Pending {
+            (Some(approval), None) => Refusal::Pending {
                 approval_id: approval.id.clone(),
                 reason: self.decision.reason().to_owned(),
                 ran_before: approval.ran_before.clone(),
@@ -367,6 +374,7 @@ impl Exchange {
                 | Step::Busy { .. } => (Phase::Held(hold), Vec::new()),
             },
             HostEvent::Wake => self.on_wake(*hold, around),
+            HostEvent::Turn => self.on_turn(*hold, around),
             HostEvent::Recorded { .. } => (Phase::Held(hold), Vec::new()),
             HostEvent::Closed => on_client_gone(*hold, around),
             // Envoy itself answers, for instance when a timer of the stream ran out: this client is as good as gone.
@@ -425,7 +433,7 @@ impl Exchange {
     fn on_status(&mut self, hold: Hold, status: ApprovalStatus, around: &mut Surroundings<'_>) -> Next {
         match status {
             ApprovalStatus::Pending => self.poll(hold, around),
-            ApprovalStatus::Approved => self.go_on(hold, Retry::Judge, false, around),
+            ApprovalStatus::Approved => self.judge_in_turn(hold, false, around),
             // The grant went to an identical call, or its clock ran out, or the policy changed: ask anew.
             ApprovalStatus::Consumed | ApprovalStatus::Lapsed | ApprovalStatus::Superseded => self.reopen(hold, around),
             ApprovalStatus::Denied | ApprovalStatus::Expired | ApprovalStatus::Withdrawn | ApprovalStatus::Revoked => {
@@ -474,7 +482,7 @@ impl Exchange {
 
     fn open_in_turn(&mut self, mut hold: Hold, was_called: bool, around: &mut Surroundings<'_>) -> Next {
         if !hold.take_turn(was_called, around) {
-            let commands = hold.stand_in_line(Retry::Open, around.now_ms);
+            let commands = hold.stand_in_line(Asking::Open, around.now_ms);
             return hold.stay(commands);
         }
         let ask = self.next_ask();
@@ -526,9 +534,13 @@ impl Exchange {
             Step::Polling { .. } if is_answer_lost => hold.retry(Retry::Poll, around),
             Step::Polling { .. } => hold.stay(Vec::new()),
             Step::Retrying { then: Retry::Open | Retry::Poll | Retry::Judge, .. }
-            | Step::InLine { then: Retry::Open | Retry::Poll | Retry::Judge, .. }
+            | Step::InLine { then: Asking::Judge, .. }
                 if is_over =>
             {
+                hold.out_of_patience(around)
+            }
+            // As an opening that is under way, for it names the request that the client is told of; but not for ever.
+            Step::InLine { .. } if now_ms >= hold.deadline_ms.saturating_add(hold.silence_ms_max()) => {
                 hold.out_of_patience(around)
             }
             Step::InLine { since_ms, .. } if hold.is_line_dead(since_ms, around) => {
@@ -538,34 +550,47 @@ impl Exchange {
                 commands.push(HostCommand::Log(LogLevel::Error, line));
                 (phase, commands)
             }
-            Step::InLine { ref mut then, .. } => {
-                let then = std::mem::replace(then, Retry::Open);
-                self.go_on(hold, then, true, around)
+            // Its place in the line stays as it is.
+            Step::InLine { .. } => {
+                let alarm = hold.line_alarm(now_ms);
+                hold.stay(vec![alarm])
             }
-            Step::Retrying { at_ms, .. } | Step::Busy { at_ms, .. } if now_ms < at_ms => hold.stay(Vec::new()),
-            Step::Busy { .. } => self.go_on(hold, Retry::Judge, false, around),
-            Step::Retrying { ref mut then, .. } => {
-                let then = std::mem::replace(then, Retry::Open);
-                self.go_on(hold, then, false, around)
-            }
+            Step::Retrying { at_ms, .. } | Step::Busy { at_ms } if now_ms < at_ms => hold.stay(Vec::new()),
+            Step::Busy { .. } => self.judge_in_turn(hold, false, around),
+            Step::Retrying { ref mut then, .. } => match std::mem::replace(then, Retry::Open) {
+                Retry::Open => self.open_in_turn(hold, false, around),
+                Retry::Poll => self.poll(hold, around),
+                Retry::Judge => self.judge_in_turn(hold, false, around),
+                Retry::Claim { nonce } => match hold.approval.clone() {
+                    Some(approval) => hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms),
+                    None => self.reopen(hold, around),
+                },
+            },
         }
     }
 
-    /// Does what the hold has waited to do, when it is its turn.
-    fn go_on(&mut self, mut hold: Hold, then: Retry, was_called: bool, around: &mut Surroundings<'_>) -> Next {
-        match then {
-            Retry::Open => self.open_in_turn(hold, was_called, around),
-            Retry::Poll => self.poll(hold, around),
-            Retry::Judge | Retry::Claim { .. } if !hold.take_turn(was_called, around) => {
-                let commands = hold.stand_in_line(then, around.now_ms);
-                hold.stay(commands)
-            }
-            Retry::Judge => self.on_approved(hold, around),
-            Retry::Claim { nonce } => match hold.approval.clone() {
-                Some(approval) => hold.claim(&approval.id, nonce, self.next_ask(), around.now_ms),
-                None => self.reopen(hold, around),
-            },
+    /// It was called: it asks, if it still waits for that.
+    fn on_turn(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        match hold.step {
+            Step::InLine { then: Asking::Open, .. } => self.open_in_turn(hold, true, around),
+            Step::InLine { then: Asking::Judge, .. } => self.judge_in_turn(hold, true, around),
+            Step::Opening { .. }
+            | Step::Registering { .. }
+            | Step::Polling { .. }
+            | Step::Retrying { .. }
+            | Step::Busy { .. }
+            | Step::Leasing { .. }
+            | Step::Claiming { .. } => hold.stay(Vec::new()),
         }
+    }
+
+    /// From the approval to the claim, when it is its turn.
+    fn judge_in_turn(&mut self, mut hold: Hold, was_called: bool, around: &mut Surroundings<'_>) -> Next {
+        if !hold.take_turn(was_called, around) {
+            let commands = hold.stand_in_line(Asking::Judge, around.now_ms);
+            return hold.stay(commands);
+        }
+        self.on_approved(hold, around)
     }
 
     /// The configuration in force on this worker now.

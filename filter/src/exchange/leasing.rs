@@ -31,8 +31,6 @@ pub(super) struct FleetLease {
     config: Rc<FilterConfig>,
     /// It may run on these places until then, unless they have been renewed.
     ends_at_ms: u64,
-    /// The task that goes on after the call, and how long its server keeps it.
-    task: Option<(u64, u64)>,
 }
 
 impl FleetLease {
@@ -49,7 +47,7 @@ impl FleetLease {
             return None;
         }
         let take = TakeLeases { holder: ids.next_id(), call_digest: envelope.call_digest(), ttl_ms: LEASE_MS, limits };
-        Some(Self { take, config: Rc::clone(config), ends_at_ms: now_ms.saturating_add(LEASE_MS), task: None })
+        Some(Self { take, config: Rc::clone(config), ends_at_ms: now_ms.saturating_add(LEASE_MS) })
     }
 
     pub(super) fn ask(&self, ask: u32) -> Callout {
@@ -74,7 +72,7 @@ impl FleetLease {
 
     /// When it is to be renewed first.
     pub(super) fn renew_at_ms(&self) -> u64 {
-        self.ends_at_ms.saturating_sub(LEASE_MS / 2)
+        self.ends_at_ms.saturating_sub(LEASE_MS / 4 * 3)
     }
 
     /// Whether it must be renewed while its call runs.
@@ -87,21 +85,16 @@ impl FleetLease {
         HostCommand::Tell(Callout::renew_leases(&self.config.approval, &self.take.holder, &record))
     }
 
-    /// The call goes on as a task after its answer.
-    pub(super) fn goes_on_as(&mut self, task: u64, ttl_ms: Option<u64>) {
-        self.task = Some((task, ttl_ms.unwrap_or(TASK_MS).clamp(LEASE_MS, TASK_MS_MAX)));
+    /// Hands the places that can end to the task that goes on after the call, which its server keeps for so long.
+    pub(super) fn go_on_as(self, task: u64, ttl_ms: Option<u64>) -> HostCommand {
+        let ttl_ms = ttl_ms.unwrap_or(TASK_MS).clamp(LEASE_MS, TASK_MS_MAX);
+        let record = RenewLeases { ttl_ms, to: Some(task_holder(task)) };
+        HostCommand::Tell(Callout::renew_leases(&self.config.approval, &self.take.holder, &record))
     }
 
-    /// Gives the places back, or to the task that the call began.
+    /// Gives the places back.
     pub(super) fn end(self, ran: bool) -> HostCommand {
-        let (settings, holder) = (&self.config.approval, &self.take.holder);
-        HostCommand::Tell(match self.task {
-            Some((task, ttl_ms)) if ran => {
-                let record = RenewLeases { ttl_ms, to: Some(task_holder(task)) };
-                Callout::renew_leases(settings, holder, &record)
-            }
-            Some(_) | None => Callout::end_leases(settings, holder, &EndLeases { ran }),
-        })
+        HostCommand::Tell(Callout::end_leases(&self.config.approval, &self.take.holder, &EndLeases { ran }))
     }
 }
 
@@ -197,7 +190,7 @@ impl Exchange {
             HostEvent::RequestHead(_) | HostEvent::RequestPart { .. } | HostEvent::RequestComplete { .. } => {
                 (Phase::Leasing(leasing), vec![HostCommand::Pause])
             }
-            HostEvent::Wake | HostEvent::Recorded { .. } | HostEvent::CalloutAnswered { .. } => {
+            HostEvent::Wake | HostEvent::Turn | HostEvent::Recorded { .. } | HostEvent::CalloutAnswered { .. } => {
                 (Phase::Leasing(leasing), Vec::new())
             }
         }

@@ -50,6 +50,16 @@ pub(super) enum TaskTurn {
     },
 }
 
+impl TaskTurn {
+    /// The task that has ended.
+    pub(super) fn ended(&self) -> Option<u64> {
+        match self {
+            Self::Ended { task } => Some(*task),
+            Self::Began { .. } => None,
+        }
+    }
+}
+
 enum Heard {
     Nothing,
     Events(sse::Splitter),
@@ -106,6 +116,7 @@ impl Overheard {
             | HostEvent::CalloutAnswered { .. }
             | HostEvent::Recorded { .. }
             | HostEvent::Wake
+            | HostEvent::Turn
             | HostEvent::Closed => {}
         }
     }

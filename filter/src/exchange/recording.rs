@@ -122,7 +122,7 @@ impl Exchange {
             HostEvent::RequestHead(_) | HostEvent::RequestPart { .. } | HostEvent::RequestComplete { .. } => {
                 (Phase::Recording(recording), vec![HostCommand::Pause])
             }
-            HostEvent::Wake | HostEvent::Recorded { .. } | HostEvent::CalloutAnswered { .. } => {
+            HostEvent::Wake | HostEvent::Turn | HostEvent::Recorded { .. } | HostEvent::CalloutAnswered { .. } => {
                 (Phase::Recording(recording), Vec::new())
             }
         }

@@ -188,11 +188,14 @@ impl Running {
     }
 
     /// The call goes on as a task after its answer: what it has taken is the task's from now on.
-    pub(super) fn goes_on_as(&mut self, task: u64, ttl_ms: Option<u64>, around: &mut Surroundings<'_>) {
+    pub(super) fn goes_on_as(
+        &mut self,
+        task: u64,
+        ttl_ms: Option<u64>,
+        around: &mut Surroundings<'_>,
+    ) -> Option<HostCommand> {
         usage::hand_to_task(around.shared, std::mem::take(&mut self.leases), task, ttl_ms, around.now_ms);
-        if let Some(fleet) = &mut self.fleet {
-            fleet.goes_on_as(task, ttl_ms);
-        }
+        self.fleet.take().map(|fleet| fleet.go_on_as(task, ttl_ms))
     }
 
     /// Writes the marks of the call as of now. What is answered instead of letting the answer go on, if that fails.
@@ -252,7 +255,8 @@ impl Running {
         if self.is_renewed() && around.now_ms >= self.renew_at_ms {
             usage::renew(around.shared, &self.leases, around.now_ms);
             commands.extend(self.fleet.as_ref().filter(|fleet| fleet.is_renewed()).map(FleetLease::renewal));
-            self.renew_at_ms = around.now_ms.saturating_add(LEASE_MS / 2);
+            // One that is lost is not sent again: the next one must come in time.
+            self.renew_at_ms = around.now_ms.saturating_add(LEASE_MS / 4);
             commands.push(HostCommand::WakeAt(self.renew_at_ms));
         }
         if let Some(deadline_ms) = self.deadline_ms()
@@ -508,6 +512,7 @@ pub(super) fn on_running(
         // The callout that led here was the last one asked; what else still comes is stale.
         HostEvent::CalloutAnswered { .. }
         | HostEvent::Recorded { .. }
+        | HostEvent::Turn
         | HostEvent::RequestHead(_)
         | HostEvent::RequestPart { .. }
         | HostEvent::RequestComplete { .. } => Vec::new(),

@@ -40,6 +40,10 @@ pub(super) fn poll(plugin: &Rc<str>, now_ms: u64) {
 /// The service answered. Whatever is not a newer list that its key signed changes nothing.
 pub(super) fn answered(plugin: &str, answer: &CalloutAnswer) {
     with_desk(plugin, |desk| desk.freezes_turn.answered());
+    if let Some(code) = answer.refusal() {
+        // Allowed calls go on through a freeze that this gateway does not hear of.
+        log::error!("holdpoint: the service does not tell what is frozen: {code}");
+    }
     if answer.status == Some(200) && take(plugin, &answer.body) {
         let key = shared_key(plugin);
         let (_, cas) = abi::shared_data(&key).unwrap_or_default();

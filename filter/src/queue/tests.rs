@@ -14,23 +14,37 @@ fn few_ask_at_a_time_and_who_comes_later_stands_behind() {
     assert_eq!(queue.under_way(), UNDER_WAY_MAX);
     queue.join(1);
     queue.join(2);
-    assert!(queue.call().is_empty(), "no turn is free");
+    assert_eq!(queue.call(), None, "no turn is free");
     queue.leave();
     assert!(!queue.enter(false), "others came first");
-    assert_eq!(queue.call(), [1]);
+    assert_eq!(queue.call(), Some(1));
     assert!(queue.enter(true));
     assert!(!queue.enter(true), "the turn is taken");
 }
 
 #[test]
-fn who_is_gone_when_he_is_called_keeps_nobody_waiting() {
+fn who_does_not_take_its_turn_keeps_nobody_waiting() {
     let mut queue = full();
     (1..=3).for_each(|exchange| queue.join(exchange));
     queue.leave();
-    assert_eq!(queue.call(), [1], "who is gone by now, and takes no turn");
-    assert_eq!(queue.call(), [2]);
+    assert_eq!(queue.call(), Some(1), "who takes no turn after all");
+    assert_eq!(queue.call(), Some(2));
     assert!(queue.enter(true));
-    assert!(queue.call().is_empty());
+    assert_eq!(queue.call(), None);
+}
+
+#[test]
+fn who_stands_in_line_has_one_place_and_none_when_it_is_gone() {
+    let mut queue = full();
+    for exchange in [1, 2, 1, 3, 1] {
+        queue.join(exchange);
+    }
+    assert_eq!(queue.len(), 3);
+    queue.forget(2);
+    queue.forget(4);
+    queue.leave();
+    assert_eq!((queue.call(), queue.call()), (Some(1), Some(3)));
+    assert!(queue.is_empty() && queue.places.is_empty());
 }
 
 #[test]

@@ -36,6 +36,7 @@ impl Hold {
         };
         let callout = Callout::claim(&self.seat.config.approval, approval_id, &record, ask);
         self.step = Step::Claiming { ask, nonce };
+        self.busy_rule = None;
         let commands = self.ask(callout, now_ms);
         self.stay(commands)
     }
@@ -118,11 +119,12 @@ impl Exchange {
         match usage::take(around.shared, &taker, &constraints, around.now_ms) {
             Leased::Full { rule_id } if around.now_ms < hold.deadline_ms => {
                 let at_ms = around.now_ms.saturating_add(BUSY_RETRY_MS);
-                hold.step = Step::Busy { at_ms, rule_id };
+                hold.step = Step::Busy { at_ms };
+                hold.busy_rule = Some(rule_id);
                 hold.stay(vec![HostCommand::WakeAt(at_ms)])
             }
             Leased::Full { rule_id } => {
-                hold.step = Step::Busy { at_ms: around.now_ms, rule_id };
+                hold.busy_rule = Some(rule_id);
                 hold.out_of_patience(around)
             }
             Leased::All(leases) => {
@@ -165,7 +167,8 @@ impl Exchange {
                 hold.seat.fleet = None;
                 hold.seat.give_back(around);
                 let at_ms = around.now_ms.saturating_add(FLEET_BUSY_RETRY_MS);
-                hold.step = Step::Busy { at_ms, rule_id };
+                hold.step = Step::Busy { at_ms };
+                hold.busy_rule = Some(rule_id);
                 if around.now_ms >= hold.deadline_ms {
                     return hold.out_of_patience(around);
                 }

@@ -201,3 +201,53 @@ fn a_batch_with_a_call_that_the_service_counts_runs_not_at_all() {
     assert!(!did.forwards());
     assert!(did.reply().body.contains("send it by itself"), "{}", did.reply().body);
 }
+
+/// A read that has its place, and asks to go on as a task.
+fn tasked(bench: &mut Bench) -> (Exchange, String) {
+    let mut exchange = bench.exchange();
+    let begins = call("list_issues").replace(r#""name""#, r#""task":{"ttl":1000},"name""#);
+    let did = bench.post(&mut exchange, &begins);
+    let asked: TakeLeases = did.asked_record();
+    assert!(bench.answer(&mut exchange, &did, 200, &signed(7, &asked, None)).forwards());
+    bench.give(&mut exchange, HostEvent::ResponseHead(answer_head(AnswerFormat::EventStream)));
+    (exchange, asked.holder)
+}
+
+fn told_paths(did: &Did) -> Vec<String> {
+    did.told().iter().map(|callout| callout.path.clone()).collect()
+}
+
+const BEGAN: &str = "data: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"task\":{\"taskId\":\"9\",\"status\":\"working\",\"ttl\":120000}}}\n\n";
+
+fn status(task: &str) -> String {
+    let params = json!({"taskId": task, "status": "completed"});
+    format!("data: {}\n\n", json!({"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": params}))
+}
+
+#[test]
+fn a_task_has_the_place_from_its_beginning_to_its_end_and_not_longer() {
+    let mut bench = bench();
+    let (mut exchange, holder) = tasked(&mut bench);
+    let did = bench.give(&mut exchange, HostEvent::ResponsePart { bytes: BEGAN.as_bytes().to_vec() });
+    assert_eq!(told_paths(&did), [format!("/v1/leases/{holder}/renew")]);
+    let handed: RenewLeases = serde_json::from_slice(&did.told()[0].body).expect("a record");
+    let task = handed.to.expect("to the task");
+    assert_eq!(handed.ttl_ms, 120_000);
+    let did = bench.give(&mut exchange, HostEvent::ResponsePart { bytes: status("9").into_bytes() });
+    assert_eq!(ended(&did, &task), Some(true));
+    let did = bench.give(&mut exchange, HostEvent::Closed);
+    assert_eq!(told_paths(&did), [String::new(); 0], "it has none any more that could come back to life");
+}
+
+#[test]
+fn every_task_of_whose_end_an_answer_tells_gives_its_place_back_once() {
+    let mut bench = bench();
+    let (mut exchange, holder) = tasked(&mut bench);
+    let bytes = [BEGAN.to_owned(), status("9"), status("8"), status("8")].concat().into_bytes();
+    let did = bench.give(&mut exchange, HostEvent::ResponsePart { bytes });
+    let told = told_paths(&did);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|path| path.starts_with("/v1/leases/task-") && path.ends_with("/end")), "{told:?}");
+    let did = bench.give(&mut exchange, HostEvent::Closed);
+    assert_eq!(ended(&did, &holder), Some(true), "a task that was over at once never had the call's place");
+}
