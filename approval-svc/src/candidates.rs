@@ -1,9 +1,10 @@
 //! Step 6, twice: what the policies that gateways try would have decided otherwise, summed up over all of them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdpoint_core::candidate::{
-    CandidateDifference, CandidateReport, DIFFERENCES_MAX, NAME_CHARS_MAX, NAMELESS_MAX, UNSUPPORTED,
+    CandidateDifference, CandidateKey, CandidateReport, DIFFERENCES_MAX, NAME_CHARS_MAX, NAMELESS_MAX, UNSUPPORTED,
 };
 use holdpoint_core::decision::Verdict;
 use holdpoint_core::digest::Digest;
@@ -20,12 +21,14 @@ mod tests;
 const REMEMBERED_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 /// Longest name of a gateway, a worker or a plugin, in characters.
 const SOURCE_CHARS_MAX: usize = 1_000;
-/// Most reports that are summed up: the latest.
-const REPORTS_MAX: u32 = 10_000;
+/// Reports that are held at once while they are summed up; one may have some hundred kilobytes.
+const REPORTS_AT_ONCE: u32 = 50;
+/// Most differences of one trial that are told apart while reports are summed up: callers make up names of tools.
+const MERGED_MAX: usize = 5_000;
 /// Most gateways whose policy in force is looked at.
 const GATEWAYS_MAX: u32 = 10_000;
 /// Most pairs of policies, and most differences of each, that are told.
-const TRIALS_MAX: usize = 50;
+const TRIALS_MAX: u32 = 50;
 const TOLD_MAX: usize = 200;
 
 /// Why a report was not taken.
@@ -106,72 +109,92 @@ pub struct CandidateView {
     pub differences: Vec<CandidateDifference>,
 }
 
+/// One candidate beside one policy in force, in one plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trial {
+    pub candidate_id: Digest,
+    pub snapshot_id: Digest,
+    pub plugin: String,
+}
+
 /// What is tried and what was tried in the last thirty days, the latest first.
 pub async fn list(store: &dyn Store) -> Result<Vec<CandidateView>, StoreError> {
     let now_ms = store.now_ms().await?;
-    let reports = store.candidate_reports(REPORTS_MAX).await?;
     let in_force = store.all_in_force(now_ms.saturating_sub(GONE_AFTER_MS), GATEWAYS_MAX).await?;
-    let mut trials: BTreeMap<(Digest, Digest, String), Vec<CandidateReport>> = BTreeMap::new();
-    for report in reports {
-        let key = (report.candidate_id, report.snapshot_id, report.plugin.clone());
-        trials.entry(key).or_default().push(report);
+    let mut views = Vec::new();
+    for trial in store.candidate_trials(TRIALS_MAX).await? {
+        let mut sum = Sum::default();
+        let mut after = String::new();
+        loop {
+            let reports = store.candidate_reports(&trial, &after, REPORTS_AT_ONCE).await?;
+            let Some(last) = reports.last() else { break };
+            after.clone_from(&last.source);
+            reports.into_iter().for_each(|report| sum.add(report));
+        }
+        let has_it = in_force
+            .iter()
+            .map(|row| &row.report)
+            .filter(|report| report.snapshot_id == trial.candidate_id && report.standing.plugin == trial.plugin);
+        let in_force_on: BTreeSet<String> = has_it.map(|report| report.gateway.clone()).collect();
+        views.push(sum.view(trial, in_force_on));
     }
-    let mut views: Vec<CandidateView> = trials
-        .into_iter()
-        .map(|((candidate_id, snapshot_id, plugin), reports)| {
-            let has_it = in_force
-                .iter()
-                .map(|row| &row.report)
-                .filter(|report| report.snapshot_id == candidate_id && report.standing.plugin == plugin);
-            let in_force_on: BTreeSet<String> = has_it.map(|report| report.gateway.clone()).collect();
-            view(candidate_id, snapshot_id, plugin, &reports, in_force_on)
-        })
-        .collect();
     views.sort_by_key(|view| std::cmp::Reverse(view.until_ms));
-    views.truncate(TRIALS_MAX);
     Ok(views)
 }
 
-fn view(
-    candidate_id: Digest,
-    snapshot_id: Digest,
-    plugin: String,
-    reports: &[CandidateReport],
-    in_force_on: BTreeSet<String>,
-) -> CandidateView {
-    let sum = |of: fn(&CandidateReport) -> u64| reports.iter().fold(0_u64, |sum, one| sum.saturating_add(of(one)));
-    let mut merged: BTreeMap<_, CandidateDifference> = BTreeMap::new();
-    for one in reports.iter().flat_map(|report| &report.differences) {
-        match merged.entry(one.key()) {
-            std::collections::btree_map::Entry::Vacant(vacant) => drop(vacant.insert(one.clone())),
-            std::collections::btree_map::Entry::Occupied(mut known) => known.get_mut().add(one),
+/// Reports on one trial, summed up.
+#[derive(Default)]
+struct Sum {
+    compared: u64,
+    unlisted: u64,
+    since_ms: Option<u64>,
+    until_ms: u64,
+    gateways: BTreeSet<String>,
+    merged: BTreeMap<CandidateKey, CandidateDifference>,
+}
+
+impl Sum {
+    fn add(&mut self, report: CandidateReport) {
+        self.compared = self.compared.saturating_add(report.compared);
+        self.unlisted = self.unlisted.saturating_add(report.unlisted);
+        self.since_ms = Some(self.since_ms.map_or(report.since_ms, |since_ms| since_ms.min(report.since_ms)));
+        self.until_ms = self.until_ms.max(report.until_ms);
+        self.gateways.insert(report.gateway);
+        for one in report.differences {
+            let is_full = self.merged.len() >= MERGED_MAX;
+            match self.merged.entry(one.key()) {
+                Entry::Occupied(mut known) => known.get_mut().add(&one),
+                Entry::Vacant(_) if is_full => self.unlisted = self.unlisted.saturating_add(one.calls),
+                Entry::Vacant(vacant) => drop(vacant.insert(one)),
+            }
         }
     }
-    let mut differences: Vec<CandidateDifference> = merged.into_values().collect();
-    let mut unlisted = sum(|report| report.unlisted);
-    let differing = differing(&differences, unlisted);
-    let (compared, since_ms) =
-        (sum(|report| report.compared), reports.iter().map(|report| report.since_ms).min().unwrap_or_default());
-    let summary = summary(compared, since_ms, differing, &differences, unlisted);
-    differences.sort_by_key(|one| std::cmp::Reverse(one.calls));
-    if differences.len() > TOLD_MAX {
-        let rest = differences.split_off(TOLD_MAX);
-        unlisted = self::differing(&rest, unlisted);
-    }
-    let gateways: BTreeSet<String> = reports.iter().map(|report| report.gateway.clone()).collect();
-    CandidateView {
-        candidate_id,
-        snapshot_id,
-        plugin,
-        summary,
-        since_ms,
-        until_ms: reports.iter().map(|report| report.until_ms).max().unwrap_or_default(),
-        compared,
-        differing,
-        unlisted,
-        gateways: gateways.into_iter().collect(),
-        in_force_on: in_force_on.into_iter().collect(),
-        differences,
+
+    fn view(self, trial: Trial, in_force_on: BTreeSet<String>) -> CandidateView {
+        let mut differences: Vec<CandidateDifference> = self.merged.into_values().collect();
+        let mut unlisted = self.unlisted;
+        let differing = differing(&differences, unlisted);
+        let since_ms = self.since_ms.unwrap_or_default();
+        let summary = summary(self.compared, since_ms, differing, &differences, unlisted);
+        differences.sort_by_key(|one| std::cmp::Reverse(one.calls));
+        if differences.len() > TOLD_MAX {
+            let rest = differences.split_off(TOLD_MAX);
+            unlisted = self::differing(&rest, unlisted);
+        }
+        CandidateView {
+            candidate_id: trial.candidate_id,
+            snapshot_id: trial.snapshot_id,
+            plugin: trial.plugin,
+            summary,
+            since_ms,
+            until_ms: self.until_ms,
+            compared: self.compared,
+            differing,
+            unlisted,
+            gateways: self.gateways.into_iter().collect(),
+            in_force_on: in_force_on.into_iter().collect(),
+            differences,
+        }
     }
 }
 

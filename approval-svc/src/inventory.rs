@@ -114,6 +114,9 @@ impl Inventory {
         let is_late = pages.iter().filter_map(|row| row.told.as_ref()).any(|(by, told_at_ms)| {
             by == gateway && *told_at_ms > observation.at_ms && told_at_ms - observation.at_ms <= LATE_MS_MAX
         });
+        let caller = caller_digest(&observation.caller);
+        // This caller has been shown this page once more since: what is not on that one is gone.
+        let is_superseded = is_late && pages.iter().any(|row| row.caller == caller && Some(row.page) == page.page);
         let all = self.store.inventory_items(server).await?;
         let known: BTreeMap<&str, &ItemRow> =
             all.iter().filter(|item| item.kind == page.kind).map(|item| (item.name.as_str(), item)).collect();
@@ -122,7 +125,12 @@ impl Inventory {
         let mut push = |write: InventoryWrite| change.writes.push(Write::Inventory(Box::new(write)));
         for entry in &page.entries {
             let before = known.get(entry.name.as_str());
-            if let Some(before) = before.filter(|before| is_late && before.digest != entry.digest) {
+            if before.is_none() && is_superseded {
+                continue;
+            }
+            let is_past =
+                |before: &&&ItemRow| is_late && before.digest != entry.digest || is_superseded && before.is_removed;
+            if let Some(before) = before.filter(is_past) {
                 // Another worker has told already what the server says since: this is known to have been, and no more.
                 push(InventoryWrite::Item(Box::new(SeenItem {
                     server: server.clone(),
@@ -179,7 +187,6 @@ impl Inventory {
             })));
         }
         if let Some(number) = page.page {
-            let caller = caller_digest(&observation.caller);
             let names = page.entries.iter().map(|entry| entry.name.clone()).collect();
             let told = Some((gateway.to_owned(), observation.at_ms));
             let now = PageRow { caller, page: number, names, told };
@@ -196,8 +203,7 @@ impl Inventory {
                 });
                 push(InventoryWrite::Removed { server: server.clone(), kind: page.kind, name, at_ms });
             }
-            let is_newer = |row: &PageRow| row.caller == now.caller && row.page == now.page;
-            if !(is_late && pages.iter().any(is_newer)) {
+            if !is_superseded {
                 push(InventoryWrite::Page {
                     server: server.clone(),
                     kind: page.kind,

@@ -29,6 +29,7 @@ pub mod sqlite;
 pub mod words;
 
 use crate::approvals::grant::Grant;
+use crate::candidates::Trial;
 use crate::delegations::Delegation;
 use crate::notify::notice::{Notice, NoticeFilter, NoticeState, NoticeTry};
 use inventory::{CallerRow, DefinitionRow, DriftRow, IntroductionRow, InventoryWrite, ItemRow, PageRow, ServerRow};
@@ -326,8 +327,15 @@ pub trait Store: Send + Sync + 'static {
     fn in_force<'a>(&'a self, instance: &'a str, plugin: &'a str) -> Read<'a, Option<InForceRow>>;
     /// What gateways have in force that were seen since then, by gateway, at most `rows_max`.
     fn all_in_force(&self, seen_since_ms: u64, rows_max: u32) -> Read<'_, Vec<InForceRow>>;
-    /// What workers say of candidates, the latest first.
-    fn candidate_reports(&self, rows_max: u32) -> Read<'_, Vec<CandidateReport>>;
+    /// What candidates are compared with what, the latest heard of first.
+    fn candidate_trials(&self, rows_max: u32) -> Read<'_, Vec<Trial>>;
+    /// What workers say of one of them, by worker, behind that one.
+    fn candidate_reports<'a>(
+        &'a self,
+        trial: &'a Trial,
+        after_source: &'a str,
+        rows_max: u32,
+    ) -> Read<'a, Vec<CandidateReport>>;
     fn token(&self, hash: Digest) -> Read<'_, Option<Token>>;
     fn tokens(&self) -> Read<'_, Vec<Token>>;
     /// How many tokens have been revoked; cheap.

@@ -103,6 +103,25 @@ async fn expires(bench: &Bench) {
     assert_eq!(full(store, "b", &slot).await, None);
 }
 
+/// Two calls whose server answers both with the same task.
+#[tokio::test]
+async fn a_task_that_two_calls_began_has_a_place_under_each_limit() {
+    for bench in benches().await {
+        let store = &*bench.store;
+        let to_task = || RenewLeases { ttl_ms: 60_000, to: Some("task-1".to_owned()) };
+        let (one, both) = ([limit("one", 2, None)], [limit("one", 2, None), limit("two", 1, None)]);
+        assert_eq!(full(store, "a", &one).await, None);
+        assert_eq!(full(store, "b", &both).await, None);
+        renew(store, "a".to_owned(), to_task()).await.unwrap();
+        renew(store, "b".to_owned(), to_task()).await.unwrap();
+        assert!(full(store, "c", &both).await.is_some(), "the second limit's only place is the task's");
+        assert_eq!(full(store, "d", &one).await, None, "and it has one place under the first");
+        assert!(full(store, "e", &one).await.is_some());
+        end(store, "task-1".to_owned(), EndLeases { ran: true }).await.unwrap();
+        assert_eq!(full(store, "c", &both).await, None);
+    }
+}
+
 #[tokio::test]
 async fn what_makes_no_sense_is_refused() {
     let bench = contract::open().await;

@@ -44,12 +44,12 @@ pub async fn admit(app: App, roles: &'static [Role], mut request: Request, next:
             Problem::new(StatusCode::FORBIDDEN, "role", detail).into_response()
         }
         Ok(Some(credential)) => {
+            if let Err(exceeded) = app.limits.admit(&credential) {
+                return limited(&app, "credential", exceeded);
+            }
             if let Some(why) = too_far(&credential, &request) {
                 tracing::warn!(gateway = credential.subject, "{why}");
                 return Problem::new(StatusCode::CONFLICT, PROBLEM_WIRE, why).into_response();
-            }
-            if let Err(exceeded) = app.limits.admit(&credential) {
-                return limited(&app, "credential", exceeded);
             }
             let proof = credential.proof.clone();
             request.extensions_mut().insert(credential);

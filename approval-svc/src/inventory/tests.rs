@@ -132,6 +132,12 @@ async fn list_that_was_seen_before_the_latest_one_changes_nothing_when_it_is_tol
     let definitions = desk.bench.store.inventory_definitions("github", TOOL, "one").await.unwrap();
     let known: Vec<_> = definitions.iter().map(|row| row.digest).collect();
     assert!(known[0] == says("new").0 && known.contains(&says("between").0), "it is known to have been");
+    see("gw/2", 100_080, "a", &[("one", "new"), ("two", "2")]).await;
+    see("gw/1", 100_070, "a", &[("one", "new"), ("two", "2"), ("three", "3"), ("four", "4")]).await;
+    assert!(latest("three").await.1, "what was gone already does not come back with an older list");
+    assert_eq!(drift(&desk).await, told(&[("one", Changed), ("three", New), ("three", Removed)]));
+    let items = desk.bench.store.inventory_items("github").await.unwrap();
+    assert!(items.iter().all(|item| item.name != "four"), "nor is anything known of what was never there since");
     // Another gateway's clock says nothing about this one's, and one that was set back by more does not either.
     see("other/1", 99_000, "a", &[("one", "elsewhere"), ("two", "2"), ("three", "3")]).await;
     assert_eq!(latest("one").await, says("elsewhere"));

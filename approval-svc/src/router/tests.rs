@@ -335,6 +335,8 @@ async fn auditor_of_a_tenant_reads_nobody_elses_approval_entry_or_tile() {
     known.is(404, "not-found");
     let tile = format!("/v1/log/tile/entries/000.p/{}", own + 2);
     desk.get(&acmes, &tile).await.is(403, "other-tenants");
+    desk.get(&acmes, "/v1/policies/candidates").await.is(403, "other-tenants");
+    assert_eq!(desk.get(&everybodys, "/v1/policies/candidates").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use super::row::{
 };
 use super::{Change, CommitError, Head, Hints, Read, Store, StoreError};
 use crate::approvals::grant::Grant;
+use crate::candidates::Trial;
 use crate::delegations::Delegation;
 use crate::notify::notice::{Notice, NoticeFilter, NoticeState};
 
@@ -263,8 +264,17 @@ impl Store for SqlStore {
         in_force::all(&self.readers, seen_since_ms, rows_max).boxed()
     }
 
-    fn candidate_reports(&self, rows_max: u32) -> Read<'_, Vec<CandidateReport>> {
-        candidates::latest(&self.readers, rows_max).boxed()
+    fn candidate_trials(&self, rows_max: u32) -> Read<'_, Vec<Trial>> {
+        candidates::trials(&self.readers, rows_max).boxed()
+    }
+
+    fn candidate_reports<'a>(
+        &'a self,
+        trial: &'a Trial,
+        after_source: &'a str,
+        rows_max: u32,
+    ) -> Read<'a, Vec<CandidateReport>> {
+        candidates::reports(&self.readers, trial, after_source, rows_max).boxed()
     }
 
     fn policy(&self, snapshot_id: Digest) -> Read<'_, Option<PolicyRow>> {

@@ -200,7 +200,8 @@ fn policies(c: &mut Components) -> Vec<Operation> {
             .problems(&["field", "conflict"]);
     let tried =
         get("/v1/policies/candidates", EVERYBODY, "What candidates would have decided otherwise, over all gateways")
-            .json(200, "The latest first", candidates);
+            .json(200, "The latest first", candidates)
+            .problems(&["other-tenants"]);
     let any = json!({"type": "object"});
     let registering = Operation::new(
         "put",

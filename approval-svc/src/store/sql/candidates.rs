@@ -2,8 +2,9 @@
 
 use holdpoint_core::candidate::CandidateReport;
 
-use super::column::{from_json, int, to_json};
+use super::column::{digest_from_text, from_json, int, to_json};
 use super::db::{Connection, Pool, query};
+use crate::candidates::Trial;
 use crate::store::{CommitError, StoreError};
 
 /// Keeps a report, unless one that counts more calls is there.
@@ -29,9 +30,36 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// The latest of them.
-pub(super) async fn latest(readers: &Pool, rows_max: u32) -> Result<Vec<CandidateReport>, StoreError> {
-    let rows = query("SELECT report FROM candidate_reports ORDER BY seen_at_ms DESC, source LIMIT $1");
+/// What is compared with what, the latest heard of first.
+pub(super) async fn trials(readers: &Pool, rows_max: u32) -> Result<Vec<Trial>, StoreError> {
+    let rows = query(
+        "SELECT candidate_id, snapshot_id, plugin, MAX(seen_at_ms) AS seen_at_ms FROM candidate_reports \
+         GROUP BY candidate_id, snapshot_id, plugin ORDER BY seen_at_ms DESC, candidate_id, snapshot_id, plugin LIMIT $1",
+    );
     let rows = rows.bind(i64::from(rows_max)).fetch_all(readers).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Trial {
+                candidate_id: digest_from_text(row.try_get("candidate_id")?, "a candidate")?,
+                snapshot_id: digest_from_text(row.try_get("snapshot_id")?, "a policy")?,
+                plugin: row.try_get("plugin")?,
+            })
+        })
+        .collect()
+}
+
+/// What workers say of one of them, by worker, behind that one.
+pub(super) async fn reports(
+    readers: &Pool,
+    trial: &Trial,
+    after_source: &str,
+    rows_max: u32,
+) -> Result<Vec<CandidateReport>, StoreError> {
+    let rows = query(
+        "SELECT report FROM candidate_reports WHERE candidate_id = $1 AND snapshot_id = $2 AND plugin = $3 \
+         AND source > $4 ORDER BY source LIMIT $5",
+    );
+    let rows = rows.bind(trial.candidate_id.to_string()).bind(trial.snapshot_id.to_string()).bind(&trial.plugin);
+    let rows = rows.bind(after_source).bind(i64::from(rows_max)).fetch_all(readers).await?;
     rows.into_iter().map(|row| from_json(row.try_get("report")?, "a report")).collect()
 }

@@ -31,6 +31,14 @@ pub(super) async fn renew(
     renew: &RenewLeases,
     at_ms: u64,
 ) -> Result<(), CommitError> {
+    if let Some(to) = renew.to.as_deref().filter(|to| *to != holder) {
+        // Whoever it is handed to may have a place under the same limit: a task that another call of its server has begun too.
+        let double = query(
+            "DELETE FROM fleet_leases WHERE holder = $1 AND name IN \
+             (SELECT name FROM fleet_leases WHERE holder = $2 AND is_counted = $3 AND expires_at_ms > $4)",
+        );
+        double.bind(to).bind(holder).bind(false).bind(int(at_ms)).execute(&mut *connection).await?;
+    }
     let update = query(
         "UPDATE fleet_leases SET expires_at_ms = $2, holder = $3 WHERE holder = $1 AND is_counted = $4 \
          AND expires_at_ms > $5",
