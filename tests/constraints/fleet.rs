@@ -49,8 +49,14 @@ async fn slot_is_one_for_all_gateways_and_free_when_its_call_has_ended() -> anyh
     for (taker, refused) in [(stack.port(), other.port()), (other.port(), stack.port())] {
         slow(&stack, Duration::from_secs(15));
         let before = stack.upstream.count();
-        let running = tools_call("read_slow", "{}", &token).begin(taker).await?;
-        stack.upstream.wait_for(before + 1).await?;
+        // The place of the call before is given back a moment after its answer.
+        let running = probe::until("a call has the slot", probe::PATIENCE, async || {
+            let running = tools_call("read_slow", "{}", &token).begin(taker).await.ok()?;
+            let runs = async || (stack.upstream.count() > before || running.is_answered()).then_some(());
+            probe::until("it runs or is refused", probe::PATIENCE, runs).await.ok()?;
+            (!running.is_answered()).then_some(running)
+        })
+        .await?;
         for port in [refused, taker, refused] {
             let said = refusal(&tools_call("read_slow", "{}", &token).send(port).await?);
             assert!(said.contains("rule `one` lets no more calls run right now"), "{said}");

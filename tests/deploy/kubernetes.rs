@@ -185,7 +185,8 @@ fn misspelt_and_unsafe_manifests_are_found() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A machine without either program brings one, and that one makes the same of the manifests.
+/// A machine without either program brings one, and that one makes the same of the manifests as the one that is installed.
+/// Where none is, it is held against itself: then this shows that it can be brought, and no more.
 #[test]
 fn kustomize_that_is_brought_builds_what_an_installed_one_does() -> anyhow::Result<()> {
     let Some(kubectl) = installed::or_skip("kubectl of a wheel", kustomize::brought())? else { return Ok(()) };

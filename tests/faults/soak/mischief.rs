@@ -108,6 +108,7 @@ impl Mischief {
             "Envoy ended: {}",
             stack.envoy.process().last_words()
         );
+        anyhow::ensure!(!self.broke.is_empty(), "nothing broke: the soak shows nothing");
         let service = stack.service.process();
         anyhow::ensure!(service.exited().is_none(), "the service ended: {}", service.last_words());
         Ok(())

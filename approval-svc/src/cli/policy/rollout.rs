@@ -27,7 +27,7 @@ pub struct RolloutArgs {
     /// Only the candidate whose id begins so
     #[arg(long, value_name = "ID")]
     candidate: Option<String>,
-    /// Exit with 1 when a call would change so
+    /// Exit with 1 when a call would change so, or when some are not told apart
     #[arg(long, value_enum, value_name = "CHANGE")]
     fail_on: Option<FailOn>,
     #[command(flatten)]
@@ -45,6 +45,9 @@ pub async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
         candidates.retain(|view| view.candidate_id.to_string().starts_with(&id));
     }
     match args.format {
+        Form::Text if candidates.is_empty() && args.candidate.is_some() => {
+            println!("no candidate whose id begins so was tried in the last 30 days");
+        }
         Form::Text if candidates.is_empty() => println!("no candidate was tried in the last 30 days"),
         Form::Text => candidates.iter().for_each(print),
         Form::Json => println!("{}", json!({"candidates": candidates})),

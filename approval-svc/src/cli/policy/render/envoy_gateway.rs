@@ -13,7 +13,7 @@ use super::tree::{at, list, map, text, whole};
 
 /// What is to be known before it is applied.
 pub const HEAD: &str = "\
-Made by `holdpoint policy render --target envoy-gateway`. Needs Envoy 1.35 or later (Envoy Gateway 1.5), and
+Made by `holdpoint policy render --target envoy-gateway`. Needs Envoy 1.37 or later, and
 `extensionApis: {enableEnvoyPatchPolicy: true}` in Envoy Gateway's own configuration.
 * The filter governs everything on this listener, and refuses what leads to no server of the policy: use a listener of its
   own for MCP.

@@ -13,7 +13,7 @@ use super::tree::{at, list, map, set, snippet, text, whole};
 
 /// What is to be known before it is applied.
 pub const HEAD: &str = "\
-Made by `holdpoint policy render --target istio`. Needs Envoy 1.35 (Istio 1.27) or later.
+Made by `holdpoint policy render --target istio`. Needs Envoy 1.37 or later.
 * The filter governs everything that these proxies serve, and refuses what leads to no server of the policy: use a gateway
   of its own for MCP, not one that other traffic shares.
 * The gateway's pod needs the token file (and the filter, if it is a file): mount them, for a sidecar by the annotation
