@@ -1,8 +1,7 @@
-//! The service on a machine of its own: the image's root with nothing but the binary in it, and the systemd unit.
+//! The service on a machine of its own: the systemd unit.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::chown;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -10,7 +9,6 @@ use holdpoint_tests::process::ChildProcess;
 use holdpoint_tests::{installed, ports, probe, repository, service_binary};
 
 const UNIT: &str = "approval-svc/deploy/holdpoint.service";
-const DOCKERFILE: &str = "approval-svc/deploy/Dockerfile";
 /// The user of image and pods.
 const USER: u32 = 65_532;
 /// How exposed `systemd-analyze security` may find the unit, of 10.
@@ -148,102 +146,7 @@ async fn unit_allows_every_system_call_that_the_service_makes() -> anyhow::Resul
     Ok(())
 }
 
-/// The instructions of the last stage of a Dockerfile.
-fn last_stage(text: &str) -> Vec<(String, String)> {
-    let joined = text.replace("\\\n", " ");
-    let lines = joined.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let mut stage = Vec::new();
-    for line in lines {
-        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
-        if name == "FROM" {
-            stage.clear();
-        }
-        stage.push((name.to_owned(), rest.trim().to_owned()));
-    }
-    stage
-}
-
-/// No container runtime is needed for what the image promises: its root, with its user and its command, runs the service.
-#[tokio::test]
-async fn service_runs_in_an_empty_root_without_rights() -> anyhow::Result<()> {
-    let stage = last_stage(&repository::text(DOCKERFILE)?);
-    let value =
-        |name: &str| stage.iter().find(|(one, _)| one == name).map(|(_, rest)| rest.as_str()).context(name.to_owned());
-    ensure!(value("FROM")? == "scratch" && value("USER")? == format!("{USER}:{USER}"), "{stage:?}");
-    ensure!(stage.iter().all(|(name, _)| name != "RUN" && name != "ADD"), "nothing runs in the empty image");
-    let entry: Vec<String> = serde_json::from_str(value("ENTRYPOINT")?)?;
-    let command: Vec<String> = serde_json::from_str(value("CMD")?)?;
-    ensure!(entry == ["/usr/local/bin/holdpoint"], "{entry:?}");
-
-    let may = if is_root() { is_there("chroot") } else { Err(anyhow::anyhow!("only root may change its root")) };
-    let Some(binary) = installed::or_skip("the image's root", may.and_then(|()| crate::packages::static_binary()))?
-    else {
-        return Ok(());
-    };
-    let root = tempfile::tempdir()?;
-    std::fs::set_permissions(root.path(), std::fs::Permissions::from_mode(0o755))?;
-    let place = root.path().join("usr/local/bin");
-    std::fs::create_dir_all(&place)?;
-    std::fs::copy(&binary, place.join("holdpoint"))?;
-    for (name, mode) in [("data", 0o700), ("tmp", 0o1777)] {
-        let folder = root.path().join(name);
-        std::fs::create_dir(&folder)?;
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(mode))?;
-    }
-    chown(root.path().join("data"), Some(USER), Some(USER))?;
-    let port = ports::free()?;
-    let chroot = program("chroot")?;
-    let within = |words: &[String]| {
-        let mut chroot = Command::new(&chroot);
-        chroot.arg(format!("--userspec={USER}:{USER}")).arg(root.path()).args(&entry).args(words);
-        chroot.env_clear().env("PATH", "/usr/local/bin").env("HOLDPOINT_DATA_DIR", "/data");
-        chroot
-    };
-    let words: Vec<String> =
-        command.iter().map(|word| word.replace("0.0.0.0:7437", &format!("127.0.0.1:{port}"))).collect();
-    let log = tempfile::tempdir()?;
-    let process = ChildProcess::start("holdpoint", within(&words), log.path())?;
-    let ready = async || {
-        if process.exited().is_some() {
-            return Some(Err(anyhow::anyhow!("{}", process.last_words())));
-        }
-        let answer = reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await.ok()?;
-        answer.status().is_success().then_some(Ok(()))
-    };
-    probe::until("the service is ready", probe::PATIENCE, ready).await??;
-    let words = ["token", "create", "--role", "approver", "--subject", "alice"].map(str::to_owned);
-    let made = within(&words).output()?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let outside: Vec<String> = listed(root.path())?.into_iter().filter(|path| !path.starts_with("data/")).collect();
-    ensure!(outside == ["usr/local/bin/holdpoint"], "it wrote outside its directory: {outside:?}");
-    Ok(())
-}
-
 fn is_root() -> bool {
     // SAFETY: asks for a number and touches nothing.
     unsafe { libc::geteuid() == 0 }
-}
-
-/// Where a program is, for a command whose own path is that of an empty image.
-fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
-    found.with_context(|| format!("there is no `{name}`"))
-}
-
-/// Every file below a folder, by its path from there.
-fn listed(folder: &Path) -> anyhow::Result<Vec<String>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(&next)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                files.push(path.strip_prefix(folder)?.to_string_lossy().into_owned());
-            }
-        }
-    }
-    Ok(files)
 }

@@ -12,6 +12,7 @@ mod envoy_gateway;
 
 mod schema;
 
+mod image;
 mod kubernetes;
 mod machine;
 mod packages;

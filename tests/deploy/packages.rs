@@ -9,7 +9,7 @@ use holdpoint_tests::{cargo, installed, python, repository};
 use serde_json::Value;
 
 /// The folder that `.ci/package --quick` has filled from this checkout. Once per process.
-fn packages() -> anyhow::Result<&'static Path> {
+pub(crate) fn packages() -> anyhow::Result<&'static Path> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let made = FOLDER.get_or_init(|| make().map_err(|error| format!("{error:#}")));
     made.as_deref().map_err(|error| anyhow!("{error}"))
@@ -71,9 +71,7 @@ fn every_file_has_its_sum() -> anyhow::Result<()> {
         Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(&place).output()
     };
     let sums = std::fs::read_to_string(place.join("SHA256SUMS"))?;
-    for file in
-        ["holdpoint", "holdpoint_filter.wasm", "holdpoint_filter.oci/index.json", "holdpoint.service", "LICENSE"]
-    {
+    for file in ["holdpoint", "holdpoint_filter.wasm", "holdpoint_filter.oci/index.json", "image-root.tar", "LICENSE"] {
         ensure!(sums.lines().any(|line| line.ends_with(&format!("  {file}"))), "{file} has no sum");
     }
     ensure!(check()?.status.success(), "{}", String::from_utf8_lossy(&check()?.stdout));
