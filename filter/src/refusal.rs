@@ -151,6 +151,8 @@ pub enum Refusal {
     CannotRemember,
     /// The service cannot be reached, or answered what cannot be trusted.
     Unavailable,
+    /// Filter and service speak wire versions that are too far apart.
+    WireApart,
     /// Every call must be recorded before it runs (`audit.required`), and this one could not be.
     NotRecorded,
     /// A limit holds for all gateways, and nobody said that there is a place under it.
@@ -250,6 +252,11 @@ impl Refusal {
                 "Not run: the approval service is unavailable, and this call must not run without it. Try again later."
                     .to_owned()
             }
+            Self::WireApart => {
+                "Not run: the gateway and the approval service are of versions that are too far apart, and this call must not \
+                 run without both. Repeating it will not change this: an operator has to upgrade one of them."
+                    .to_owned()
+            }
             Self::NotRecorded => {
                 "Not run: every call has to be recorded first, and the record cannot be reached. Try again later."
                     .to_owned()
@@ -305,6 +312,7 @@ impl Refusal {
             Self::TooManyPending => (CODE_LIMITED, "too_many_pending", true),
             Self::CannotRemember => (CODE_LIMITED, "cannot_remember", true),
             Self::Unavailable => (CODE_UNAVAILABLE, "unavailable", true),
+            Self::WireApart => (CODE_UNAVAILABLE, "wire_version", false),
             Self::NotRecorded => (CODE_UNAVAILABLE, "not_recorded", true),
             Self::LimitUnknown => (CODE_UNAVAILABLE, "limit_unknown", true),
             Self::NoSuchTask => (CODE_INVALID_PARAMS, "no_such_task", false),
@@ -331,6 +339,7 @@ impl Refusal {
             | Self::TooManyPending
             | Self::CannotRemember
             | Self::Unavailable
+            | Self::WireApart
             | Self::NotRecorded
             | Self::LimitUnknown
             | Self::NoSuchTask

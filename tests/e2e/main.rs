@@ -21,3 +21,4 @@ mod record;
 mod rounds;
 mod routes;
 mod sessions;
+mod skew;

@@ -38,6 +38,7 @@ pub mod client;
 pub mod corpus;
 pub mod impostor;
 pub mod relay;
+pub mod skew;
 pub mod small_disk;
 pub mod stack;
 pub mod wire;

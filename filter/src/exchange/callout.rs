@@ -281,7 +281,15 @@ impl LeaseAnswer {
             Some(200) => serde_json::from_slice::<SignedLeases>(&answer.body).ok(),
             Some(_) | None => None,
         };
-        let Some(signed) = signed else { return Self::Unusable { why: "the approval service did not answer" } };
+        let Some(signed) = signed else {
+            let why = match answer.refusal() {
+                Some(code) if code == PROBLEM_WIRE => {
+                    "the filter and the approval service speak wire versions that are too far apart: upgrade the older of the two"
+                }
+                Some(_) | None => "the approval service did not answer",
+            };
+            return Self::Unusable { why };
+        };
         match signed.verify(&settings.service_keys, asked) {
             Some(LeasesTaken { full: None, .. }) => Self::Taken,
             Some(LeasesTaken { full: Some(rule_id), .. }) => Self::Full { rule_id },

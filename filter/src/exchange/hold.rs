@@ -630,8 +630,8 @@ fn refused_by_service(hold: Hold, code: &str, around: &mut Surroundings<'_>) -> 
         ),
         _ => format!("hold {}: the approval service refuses: {code}", hold.seat.hold_id),
     };
-    let (phase, mut commands) =
-        hold.seat.end(&Refusal::Unavailable, WithdrawCause::Refused, HoldEnd::Unavailable, around);
+    let refusal = if code == PROBLEM_WIRE { Refusal::WireApart } else { Refusal::Unavailable };
+    let (phase, mut commands) = hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Unavailable, around);
     commands.push(HostCommand::Log(LogLevel::Error, line));
     (phase, commands)
 }

@@ -79,7 +79,8 @@ pub(super) fn answered(kind: Kind, plugin: &Rc<str>, answer: &CalloutAnswer) {
     });
     if said == BatchAnswer::TryAgain && kind != Kind::Candidates {
         let what = if kind == Kind::Record { "audit entries wait" } else { "what was seen of servers waits" };
-        log::warn!("holdpoint: {what} for the service (status {:?})", answer.status);
+        let code = answer.refusal().map(|code| format!(", {code}")).unwrap_or_default();
+        log::warn!("holdpoint: {what} for the service (status {:?}{code})", answer.status);
     }
     let code = rejection.unwrap_or_default();
     match kind {

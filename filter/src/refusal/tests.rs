@@ -51,6 +51,7 @@ fn every_refusal() -> Vec<Refusal> {
         Refusal::Busy { rule_id: "r".to_owned() },
         Refusal::TooManyPending,
         Refusal::Unavailable,
+        Refusal::WireApart,
         Refusal::NotRecorded,
         Refusal::LimitUnknown,
         Refusal::Unsupported("why".to_owned()),
