@@ -224,6 +224,8 @@ pub enum StoreError {
     Server(String),
     #[error("the database holds {what} that this version cannot read: {problem}")]
     Corrupt { what: &'static str, problem: String },
+    #[error("everything that reads the database is taken: too much is asked at once, ask again later")]
+    Busy,
     #[error("the store has stopped")]
     Stopped,
 }

@@ -22,6 +22,7 @@ use super::row::{
     AnswerRow, Approval, ApprovalFilter, CheckpointRow, ClaimRow, Claiming, Dossier, Due, History, HistoryFilter, Hold,
     InForceRow, LogEntry, MarkPage, MarkQuery, PolicyRow, Review, SignIn, Token,
 };
+use super::sqlite::readers::Taken;
 use super::{Change, CommitError, Head, Hints, Read, Store, StoreError};
 use crate::approvals::grant::Grant;
 use crate::candidates::Trial;
@@ -110,6 +111,9 @@ impl SqlStore {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if matches!(&error, sqlx::Error::AnyDriverError(why) if why.is::<Taken>()) {
+            return Self::Busy;
+        }
         // What only a server on a network does.
         let is_server = match &error {
             sqlx::Error::Database(error) => error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some(),

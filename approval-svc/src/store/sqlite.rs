@@ -16,14 +16,14 @@ use super::sql::{Clock, SqlStore};
 pub mod backup;
 pub(super) mod readers;
 
-use readers::Readers;
+use readers::{Readers, ReadersSettings};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another process that holds the database, such as `holdpoint token create`.
 const BUSY_MS_MAX: u64 = 5_000;
-const READERS: usize = 4;
-const SNAPSHOTS_MAX: u32 = 2;
+const READERS: ReadersSettings =
+    ReadersSettings { lanes: 4, snapshots_max: 2, searches_max: 2, wait_max: Duration::from_secs(10) };
 /// Memory in which the writer keeps pages, in KiB: the index of the record is written all over the place.
 const WRITER_CACHE_KIB: &str = "-32768";
 /// Pages of the write-ahead log after which it is carried into the file: pages that are written again and again, as those
@@ -47,7 +47,7 @@ pub async fn open(file: &Path, clock: Clock) -> Result<SqlStore, StoreError> {
         options.clone().pragma("cache_size", WRITER_CACHE_KIB).pragma("wal_autocheckpoint", CARRY_AFTER_PAGES);
     let mut connection = writing.connect().await?;
     migrate(&mut connection).await?;
-    let readers = Readers::open(&options.pragma("query_only", "on"), READERS, SNAPSHOTS_MAX).await?;
+    let readers = Readers::open(&options.pragma("query_only", "on"), READERS).await?;
     let writer = Writer::new(Connection::Sqlite(Box::new(Box::new(connection))));
     Ok(SqlStore::new(Pool::Sqlite(readers), writer, Some(clock)))
 }

@@ -12,12 +12,9 @@ use futures_util::{StreamExt, TryStreamExt};
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{
-    AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Executor, PgConnection, Postgres, Sqlite, SqliteConnection,
-    Type,
-};
+use sqlx::{AssertSqlSafe, ColumnIndex, Database, Decode, Encode, Executor, PgConnection, Postgres, Sqlite, Type};
 
-use crate::store::sqlite::readers::Readers;
+use crate::store::sqlite::readers::{Borrowed, Readers};
 
 /// Begins a read through a pooler.
 const BEGIN_LENT: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '8s'; \
@@ -83,7 +80,7 @@ impl Pool {
     /// A connection for several reads, one after the other, each as of its own moment.
     pub async fn lend(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
-            Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.lend().await)),
+            Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.lend().await?)),
             Self::Postgres(pool, Way::Direct) => {
                 Connection::Postgres(Box::new(in_time(pool.acquire()).await?), Way::Direct)
             }
@@ -91,10 +88,18 @@ impl Pool {
         })
     }
 
-    /// A connection on which everything is read as of one moment. Dropping it ends that.
+    /// A connection on which a few things are read as of one moment. Dropping it ends that.
     pub async fn snapshot(&self) -> Result<Connection, sqlx::Error> {
         Ok(match self {
             Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.snapshot().await?)),
+            Self::Postgres(..) => self.search().await?,
+        })
+    }
+
+    /// The same for a search, which may take long: with SQLite's few connections nothing else should wait behind it.
+    pub async fn search(&self) -> Result<Connection, sqlx::Error> {
+        Ok(match self {
+            Self::Sqlite(readers) => Connection::Sqlite(Box::new(readers.search().await?)),
             Self::Postgres(pool, way) => {
                 let begun = pool.begin_with(match way {
                     Way::Direct => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
@@ -113,7 +118,7 @@ async fn lend(pool: &PgPool) -> Result<Connection, sqlx::Error> {
 
 /// One connection: the writer's own, or one that a pool has lent.
 pub(in crate::store) enum Connection {
-    Sqlite(Box<dyn DerefMut<Target = SqliteConnection> + Send>),
+    Sqlite(Box<dyn Borrowed>),
     Postgres(Box<dyn DerefMut<Target = PgConnection> + Send>, Way),
 }
 
@@ -236,7 +241,7 @@ impl Statement {
     /// Runs it; how many rows it touched.
     pub async fn execute(self, on: impl Into<On<'_>>) -> Result<u64, sqlx::Error> {
         Ok(match on.into() {
-            On::Pool(Pool::Sqlite(readers)) => self.sqlite().execute(&mut *readers.lend().await).await?.rows_affected(),
+            On::Pool(pool @ Pool::Sqlite(_)) => self.execute_alone(&mut pool.lend().await?).await?,
             On::Pool(Pool::Postgres(pool, Way::Direct)) => {
                 in_time(self.postgres(Way::Direct).execute(pool)).await?.rows_affected()
             }
@@ -247,7 +252,10 @@ impl Statement {
 
     async fn execute_alone(self, connection: &mut Connection) -> Result<u64, sqlx::Error> {
         Ok(match connection {
-            Connection::Sqlite(one) => self.sqlite().execute(&mut ***one).await?.rows_affected(),
+            Connection::Sqlite(one) => {
+                let done = self.sqlite().execute(&mut ***one).await;
+                heard(&mut **one, done)?.rows_affected()
+            }
             Connection::Postgres(one, way) => match &self.sql {
                 // What begins and ends a transaction goes as one message: it cannot be prepared before it has begun.
                 Cow::Borrowed(sql) if self.values.is_empty() => {
@@ -260,9 +268,7 @@ impl Statement {
 
     pub async fn fetch_all(self, on: impl Into<On<'_>>) -> Result<Vec<Row>, sqlx::Error> {
         Ok(match on.into() {
-            On::Pool(Pool::Sqlite(readers)) => {
-                rows(self.sqlite().fetch_all(&mut *readers.lend().await).await?, Row::Sqlite)
-            }
+            On::Pool(pool @ Pool::Sqlite(_)) => self.fetch_all_alone(&mut pool.lend().await?).await?,
             On::Pool(Pool::Postgres(pool, Way::Direct)) => {
                 rows(in_time(self.postgres(Way::Direct).fetch_all(pool)).await?, Row::Postgres)
             }
@@ -273,7 +279,10 @@ impl Statement {
 
     async fn fetch_all_alone(self, connection: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
         Ok(match connection {
-            Connection::Sqlite(one) => rows(self.sqlite().fetch_all(&mut ***one).await?, Row::Sqlite),
+            Connection::Sqlite(one) => {
+                let found = self.sqlite().fetch_all(&mut ***one).await;
+                rows(heard(&mut **one, found)?, Row::Sqlite)
+            }
             Connection::Postgres(one, way) => {
                 rows(in_time(self.postgres(*way).fetch_all(&mut ***one)).await?, Row::Postgres)
             }
@@ -282,9 +291,7 @@ impl Statement {
 
     pub async fn fetch_optional(self, on: impl Into<On<'_>>) -> Result<Option<Row>, sqlx::Error> {
         Ok(match on.into() {
-            On::Pool(Pool::Sqlite(readers)) => {
-                self.sqlite().fetch_optional(&mut *readers.lend().await).await?.map(Row::Sqlite)
-            }
+            On::Pool(pool @ Pool::Sqlite(_)) => self.fetch_optional_alone(&mut pool.lend().await?).await?,
             On::Pool(Pool::Postgres(pool, Way::Direct)) => {
                 in_time(self.postgres(Way::Direct).fetch_optional(pool)).await?.map(Row::Postgres)
             }
@@ -295,7 +302,10 @@ impl Statement {
 
     async fn fetch_optional_alone(self, connection: &mut Connection) -> Result<Option<Row>, sqlx::Error> {
         Ok(match connection {
-            Connection::Sqlite(one) => self.sqlite().fetch_optional(&mut ***one).await?.map(Row::Sqlite),
+            Connection::Sqlite(one) => {
+                let found = self.sqlite().fetch_optional(&mut ***one).await;
+                heard(&mut **one, found)?.map(Row::Sqlite)
+            }
             Connection::Postgres(one, way) => {
                 in_time(self.postgres(*way).fetch_optional(&mut ***one)).await?.map(Row::Postgres)
             }
@@ -331,6 +341,14 @@ impl Statement {
         // A name given on a connection that is lent would meet the same name of somebody else.
         bound(self.text(Dialect::Postgres), self.values).persistent(way == Way::Direct)
     }
+}
+
+/// An answer of SQLite's; where it says that the connection's thread is gone, nobody is given that connection again.
+pub(in crate::store) fn heard<T>(one: &mut dyn Borrowed, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+    if matches!(answer, Err(sqlx::Error::WorkerCrashed)) {
+        one.lose();
+    }
+    answer
 }
 
 fn bound<DB: Database>(sql: Cow<'static, str>, values: Vec<Value>) -> Query<'static, DB, DB::Arguments>

@@ -18,7 +18,7 @@ const ROWS_JUDGED_MAX: u32 = 50_000;
 
 pub(super) async fn history(readers: &Pool, filter: HistoryFilter) -> Result<History, StoreError> {
     let rows_max = usize::try_from(filter.rows_max).unwrap_or(usize::MAX);
-    let mut snapshot = readers.snapshot().await?;
+    let mut snapshot = readers.search().await?;
     let window_end = match window(&filter) {
         None => None,
         Some(rows) => {

@@ -56,7 +56,7 @@ pub(super) async fn follower(readers: &Pool, name: &str) -> Result<Option<u64>, 
 }
 
 pub(super) async fn marked(readers: &Pool, sought: MarkQuery) -> Result<MarkPage, StoreError> {
-    let mut snapshot = readers.snapshot().await?;
+    let mut snapshot = readers.search().await?;
     // The mark that the fewest entries bear is gone through, and the others are looked up at each of its entries.
     let mut rarest: Option<(i64, i64)> = None;
     for mark in &sought.marks {

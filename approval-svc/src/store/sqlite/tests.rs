@@ -124,6 +124,44 @@ async fn no_word_of_erased_arguments_is_kept() {
     assert!(count("named").await > 0 && count("who").await > 0, "what was asked for and by whom stays");
 }
 
+/// What stops calls, and the page of an approval, are read at once however long people search.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn nothing_but_searches_waits_behind_searches() {
+    let bench = contract::open_with_policy().await;
+    bench.store.commit(contract::past(1, "needle")).await.unwrap();
+    let (asked, mut are_asked) = tokio::sync::mpsc::unbounded_channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = Arc::new(std::sync::Mutex::new(ended));
+    let searches: Vec<_> = (0..READERS.searches_max)
+        .map(|_| {
+            let (store, asked, ended) = (Arc::clone(&bench.store), asked.clone(), Arc::clone(&ended));
+            let judge = Judge(Arc::new(move |_| {
+                asked.send(()).unwrap();
+                // Until the test ends it.
+                let _ = ended.lock().unwrap().recv();
+                true
+            }));
+            let filter = HistoryFilter {
+                text: Some("needle".to_owned()),
+                readable: Readable::Judged(judge),
+                rows_max: 1,
+                ..HistoryFilter::default()
+            };
+            tokio::spawn(async move { store.history(filter).await })
+        })
+        .collect();
+    for _ in 0..READERS.searches_max {
+        are_asked.recv().await.unwrap();
+    }
+    let id = contract::number(1);
+    assert_eq!(bench.store.freezes().await.unwrap().freezes.len(), 0);
+    assert!(bench.store.dossier(&id).await.unwrap().is_some());
+    drop(end);
+    for search in searches {
+        assert_eq!(search.await.unwrap().unwrap().rows.len(), 1);
+    }
+}
+
 /// How long a search takes among many approvals, as `HOLDPOINT_FULL=1 cargo test -p approval-svc among_many` prints it.
 #[tokio::test]
 async fn search_among_many_approvals_finds_the_one() {
