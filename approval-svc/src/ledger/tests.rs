@@ -263,3 +263,29 @@ async fn edited_and_removed_payloads_are_found() {
         assert!(findings.iter().any(|finding| finding.starts_with(expected)), "{statement}: {findings:?}");
     }
 }
+
+#[tokio::test]
+async fn edited_payload_is_not_shown_as_that_of_its_entry() {
+    let desk = desk().await;
+    desk.ledger.append(with_payload(AuditLevel::Full, 0)).await.unwrap();
+    desk.sql("UPDATE audit_payloads SET arguments = '{\"title\":\"fine\"}'").await;
+    let shown = payloads::show(&*desk.bench.store, 0).await.unwrap().unwrap();
+    assert!(shown.payload.is_none() && shown.withheld.unwrap().contains("audit verify"));
+}
+
+#[tokio::test]
+async fn gateway_is_named_by_its_batch_and_can_neither_erase_nor_send_what_is_too_long() {
+    let desk = desk().await;
+    desk.ledger.append(with_payload(AuditLevel::Full, 0)).await.unwrap();
+    let mut lying = batch(1, 1);
+    lying.entries[0].source = Some("another/boot".to_owned());
+    lying.entries[0].erased = vec![[0, 0]];
+    desk.ledger.append(lying).await.unwrap();
+    let entry: AuditEntry = serde_json::from_str(&desk.bench.store.entries(1, 1).await.unwrap()[0].body).unwrap();
+    assert_eq!(entry.source.as_deref(), Some("edge/boot"));
+    desk.sql("DELETE FROM audit_payloads").await;
+    assert!(desk.findings().await[0].starts_with("what stood beside entry 0 is gone"), "its word erases nothing");
+    let mut long = batch(2, 1);
+    long.entries[0].target = Some("x".repeat(ENTRY_BYTES_MAX));
+    assert!(matches!(desk.ledger.append(long).await, Err(AppendError::Long { at: 0, .. })));
+}

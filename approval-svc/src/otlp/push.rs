@@ -23,6 +23,9 @@ use crate::store::{Change, CommitError, Conflict, Store, StoreError, Write};
 use crate::text::root_cause;
 use crate::trail::{Numbered, numbered};
 
+#[cfg(test)]
+mod tests;
+
 /// How often new entries are looked for.
 const SEND_EVERY: Duration = Duration::from_secs(1);
 /// Entries of one request.
@@ -92,6 +95,7 @@ pub struct Push {
     store: Arc<dyn Store>,
     requests: RequestSpans,
     metrics: Arc<Metrics>,
+    backlog_max: u64,
 }
 
 /// What became of one request.
@@ -113,7 +117,14 @@ impl Push {
     ) -> anyhow::Result<Self> {
         let client = Client::builder().timeout(ANSWER_MAX).redirect(reqwest::redirect::Policy::none());
         let client = client.default_headers(settings.headers.clone()).build();
-        Ok(Self { client: client.context("no client for the collector")?, settings, store, requests, metrics })
+        Ok(Self {
+            client: client.context("no client for the collector")?,
+            settings,
+            store,
+            requests,
+            metrics,
+            backlog_max: BACKLOG_MAX,
+        })
     }
 
     /// Sends until the service stops. Of several replicas, whichever has `lease` sends the record.
@@ -168,8 +179,8 @@ impl Push {
             };
             let behind = self.store.head().await?.frontier.size().saturating_sub(next);
             self.metrics.export_backlog(behind);
-            if behind > BACKLOG_MAX {
-                let skipped = behind - BACKLOG_MAX;
+            if behind > self.backlog_max {
+                let skipped = behind - self.backlog_max;
                 tracing::error!(skipped, "the collector was away for too long: entries were not sent to it");
                 self.metrics.exported("logs", "dropped", skipped);
                 self.move_on(next, next + skipped).await?;
@@ -266,8 +277,8 @@ impl Push {
                     self.metrics.exported(signal, "dropped", count);
                     return true;
                 }
-                Sent::Later(why, at_least) => {
-                    let wait = at_least.unwrap_or(pause).min(PAUSE_MAX);
+                Sent::Later(why, asked) => {
+                    let wait = wait_before(pause, asked);
                     tracing::warn!(signal, why, "the collector takes nothing just now; trying again");
                     self.metrics.exported(signal, "tried_again", 1);
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -308,6 +319,11 @@ impl Push {
             )),
         }
     }
+}
+
+/// How long to wait before the next try: as long as the collector asks, though it may not ask for ever.
+fn wait_before(pause: Duration, asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(pause).min(PAUSE_MAX)
 }
 
 /// How many a collector says that it did not take.

@@ -151,3 +151,40 @@ fn logs_and_spans_name_revision_and_session() {
     assert_eq!(names(log["attributes"].as_array().expect("a list")), expected);
     assert_eq!(names(&spans["tools/call create_issue Server"].attributes), expected);
 }
+
+#[test]
+fn requests_that_nobody_fetches_are_dropped_beyond_a_number_and_counted() {
+    let metrics = std::sync::Arc::new(crate::metrics::Metrics::default());
+    let requests = super::requests::RequestSpans::new(std::sync::Arc::clone(&metrics));
+    let mut decision = entry(EntryKind::Decision, 10);
+    decision.verdict = Some(Verdict::Deny);
+    let span = told(vec![decision]).into_values().next().expect("a span");
+    for at in 0..4_100 {
+        requests.push(Span { start_ms: at, ..span.clone() });
+    }
+    assert_eq!(requests.take(2).iter().map(|span| span.start_ms).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(requests.take(usize::MAX).len(), 4_094);
+    let text = metrics.text(&BTreeMap::new(), 0, &[], 0).expect("metrics");
+    assert!(text.contains("otlp_records_total{signal=\"traces\",result=\"dropped\"} 4\n"), "{text}");
+}
+
+#[test]
+fn calls_that_never_end_are_forgotten_beyond_a_number_the_oldest_first() {
+    let mut gatherer = Gatherer::default();
+    let of_call = |at: u64, kind, at_ms| AuditEntry {
+        trace_id: Some(TRACE.to_owned()),
+        span_id: Some(format!("{at:016x}")),
+        verdict: Some(Verdict::Allow),
+        ..entry(kind, at_ms)
+    };
+    for at in 0..50_001 {
+        let spans = gatherer.take(Numbered { seq: at, entry: of_call(at, EntryKind::Decision, 10) });
+        assert_eq!(spans, []);
+    }
+    let mut begins = |at: u64, seq| {
+        let outcome = AuditEntry { outcome: Some(Outcome::Committed), ..of_call(at, EntryKind::Outcome, 90) };
+        gatherer.take(Numbered { seq, entry: outcome })[0].start_ms
+    };
+    assert_eq!(begins(50_000, 60_000), 10, "a late one is known from its decision on");
+    assert_eq!(begins(0, 60_001), 90, "the oldest by its end alone");
+}

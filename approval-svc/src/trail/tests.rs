@@ -6,7 +6,7 @@ use holdpoint_core::audit::{EntryKind, Outcome};
 use holdpoint_core::decision::Verdict;
 use holdpoint_core::identity::{ActorType, Principal};
 
-use super::call::Standing;
+use super::call::{CallTrail, Standing};
 use super::*;
 use crate::store::contract::{self, Bench, START_MS};
 use crate::tokens::Proof;
@@ -178,4 +178,55 @@ async fn gaps_of_the_same_gateway_at_the_same_time_are_named() {
     let (_bench, trail) = recorded(entries).await;
     let call = trail.approval("a1", &reader(Role::Auditor, None)).await.unwrap().unwrap();
     assert_eq!(call.gaps.iter().map(|gap| gap.seq).collect::<Vec<_>>(), [4]);
+}
+
+#[tokio::test]
+async fn entry_that_bears_the_mark_of_something_else_is_not_found_by_it() {
+    let (bench, trail) = recorded(vec![entry(EntryKind::Decision, 1), entry(EntryKind::Decision, 2)]).await;
+    let auditor = reader(Role::Auditor, None);
+    assert_eq!(found(&trail, &auditor, &[]).await, [1, 0]);
+    let alice = Clue::new(Field::Who, "alice");
+    let zeta = Clue::new(Field::Tenant, "zeta");
+    let mark = |clue: &Clue| MarkRow { mark: clue.mark(), at_ms: START_MS + 1, seq: 0 };
+    let marks = Write::AddMarks(vec![mark(&alice), mark(&zeta)]);
+    bench.store.commit(Change { writes: vec![marks], entries: Vec::new() }).await.unwrap();
+    assert_eq!(found(&trail, &auditor, &[alice]).await, [0; 0]);
+    assert_eq!(found(&trail, &reader(Role::Auditor, Some("zeta")), &[]).await, [0; 0], "nor by another tenant");
+}
+
+#[tokio::test]
+async fn of_an_approval_that_two_tenants_share_each_sees_its_own_calls() {
+    let of = |tenant| AuditEntry {
+        principal: Some(principal("bob", Some(tenant))),
+        approval_id: Some("a1".to_owned()),
+        ..entry(EntryKind::ApprovalJoined, 1)
+    };
+    let (_bench, trail) = recorded(vec![of("acme"), of("zeta")]).await;
+    let acme = reader(Role::Approver, Some("acme"));
+    let seqs = |call: CallTrail| call.entries.iter().map(|one| one.seq).collect::<Vec<_>>();
+    assert_eq!(seqs(trail.approval("a1", &acme).await.unwrap().unwrap()), [0]);
+    let first = trail.entry(0, &acme).await.unwrap().unwrap();
+    assert_eq!(seqs(trail.call(first, &acme).await.unwrap()), [0]);
+}
+
+#[tokio::test]
+async fn call_of_very_many_entries_or_names_is_cut_and_says_so() {
+    let auditor = reader(Role::Auditor, None);
+    let of_hold = |at: u64| AuditEntry {
+        approval_id: Some("a1".to_owned()),
+        hold_id: Some(format!("h{at}")),
+        ..entry(EntryKind::ApprovalJoined, at)
+    };
+    let (_bench, trail) = recorded((0..63).map(of_hold).collect()).await;
+    let call = trail.approval("a1", &auditor).await.unwrap().unwrap();
+    assert_eq!((call.entries.len(), call.is_cut), (63, false), "64 names");
+    // The holds that are looked for by name are the latest; each has a second entry.
+    let more = |at: u64| AuditEntry { approval_id: None, ..of_hold(at) };
+    let (_bench, trail) = recorded((0..100).map(of_hold).chain((0..100).map(more)).collect()).await;
+    let call = trail.approval("a1", &auditor).await.unwrap().unwrap();
+    assert_eq!((call.entries.len(), call.is_cut), (163, true), "of 63 holds both");
+    let of_approval = |at: u64| AuditEntry { hold_id: None, ..of_hold(at) };
+    let (_bench, trail) = recorded((0..201).map(of_approval).collect()).await;
+    let call = trail.approval("a1", &auditor).await.unwrap().unwrap();
+    assert_eq!((call.entries.len(), call.is_cut), (200, true));
 }

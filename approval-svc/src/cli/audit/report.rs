@@ -14,8 +14,13 @@ use super::filter::Period;
 use super::record::RecordArgs;
 use crate::text::{time, visible};
 
+#[cfg(test)]
+mod tests;
+
 /// Rows of a table; the rest is counted.
 const ROWS_MAX: usize = 500;
+/// Under which what no longer has a row of its own is added up.
+const OTHERS: &str = "(others)";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -80,6 +85,7 @@ struct Report {
     closed: BTreeMap<String, u64>,
     /// Entries that never came, as the record says itself.
     gaps: Vec<Noted>,
+    gaps_left_out: u64,
     /// What administrators did: tokens, freezes, policies.
     changes: Vec<Noted>,
     changes_left_out: u64,
@@ -125,20 +131,21 @@ impl Report {
                     *self.decisions.entry(verdict.as_str()).or_default() += 1;
                     if verdict == Verdict::Deny {
                         let rule = entry.rule_ids.first().map_or("default_decision", String::as_str);
-                        *self.denials.entry(visible(rule)).or_default() += 1;
+                        count(&mut self.denials, rule);
                     }
                 }
                 if let Some(detail) = entry.detail.as_deref().filter(|_| entry.verdict == Some(Verdict::Allow)) {
-                    *self.limits.entry(visible(detail)).or_default() += 1;
+                    count(&mut self.limits, detail);
                 }
             }
             EntryKind::Refusal => *self.decisions.entry("refused before any rule").or_default() += 1,
             EntryKind::Review if self.reviews.len() == ROWS_MAX => self.reviews_left_out += 1,
             EntryKind::Review => self.reviews.push(Reviewed::of(seq, entry)),
             EntryKind::ApprovalClosed => {
-                *self.closed.entry(visible(entry.status.as_deref().unwrap_or("closed"))).or_default() += 1;
+                count(&mut self.closed, entry.status.as_deref().unwrap_or("closed"));
             }
-            EntryKind::Claim => *self.closed.entry("claimed by a live call".to_owned()).or_default() += 1,
+            EntryKind::Claim => count(&mut self.closed, "claimed by a live call"),
+            EntryKind::Gap if self.gaps.len() == ROWS_MAX => self.gaps_left_out += 1,
             EntryKind::Gap => self.gaps.push(Noted::of(seq, entry)),
             EntryKind::TokenChanged
             | EntryKind::KeyChanged
@@ -205,10 +212,21 @@ impl Report {
         let mut changes: Vec<String> = self.changes.iter().map(Noted::line).collect();
         left_out(&mut changes, self.changes_left_out);
         table("What administrators changed", changes);
-        table("MISSING ENTRIES", self.gaps.iter().map(Noted::line).collect());
+        let mut gaps: Vec<String> = self.gaps.iter().map(Noted::line).collect();
+        left_out(&mut gaps, self.gaps_left_out);
+        table("MISSING ENTRIES", gaps);
         lines.push(String::new());
         lines.join("\n")
     }
+}
+
+/// Counts one under its words, which a server or a caller may have chosen: of many different ones the last are added up.
+fn count(rows: &mut BTreeMap<String, u64>, words: &str) {
+    let mut words = visible(words);
+    if rows.len() >= ROWS_MAX && !rows.contains_key(&words) {
+        OTHERS.clone_into(&mut words);
+    }
+    *rows.entry(words).or_default() += 1;
 }
 
 impl Reviewed {

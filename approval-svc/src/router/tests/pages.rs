@@ -20,13 +20,17 @@ const OWN: &[&str] = &["host: desk", "origin: http://desk", "sec-fetch-site: sam
 
 impl Desk {
     async fn link(&self, subject: &str, groups: &[&str]) -> String {
+        self.link_of(None, subject, groups).await
+    }
+
+    async fn link_of(&self, tenant: Option<&str>, subject: &str, groups: &[&str]) -> String {
         let groups: BTreeSet<String> = groups.iter().map(|group| (*group).to_owned()).collect();
         let visitor = Visitor {
             role: Role::Approver,
             issuer: "local".to_owned(),
             subject: subject.to_owned(),
             groups,
-            tenant: None,
+            tenant: tenant.map(str::to_owned),
         };
         sessions::invite(&*self.bench.store, visitor).await.unwrap().text().to_owned()
     }
@@ -56,6 +60,16 @@ impl Desk {
 
     pub(super) async fn browser(&self, subject: &str, groups: &[&str]) -> Browser<'_> {
         let code = self.link(subject, groups).await;
+        self.sign_in(&code).await
+    }
+
+    /// Of somebody who is bound to a tenant.
+    pub(super) async fn browser_of(&self, tenant: &str, subject: &str, groups: &[&str]) -> Browser<'_> {
+        let code = self.link_of(Some(tenant), subject, groups).await;
+        self.sign_in(&code).await
+    }
+
+    async fn sign_in(&self, code: &str) -> Browser<'_> {
         let answer = self.browse("", Method::POST, "/login", OWN, &format!("code={code}")).await;
         assert_eq!((answer.status.as_u16(), answer.header("location")), (303, "/approvals"), "{}", answer.text);
         let cookie = answer.header("set-cookie").to_owned();

@@ -2,6 +2,9 @@
 
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 
+use holdpoint_core::audit::payload::{Part, Payload, Salt};
+use holdpoint_core::decision::AuditLevel;
+
 use super::pages::Browser;
 use super::*;
 
@@ -125,4 +128,91 @@ async fn pages_of_one_tenant_show_no_entry_of_another() {
     let none = desk.get(&bound, "/v1/record?server=secret-server").await.body;
     assert_eq!(none["entries"], json!([]));
     desk.get(&bound, &format!("/v1/record/{seq}/call")).await.is(404, "not-found");
+
+    let opened = desk.hold(asked(1, "x", "basis")).await;
+    let (all, acme) = (desk.browser("alice", &["sre"]).await, desk.browser_of("acme", "bill", &["sre"]).await);
+    for (browser, sees) in [(&all, true), (&acme, false)] {
+        let list = browser.page("/record?server=secret-server").await.text;
+        assert_eq!(list.contains("href=\"/record/"), sees, "{list}");
+        for path in [format!("/record/{seq}"), format!("{opened}/timeline")] {
+            assert_eq!(browser.page(&path).await.status, if sees { 200 } else { 404 }, "{path}");
+        }
+        let history = browser.page("/history").await.text;
+        assert_eq!(history.contains("create_issue"), sees, "{history}");
+    }
+}
+
+#[tokio::test]
+async fn approver_s_pages_show_calls_and_no_other_entry() {
+    let desk = desk().await;
+    let ann = desk.token(Role::Auditor, "ann", &[]).await;
+    let tokens = desk.get(&ann, "/v1/record?kind=token_changed").await.body;
+    let seq = &tokens["entries"][0]["seq"];
+    assert!(seq.is_u64(), "{tokens}");
+    let alice = desk.browser("alice", &["sre"]).await;
+    assert!(!alice.page("/record?what=kind%3Atoken_changed").await.text.contains("href=\"/record/"));
+    assert_eq!(alice.page(&format!("/record/{seq}")).await.status, 404);
+}
+
+#[tokio::test]
+async fn search_takes_no_endless_words_no_other_list_s_cursor_and_gives_no_endless_page() {
+    let desk = desk().await;
+    let ann = desk.token(Role::Auditor, "ann", &[]).await;
+    let entries = vec![AuditEntry::new(EntryKind::Gap, contract::START_MS); 230];
+    desk.bench.store.commit(crate::store::Change { writes: Vec::new(), entries }).await.unwrap();
+    let page = desk.get(&ann, "/v1/record?limit=4294967295").await.body;
+    assert_eq!(page["entries"].as_array().unwrap().len(), 200);
+    for name in ["who", "server", "tool", "rule", "trace", "approval"] {
+        assert_eq!(desk.get(&ann, &format!("/v1/record?{name}={}", "x".repeat(1_000))).await.status, 200);
+        desk.get(&ann, &format!("/v1/record?{name}={}", "x".repeat(1_001))).await.is(400, "malformed-query");
+    }
+    let other = desk.get(&ann, "/v1/audit?limit=1").await.body["next_cursor"].as_str().unwrap().to_owned();
+    desk.get(&ann, &format!("/v1/record?cursor={other}")).await.is(400, "malformed-query");
+}
+
+#[tokio::test]
+async fn what_stands_beside_an_entry_is_shown_to_auditors_of_its_tenant_and_where_glass_is_broken() {
+    let desk = desk().await;
+    let edge = desk.token(Role::Enforcer, "edge", &[]).await;
+    let mut principal = asked(1, "x", "basis").principal;
+    principal.tenant = Some("acme".to_owned());
+    let mut payload = Payload::new(Salt::new([7; 16]));
+    let said = payload.keep(Part::Arguments, AuditLevel::Full, "{\"note\":\"hunter2\"}");
+    let entry = AuditEntry {
+        principal: Some(principal),
+        arguments: said,
+        ..AuditEntry::new(EntryKind::Decision, contract::START_MS)
+    };
+    let before = desk.bench.store.head().await.unwrap().frontier.size();
+    let batch = json!({"source": "edge/1", "first_counter": 0, "entries": [entry],
+                       "payloads": [{"counter": 0, "payload": payload}]});
+    let answer = desk.post(&edge, "/v1/audit/entries", batch).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let path = format!("/v1/audit/{before}");
+    let bound = async |role, tenant: Option<&str>| {
+        let tenant = tenant.map(str::to_owned);
+        let new =
+            NewToken { role, issuer: "local".to_owned(), subject: "x".to_owned(), groups: Default::default(), tenant };
+        create(&*desk.bench.store, new).await.unwrap().1
+    };
+    for (role, tenant, status, sees) in [
+        (Role::Auditor, None, 200, true),
+        (Role::Auditor, Some("acme"), 200, true),
+        (Role::BreakGlass, None, 200, true),
+        (Role::Admin, None, 200, false),
+        (Role::Auditor, Some("zeta"), 404, false),
+        (Role::BreakGlass, Some("zeta"), 404, false),
+        (Role::Approver, None, 403, false),
+        (Role::Enforcer, None, 403, false),
+    ] {
+        let answer = desk.get(&bound(role, tenant).await, &path).await;
+        assert_eq!((answer.status.as_u16(), answer.text.contains("hunter2")), (status, sees), "{role:?} {tenant:?}");
+        assert_eq!(answer.body["withheld"].is_string(), status == 200 && !sees, "{}", answer.text);
+    }
+    let (acme, zeta) = (bound(Role::Auditor, Some("acme")).await, bound(Role::Auditor, Some("zeta")).await);
+    assert_eq!(desk.get(&acme, &format!("{path}/proof")).await.status, 200);
+    desk.get(&zeta, &format!("{path}/proof")).await.is(404, "not-found");
+    desk.get(&zeta, "/v1/log/tile/entries/000.p/1").await.is(403, "other-tenants");
+    let hashes = Request::builder().uri("/v1/log/tile/0/000.p/1").header("authorization", format!("Bearer {zeta}"));
+    assert_eq!(desk.respond(hashes.body(Body::empty()).unwrap()).await.status(), 200, "hashes say nothing");
 }

@@ -5,6 +5,9 @@ use holdpoint_core::audit::{AuditEntry, Outcome};
 use holdpoint_core::decision::Verdict;
 use serde_json::{Value, json};
 
+#[cfg(test)]
+mod tests;
+
 const CLASS: u32 = 6_003;
 /// Activity "Other": OCSF's own words are those of a database.
 const ACTIVITY: u32 = 99;
