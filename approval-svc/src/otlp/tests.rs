@@ -129,6 +129,23 @@ fn hold_that_ends_between_claim_and_forward_is_told_once() {
     assert!(unclaimed.contains_key("tools/call create_issue Server"), "{:?}", unclaimed.keys());
 }
 
+/// An approval is opened in the trace of one call, and another call may wait for it too.
+#[test]
+fn end_that_the_service_writes_is_told_in_the_trace_of_the_call_and_not_of_the_approval() {
+    let mut decision = traced(entry(EntryKind::Decision, 10));
+    (decision.verdict, decision.hold_id) = (Some(Verdict::RequireApproval), Some("h2".to_owned()));
+    let end = AuditEntry {
+        source: None,
+        trace_id: Some("f".repeat(32)),
+        span_id: Some("f".repeat(16)),
+        hold_id: Some("h2".to_owned()),
+        ..entry(EntryKind::HoldEnded, 90)
+    };
+    let call = &told(vec![decision, end])["tools/call create_issue Server"];
+    assert_eq!((call.trace_id.as_str(), call.span_id.as_str()), (TRACE, CALL));
+    assert_eq!(call.parent_span_id.as_deref(), Some(CLIENT));
+}
+
 #[test]
 fn logs_and_spans_name_revision_and_session() {
     let session = holdpoint_core::digest::Digest::of(b"s-1");
@@ -140,6 +157,7 @@ fn logs_and_spans_name_revision_and_session() {
         ..traced(entry(EntryKind::Decision, 10))
     };
     let log = super::logs::record(0, &outcome, None);
+    assert_eq!((&log["traceId"], &log["spanId"]), (&TRACE.into(), &CALL.into()), "a log hangs at its call's span");
     let spans = told(vec![outcome]);
     let names = |attributes: &[serde_json::Value]| {
         let of = |name: &str| {

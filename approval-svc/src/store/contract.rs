@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::payload::{Erasure, PayloadErasure, PayloadFilter};
 use super::row::{
-    AnswerRow, Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, PolicyRow,
-    Readable, Review, Token,
+    AnswerRow, Approval, ApprovalFilter, ClaimRow, DueCause, HistoryFilter, Judge, MarkQuery, MarkRow, Place,
+    PolicyRow, Readable, Review, Token,
 };
 use super::{ApprovalMove, Change, CommitError, Conflict, HoldBinding, Store, Write, sqlite};
 use crate::approvals::ReviewVerdict;
@@ -663,7 +663,8 @@ async fn entries_are_found_by_every_mark_that_they_bear(store: &dyn Store) {
         .zip(times)
         .flat_map(|(seq, at_ms)| {
             let odd = (seq % 2 == 1).then_some(MarkRow { mark: -7, at_ms, seq });
-            [Some(MarkRow { mark: 1, at_ms, seq }), odd].into_iter().flatten()
+            let early = (seq < 2).then_some(MarkRow { mark: 3, at_ms, seq });
+            [Some(MarkRow { mark: 1, at_ms, seq }), odd, early].into_iter().flatten()
         })
         .collect();
     store.commit(one(Write::AddMarks(marks.clone()))).await.unwrap();
@@ -676,9 +677,17 @@ async fn entries_are_found_by_every_mark_that_they_bear(store: &dyn Store) {
     assert_eq!(find(&[1], (0, 100), None, 9).await, (vec![5, 3, 4, 2, 1, 0], None));
     assert_eq!(find(&[1, -7], (0, 100), None, 9).await, (vec![5, 3, 1], None));
     assert_eq!(find(&[1, -7, 2], (0, 100), None, 9).await, (Vec::new(), None));
+    assert_eq!(find(&[1, -7, 3], (0, 100), None, 9).await.0, [1], "of those with the rarest, who bears the others too");
     assert_eq!(find(&[1], (20, 50), None, 9).await.0, [4, 2, 1], "from 20 on, and before 50");
     let (first, next) = find(&[1], (0, 100), None, 2).await;
     assert_eq!(first, [5, 3]);
     assert_eq!(find(&[1], (0, 100), next, 2).await.0, [4, 2]);
     assert_eq!(find(&[], (0, 100), None, 9).await.0, [0; 0]);
+    // Of two things that many entries say and only the oldest says both, so many are looked at for one page.
+    let many = |mark, seqs: std::ops::Range<u64>| seqs.map(move |seq| MarkRow { mark, at_ms: 10 + seq, seq });
+    let marks = many(5, 0..10_001).chain(many(6, 0..1)).chain(many(6, 20_000..30_000)).collect();
+    store.commit(one(Write::AddMarks(marks))).await.unwrap();
+    let (first, next) = find(&[5, 6], (0, u64::from(u32::MAX)), None, 9).await;
+    assert_eq!((first, next), (Vec::new(), Some(Place { at_ms: 11, seq: 1 })));
+    assert_eq!(find(&[5, 6], (0, u64::from(u32::MAX)), next, 9).await, (vec![0], None));
 }

@@ -229,4 +229,8 @@ async fn call_of_very_many_entries_or_names_is_cut_and_says_so() {
     let (_bench, trail) = recorded((0..201).map(of_approval).collect()).await;
     let call = trail.approval("a1", &auditor).await.unwrap().unwrap();
     assert_eq!((call.entries.len(), call.is_cut), (200, true));
+    let of_few = |at: u64| AuditEntry { approval_id: None, ..of_hold(at % 4) };
+    let (_bench, trail) = recorded((0..4).map(of_hold).chain((4..604).map(of_few)).collect()).await;
+    let call = trail.approval("a1", &auditor).await.unwrap().unwrap();
+    assert_eq!((call.entries.len(), call.is_cut), (500, true));
 }

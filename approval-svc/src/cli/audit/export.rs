@@ -19,6 +19,8 @@ use crate::store::Store;
 use crate::trail::Numbered;
 
 mod ocsf;
+#[cfg(test)]
+mod tests;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

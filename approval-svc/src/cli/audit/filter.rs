@@ -48,7 +48,7 @@ fn ago(text: &str) -> Option<(u64, u64)> {
 }
 
 /// A period.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Period {
     /// Only entries from then on: a time, a date, or how long ago (`24h`, `7d`)
     #[arg(long, value_name = "TIME")]

@@ -45,13 +45,11 @@ enum Format {
 
 pub async fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
     let record = args.record.open().await?;
-    let mut report = Report::new(&args.period);
+    let mut report = Report::new(args.period);
     record
         .each(0, |line| {
             let entry = line.entry()?;
-            if args.period.holds(entry.at_ms) {
-                report.take(line.seq, &entry);
-            }
+            report.take(line.seq, &entry);
             Ok(ControlFlow::Continue(()))
         })
         .await?;
@@ -67,6 +65,8 @@ pub async fn run(args: ReportArgs) -> anyhow::Result<ExitCode> {
 #[derive(Debug, Default, Serialize, Template)]
 #[template(path = "report.html")]
 struct Report {
+    #[serde(skip)]
+    period: Period,
     since: String,
     until: String,
     entries: u64,
@@ -114,13 +114,17 @@ struct Noted {
 }
 
 impl Report {
-    fn new(period: &Period) -> Self {
+    fn new(period: Period) -> Self {
         let since = period.since.map_or_else(|| "the beginning".to_owned(), |since| time(since.at_ms));
         let until = period.until.map_or_else(|| "now".to_owned(), |until| time(until.at_ms));
-        Self { since, until, ..Self::default() }
+        Self { period, since, until, ..Self::default() }
     }
 
+    /// Adds an entry, if it is of the period.
     fn take(&mut self, seq: u64, entry: &AuditEntry) {
+        if !self.period.holds(entry.at_ms) {
+            return;
+        }
         self.entries += 1;
         if let Some(outcome) = entry.outcome {
             *self.outcomes.entry(outcome.as_str()).or_default() += 1;

@@ -128,6 +128,9 @@ async fn what_the_collector_cannot_take_now_is_sent_again_until_it_does_and_then
     assert_eq!(desk.seqs(), [0, 1, 2].repeat(5));
     assert_eq!((desk.counted("logs", "tried_again"), desk.counted("logs", "sent")), (4, 3));
     assert_eq!(desk.counted("logs", "dropped"), 0);
+    desk.restart();
+    desk.send().await;
+    assert_eq!(desk.seqs().len(), 15, "nor after a restart");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::*;
 
 fn report(entries: impl IntoIterator<Item = AuditEntry>) -> Report {
-    let mut report = Report::new(&Period { since: None, until: None });
+    let mut report = Report::new(Period::default());
     for (seq, entry) in (0..).zip(entries) {
         report.take(seq, &entry);
     }
@@ -52,6 +52,16 @@ fn who_approved_what_and_what_was_denied_stands_in_it() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+}
+
+#[test]
+fn entries_from_before_and_after_are_left_out() {
+    let at = |at_ms| Some(crate::cli::audit::filter::When { at_ms });
+    let mut said = Report::new(Period { since: at(10), until: at(20) });
+    for at_ms in [9, 10, 19, 20] {
+        said.take(0, &AuditEntry::new(EntryKind::Gap, at_ms));
+    }
+    assert_eq!((said.entries, said.gaps.len()), (2, 2));
 }
 
 #[test]

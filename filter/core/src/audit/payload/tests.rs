@@ -47,6 +47,11 @@ fn a_long_text_is_cut_at_a_character_and_says_so() {
     assert_eq!(said.cut_to_bytes, Some(TEXT_BYTES_MAX as u64 - 1));
     assert_eq!(said.bytes, 2 * TEXT_BYTES_MAX as u64 + 1);
     assert_eq!(payload.misfit(Part::Arguments, Some(&said)), None);
+    // Nobody keeps more by saying so.
+    let whole = "x".repeat(TEXT_BYTES_MAX + 1);
+    let said = PayloadDigest { digest: Some(SALT.digest(Part::Arguments, &whole)), cut_to_bytes: None, ..said };
+    let long = Payload { arguments: Some(whole), ..Payload::new(SALT) };
+    assert!(matches!(long.misfit(Part::Arguments, Some(&said)), Some(Misfit::Changed { .. })));
 }
 
 #[test]
