@@ -12,6 +12,14 @@ use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX};
 #[cfg(test)]
 mod tests;
 
+/// Whether there is a record. Always, but in a module that was built to measure what it costs: that one says so in its log,
+/// runs no call where `audit.required` is set, and is not packaged.
+pub const IS_KEPT: bool = !cfg!(feature = "unrecorded");
+
+/// What such a module says when it starts. Packages are searched for it.
+pub const NOT_KEPT: &str =
+    "this module keeps no record: it was built with the feature `unrecorded`, for measuring alone";
+
 /// Most entries that wait; about 1 KiB each.
 pub const ENTRIES_MAX: usize = 10_000;
 
@@ -114,6 +122,9 @@ impl AuditBuffer {
     /// Adds an entry; answers `false` when it was lost because the buffer is full. Calls of nobody in particular go
     /// under the quota of refusals: anybody can send as many as they like.
     pub fn push(&mut self, entry: AuditEntry) -> bool {
+        if !IS_KEPT {
+            return true;
+        }
         match &entry.principal {
             Some(principal) if principal.is_anonymous() => self.push_refusal(entry),
             Some(_) | None => self.keep(entry).is_some(),
@@ -126,6 +137,9 @@ impl AuditBuffer {
     }
 
     fn keep(&mut self, mut entry: AuditEntry) -> Option<u64> {
+        if !IS_KEPT {
+            return None;
+        }
         // Words of a server may be in it.
         if let Some((end, _)) = entry.detail.as_ref().and_then(|detail| detail.char_indices().nth(DETAIL_CHARS_MAX)) {
             entry.detail = entry.detail.take().and_then(|detail| detail.get(..end).map(str::to_owned));
@@ -166,6 +180,9 @@ impl AuditBuffer {
 
     /// Adds a refusal under the quota of its minute; answers `false` when it was lost.
     pub fn push_refusal(&mut self, entry: AuditEntry) -> bool {
+        if !IS_KEPT {
+            return true;
+        }
         let flushed = self.flush_refusals(entry.at_ms);
         if self.refusals.written < REFUSALS_PER_MINUTE_MAX {
             self.refusals.written = self.refusals.written.saturating_add(1);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
+use crate::audit_buffer::{IS_KEPT, NOT_KEPT};
 use crate::definitions;
 use crate::desk::Desk;
 use crate::exchange::{
@@ -153,6 +154,9 @@ impl RootContext for Root {
                 gauges::define();
                 gauges::policy_in_force(&self.plugin, &config.policy.id());
                 log::info!("holdpoint: policy {} in force", config.policy.id());
+                if !IS_KEPT {
+                    log::error!("holdpoint: {NOT_KEPT}");
+                }
                 self.config = Some(config);
                 true
             }

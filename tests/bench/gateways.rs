@@ -61,11 +61,13 @@ pub(crate) enum Variant {
     Rules,
     /// The same as `Holdpoint`, where each call waits until its entry in the record is acknowledged.
     Required,
+    /// The same as `Holdpoint` with a module that was built without the record: what the record costs is the difference.
+    Unrecorded,
 }
 
 impl Variant {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Direct,
         Self::None,
         Self::Native,
@@ -75,6 +77,7 @@ impl Variant {
         Self::Holdpoint,
         Self::Rules,
         Self::Required,
+        Self::Unrecorded,
     ];
 
     /// All, each round beginning with another one: whoever comes first finds the machine as the last one left it.
@@ -92,7 +95,7 @@ impl Variant {
     pub(crate) fn is_holdpoint(self) -> bool {
         match self {
             Self::Direct | Self::None | Self::Native | Self::ExtAuthz | Self::ExtProc => false,
-            Self::AllowAll | Self::Holdpoint | Self::Rules | Self::Required => true,
+            Self::AllowAll | Self::Holdpoint | Self::Rules | Self::Required | Self::Unrecorded => true,
         }
     }
 
@@ -100,7 +103,13 @@ impl Variant {
     fn denies(self) -> bool {
         match self {
             Self::Direct | Self::None | Self::AllowAll => false,
-            Self::Native | Self::ExtAuthz | Self::ExtProc | Self::Holdpoint | Self::Rules | Self::Required => true,
+            Self::Native
+            | Self::ExtAuthz
+            | Self::ExtProc
+            | Self::Holdpoint
+            | Self::Rules
+            | Self::Required
+            | Self::Unrecorded => true,
         }
     }
 
@@ -121,6 +130,7 @@ impl Variant {
             Self::Holdpoint => "holdpoint",
             Self::Rules => "holdpoint, 1,000 rules",
             Self::Required => "holdpoint, record required",
+            Self::Unrecorded => "holdpoint, no record",
         }
     }
 }
@@ -176,7 +186,9 @@ impl Gateways {
             Variant::Direct => self.upstream.cpu_ns(),
             Variant::None | Variant::Native => None,
             Variant::ExtAuthz | Variant::ExtProc => self.judge.cpu_ns(),
-            Variant::AllowAll | Variant::Holdpoint | Variant::Rules | Variant::Required => self.sink.cpu_ns(),
+            Variant::AllowAll | Variant::Holdpoint | Variant::Rules | Variant::Required | Variant::Unrecorded => {
+                self.sink.cpu_ns()
+            }
         }
     }
 
@@ -276,7 +288,7 @@ fn document(variant: Variant) -> anyhow::Result<FilterDocument> {
 pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     let mut config = EnvoyConfig::base()?;
     config.workers(1);
-    config.wasm_file(wasm::module()?)?;
+    config.wasm_file(if variant == Variant::Unrecorded { wasm::unrecorded()? } else { wasm::module()? })?;
     config.filter_document(&document(variant)?.text())?;
 
     direct_responses(&mut config)?;
@@ -291,7 +303,7 @@ pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     }
     let at = filters.iter().position(|filter| filter["name"] == FILTER).context("the base has no Holdpoint filter")?;
     match variant {
-        Variant::AllowAll | Variant::Holdpoint | Variant::Rules | Variant::Required => {}
+        Variant::AllowAll | Variant::Holdpoint | Variant::Rules | Variant::Required | Variant::Unrecorded => {}
         Variant::Direct | Variant::None => {
             filters.remove(at);
         }

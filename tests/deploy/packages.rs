@@ -83,6 +83,25 @@ fn every_file_has_its_sum() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[test]
+fn filter_that_was_built_without_its_record_is_not_packaged() -> anyhow::Result<()> {
+    use holdpoint_filter::audit_buffer::NOT_KEPT;
+    let folder = tempfile::tempdir()?;
+    let inspect = |words: &str| -> anyhow::Result<std::process::Output> {
+        let module = folder.path().join("some.wasm");
+        std::fs::write(&module, [b"\0asm".as_slice(), words.as_bytes(), b"\0"].concat())?;
+        Ok(Command::new("python3").arg(repository::path(".ci/package")).arg("--inspect").arg(module).output()?)
+    };
+    let refused = inspect(&format!("holdpoint: {NOT_KEPT}"))?;
+    ensure!(!refused.status.success(), "a filter without its record is packaged");
+    ensure!(String::from_utf8_lossy(&refused.stderr).contains("without its record"), "{refused:?}");
+    ensure!(inspect("holdpoint: policy {} in force")?.status.success());
+    let Some(folder) = brought()? else { return Ok(()) };
+    let wasm = std::fs::read(folder.join("holdpoint_filter.wasm"))?;
+    ensure!(!wasm.windows(NOT_KEPT.len()).any(|part| part == NOT_KEPT.as_bytes()), "what is packaged keeps a record");
+    Ok(())
+}
+
 /// Both forms in which meshes take a filter, read and copied by skopeo, which checks every digest.
 #[test]
 fn filter_is_an_oci_artifact_and_an_image() -> anyhow::Result<()> {

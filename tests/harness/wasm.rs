@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow, bail};
 
-use crate::cargo;
+use crate::{cargo, repository};
 
 const TARGET: &str = "wasm32-wasip1";
 
@@ -14,18 +14,31 @@ const TARGET: &str = "wasm32-wasip1";
 /// Installs the wasm target if this machine has none.
 pub fn module() -> anyhow::Result<&'static Path> {
     static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built = MODULE.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    match built {
+    once(&MODULE, "the filter (wasm)", &[])
+}
+
+/// The same without its record, for measuring what that costs. In a folder of its own: cargo gives both one name.
+pub fn unrecorded() -> anyhow::Result<&'static Path> {
+    static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let folder = repository::target_dir().join("unrecorded").display().to_string();
+    once(&MODULE, "the filter without its record (wasm)", &["--features", "unrecorded", "--target-dir", &folder])
+}
+
+fn once(
+    module: &'static OnceLock<Result<PathBuf, String>>,
+    what: &str,
+    more: &[&str],
+) -> anyhow::Result<&'static Path> {
+    match module.get_or_init(|| build(what, more).map_err(|error| format!("{error:#}"))) {
         Ok(path) => Ok(path),
         Err(error) => Err(anyhow!("{error}")),
     }
 }
 
-fn build() -> anyhow::Result<PathBuf> {
+fn build(what: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
     ensure_target()?;
-    cargo::build("the filter (wasm)", &["-p", "holdpoint-filter", "--profile", "filter", "--target", TARGET], |name| {
-        name.ends_with("holdpoint_filter.wasm")
-    })
+    let words = [&["-p", "holdpoint-filter", "--profile", "filter", "--target", TARGET], more].concat();
+    cargo::build(what, &words, |name| name.ends_with("holdpoint_filter.wasm"))
 }
 
 fn ensure_target() -> anyhow::Result<()> {

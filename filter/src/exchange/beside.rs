@@ -5,6 +5,8 @@ use holdpoint_core::audit::payload::{Lost, Part, Payload, PayloadDigest, Salt};
 use holdpoint_core::decision::AuditLevel;
 use holdpoint_core::mcp::McpMessage;
 
+use crate::audit_buffer::IS_KEPT;
+
 /// Longest text that is digested where no rule says `audit: digest`, in bytes: on larger ones a digest costs more than
 /// judging does.
 pub(super) const UNASKED_BYTES_MAX: usize = 16 * 1024;
@@ -23,6 +25,7 @@ pub(super) fn arguments(message: &McpMessage) -> Option<&str> {
 /// Longest result that is remembered, in bytes; 0 where nothing of it may be kept.
 pub(super) fn result_bytes_max(audit: Option<AuditLevel>) -> usize {
     match audit {
+        _ if !IS_KEPT => 0,
         Some(AuditLevel::Metadata) => 0,
         None => UNASKED_BYTES_MAX,
         Some(AuditLevel::Digest | AuditLevel::Redacted | AuditLevel::Full) => RESULT_BYTES_MAX,

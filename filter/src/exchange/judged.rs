@@ -20,6 +20,7 @@ use super::overheard::Overheard;
 use super::request::{Delivery, bounded, refuse, refused_line};
 use super::response::{Governing, Replay, Running};
 use super::{Exchange, Forward, HostCommand, OpenedSession, Phase, Surroundings};
+use crate::audit_buffer::IS_KEPT;
 use crate::candidate_table::{difference, may_name};
 use crate::enforce::{self, HeaderEdit, Passage, Plan};
 use crate::line::DecisionLine;
@@ -419,6 +420,9 @@ impl Judged {
     /// An entry of the record with everything known of this call.
     pub(super) fn entry(&self, kind: EntryKind, decision: &Decision, now_ms: u64) -> AuditEntry {
         let mut entry = AuditEntry::new(kind, now_ms);
+        if !IS_KEPT {
+            return entry;
+        }
         entry.principal = Some(self.envelope.principal().named());
         entry.server = Some(self.envelope.server().to_owned());
         entry.method = Some(self.envelope.method().to_owned());
