@@ -156,6 +156,10 @@ fn texts_without_room_are_lost_visibly_and_their_entries_are_not() {
     let (mut entries, mut lost) = (0, 0);
     while let Some(batch) = next_batch(&mut buffer) {
         assert_eq!(batch.payloads.len(), batch.entries.len(), "the salt goes along");
+        let bytes = |text: String| text.len();
+        let texts: usize =
+            batch.payloads.iter().map(|one| bytes(serde_json::to_string(&one.payload).expect("JSON"))).sum();
+        assert!(texts <= BATCH_BYTES_MAX, "what stands beside entries makes no batch too large to take: {texts}");
         for (entry, beside) in batch.entries.iter().zip(&batch.payloads) {
             let said = entry.arguments.as_ref().expect("arguments");
             assert_eq!(said.lost.is_some(), beside.payload.text(Part::Arguments).is_none());

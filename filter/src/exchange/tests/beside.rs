@@ -8,10 +8,16 @@ use super::*;
 const SECRET: &str = "ghp_abcdefghijklmnopqrstuvwxyz0123456789";
 
 fn bench(audit: &str) -> Bench {
+    bench_for(audit, 2_000)
+}
+
+fn bench_for(audit: &str, body_bytes_max: u64) -> Bench {
     let policy = POLICY.replace("    reason: Reads are fine\n", &format!("    reason: Reads are fine\n{audit}"));
     assert!(audit.is_empty() || policy.contains(audit));
     let mut bench = Bench::new();
-    bench.put_in_force(config_with(&policy));
+    let mut config = Rc::try_unwrap(config_with(&policy)).expect("nobody else has it");
+    config.limits.body_bytes_max = body_bytes_max;
+    bench.put_in_force(Rc::new(config));
     bench
 }
 
@@ -62,6 +68,23 @@ fn long_texts_are_digested_only_where_the_policy_asks() {
     let longer = answer(&"x".repeat(super::super::beside::RESULT_BYTES_MAX));
     let entry = read(&mut bench("    audit: full\n"), &longer);
     assert_eq!(entry.result.expect("a result").lost, Some(Lost::TooLong));
+}
+
+#[test]
+fn long_arguments_are_digested_only_where_the_policy_asks() {
+    let asked = |audit: &str| {
+        let mut bench = bench_for(audit, 100_000);
+        let mut exchange = bench.exchange();
+        let note = "x".repeat(super::super::beside::UNASKED_BYTES_MAX);
+        let body = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call",
+                          "params": {"name": "list_issues", "arguments": {"note": note}}});
+        assert!(bench.post(&mut exchange, &body.to_string()).forwards());
+        let did = bench.give(&mut exchange, HostEvent::Closed);
+        let [entry] = did.entries()[..] else { panic!("one entry") };
+        entry.arguments.clone().expect("arguments")
+    };
+    assert_eq!(asked("").lost, Some(Lost::TooLong));
+    assert!(asked("    audit: digest\n").digest.is_some());
 }
 
 #[test]
