@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use holdpoint_core::audit::payload::{Lost, Part, Payload};
+use holdpoint_core::audit::payload::{Lost, Part};
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX};
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ impl AuditBuffer {
             return None;
         }
         let payload = self.payload_of(&mut entry);
-        let waiting = Waiting { counter, entry: entry_text(&entry)?, payload };
+        let waiting = Waiting { counter, entry: entry.text().ok()?, payload };
         self.payload_bytes = self.payload_bytes.saturating_add(waiting.payload_bytes());
         self.waiting.push_back(waiting);
         Some(counter)
@@ -161,7 +161,7 @@ impl AuditBuffer {
     /// says so. The salt always goes along: with it the digest in the entry still names the text.
     fn payload_of(&mut self, entry: &mut AuditEntry) -> Option<String> {
         let mut payload = *entry.payload.take()?;
-        let text = written(&payload)?;
+        let text = payload.to_text();
         if payload.text_bytes() == 0 || self.payload_bytes.saturating_add(text.len()) <= PAYLOAD_BYTES_MAX {
             return Some(text);
         }
@@ -170,7 +170,7 @@ impl AuditBuffer {
             entry.lose(part, Lost::NoRoom);
             self.payloads_lost = self.payloads_lost.saturating_add(1);
         }
-        written(&payload)
+        Some(payload.to_text())
     }
 
     /// How many texts were not kept for want of room since this was last asked.
@@ -234,7 +234,11 @@ impl AuditBuffer {
                 if !payloads.is_empty() {
                     payloads.push(',');
                 }
-                payloads.push_str(&format!("{{\"counter\":{expected},\"payload\":{payload}}}"));
+                payloads.push_str("{\"counter\":");
+                payloads.push_str(&expected.to_string());
+                payloads.push_str(",\"payload\":");
+                payloads.push_str(payload);
+                payloads.push('}');
             }
             self.in_flight = self.in_flight.saturating_add(1);
         }
@@ -274,16 +278,4 @@ impl AuditBuffer {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
-}
-
-fn entry_text(entry: &AuditEntry) -> Option<String> {
-    // Most entries fit, and so are not moved while they grow.
-    const ROOM_BYTES: usize = 1_024;
-    let mut text = Vec::with_capacity(ROOM_BYTES);
-    serde_json::to_writer(&mut text, entry).ok()?;
-    String::from_utf8(text).ok()
-}
-
-fn written(payload: &Payload) -> Option<String> {
-    serde_json::to_string(payload).ok()
 }

@@ -100,17 +100,19 @@ pub fn header_edits<'a>(
 ) -> Vec<HeaderEdit> {
     let mut edits: Vec<HeaderEdit> = Vec::new();
     for name in names {
-        let steers = name == ACCEPT_ENCODING || STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let steers = name == ACCEPT_ENCODING
+            || name.starts_with('x') && STEERING_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
         let passes = !passage.is_approved
             || name.starts_with(':')
             || name.starts_with("mcp-")
             || APPROVED_HEADERS.contains(&name)
             || passage.bound.contains(name)
-            || passage.credential.forwarded.contains(name);
-        let stripped = passage.stripped.contains(name) || passage.credential.stripped.contains(name);
-        let edit = HeaderEdit::Remove(name.to_owned());
-        if (steers || stripped || !passes) && !edits.contains(&edit) {
-            edits.push(edit);
+            || passage.credential.forwarded.iter().any(|forwarded| forwarded == name);
+        let stripped =
+            passage.stripped.contains(name) || passage.credential.stripped.iter().any(|stripped| stripped == name);
+        let is_removed = |edit: &HeaderEdit| matches!(edit, HeaderEdit::Remove(removed) if removed == name);
+        if (steers || stripped || !passes) && !edits.iter().any(is_removed) {
+            edits.push(HeaderEdit::Remove(name.to_owned()));
         }
     }
     if let Some(max_runtime_ms) = constraints.max_runtime_ms {

@@ -17,6 +17,7 @@ pub mod payload;
 pub mod proof;
 #[cfg(feature = "log")]
 pub mod receipt;
+mod text;
 #[cfg(feature = "log")]
 pub mod verify;
 

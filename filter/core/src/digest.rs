@@ -22,10 +22,15 @@ impl Digest {
     /// sha256(`tag` ‖ line feed ‖ `bytes`): the same bytes under two tags never share a digest. A tag names its use and
     /// version (`holdpoint/call/v1`) and holds no line feed.
     pub fn tagged(tag: &str, bytes: &[u8]) -> Self {
+        Self::tagged_all(tag, &[bytes])
+    }
+
+    /// The same of all `parts`, one after the other.
+    pub fn tagged_all(tag: &str, parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
         hash.update(tag.as_bytes());
         hash.update(b"\n");
-        hash.update(bytes);
+        parts.iter().for_each(|part| hash.update(part));
         Self(hash.finalize().into())
     }
 
@@ -46,12 +51,17 @@ impl Digest {
         hex
     }
 
-    /// The prefix and all digits, in one piece and without the formatting machinery: several are written for every call.
-    fn text(&self) -> String {
+    /// What `Display` writes, in one piece and without the formatting machinery: several are written for every call.
+    pub fn text(&self) -> String {
         let mut text = String::with_capacity(PREFIX.len().saturating_add(self.0.len().saturating_mul(2)));
-        text.push_str(PREFIX);
-        push_hex(&mut text, &self.0);
+        self.push_text(&mut text);
         text
+    }
+
+    /// Appends the same to `out`.
+    pub fn push_text(&self, out: &mut String) {
+        out.push_str(PREFIX);
+        push_hex(out, &self.0);
     }
 }
 
@@ -150,7 +160,8 @@ pub fn hex_encode(bytes: &[u8]) -> String {
     hex
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+/// Appends the same to `text`.
+pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
     // In pieces, for a text that grows by one digit at a time asks each time whether there is room.
     const PIECE: usize = 32;
     let (pieces, rest) = bytes.as_chunks::<PIECE>();

@@ -7,6 +7,7 @@ mod annotations;
 mod call_text;
 mod client_tags;
 mod credential;
+mod labels;
 mod prospects;
 mod readings;
 mod seal;
@@ -88,12 +89,12 @@ pub struct CallEnvelope {
     call: Call,
     server: String,
     topic: Topic,
-    labels: BTreeMap<String, String>,
-    meta: Meta,
     /// The base first; never empty.
     readings: Vec<Reading>,
+    /// How many of them are base readings.
+    base: usize,
     /// What the catalogue said, part by part.
-    catalogue_parts: BTreeSet<Digest>,
+    catalogue_parts: Vec<Digest>,
     bound_headers: BTreeSet<String>,
     /// Text and digest of the call, made when first asked for.
     named: OnceLock<(String, Digest)>,
@@ -134,13 +135,19 @@ impl CallEnvelope {
         self.topic
     }
 
-    /// What holds in every base reading: an unlisted tool has no `mcp.action`, for it is read as all of them.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
-        &self.labels
+    /// What holds in every base reading: an unlisted tool has no `mcp.action`, for it is read as all of them. Made for who
+    /// asks: of a call that runs at once nobody does.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        seal::labels(self.base())
     }
 
-    pub fn meta(&self) -> &Meta {
-        &self.meta
+    /// What the catalogue and the verified identity say. Made for who asks, like the labels.
+    pub fn meta(&self) -> Meta {
+        seal::meta(self.base(), &self.call)
+    }
+
+    fn base(&self) -> &[Reading] {
+        self.readings.get(..self.base).unwrap_or(&self.readings)
     }
 
     /// The catalogue's name of the server.
@@ -236,7 +243,7 @@ impl CallEnvelope {
 
     /// What approvals and the record keep.
     pub fn record(&self) -> EnvelopeRecord {
-        EnvelopeRecord { topic: self.topic.as_str().to_owned(), labels: self.labels.clone(), meta: self.meta.clone() }
+        EnvelopeRecord { topic: self.topic.as_str().to_owned(), labels: self.labels(), meta: self.meta() }
     }
 
     /// Breaks the seal, to seal the call again under a newer snapshot.
@@ -252,7 +259,7 @@ impl CallEnvelope {
         &self.readings
     }
 
-    pub(crate) fn catalogue_parts(&self) -> &BTreeSet<Digest> {
+    pub(crate) fn catalogue_parts(&self) -> &[Digest] {
         &self.catalogue_parts
     }
 }
@@ -262,8 +269,8 @@ impl fmt::Debug for CallEnvelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallEnvelope")
             .field("topic", &self.topic)
-            .field("labels", &self.labels)
-            .field("meta", &self.meta)
+            .field("labels", &self.labels())
+            .field("meta", &self.meta())
             .field("call", &self.call)
             .finish_non_exhaustive()
     }

@@ -15,6 +15,7 @@ mod canonical;
 mod catalogue;
 mod compile;
 
+mod bases;
 mod bounds;
 mod condition;
 mod evaluate;

@@ -1,6 +1,6 @@
 //! What waits, what is sent, what is lost and how that shows.
 
-use holdpoint_core::audit::payload::Salt;
+use holdpoint_core::audit::payload::{Payload, Salt};
 use holdpoint_core::audit::{EntryBatch, EntryKind};
 use holdpoint_core::decision::AuditLevel;
 

@@ -5,8 +5,8 @@ use super::*;
 fn check(names: &[&str], constraints: &Constraints, approved: bool, edits: &[HeaderEdit]) {
     let (bound, stripped) = (["x-bound".to_owned()].into(), ["x-actor"].into());
     let credential = CallCredential {
-        forwarded: ["x-api-key".to_owned()].into(),
-        stripped: ["authorization".to_owned(), "cookie".to_owned()].into(),
+        forwarded: vec!["x-api-key".into()],
+        stripped: vec!["authorization".into(), "cookie".into()],
         ..CallCredential::default()
     };
     let passage = Passage { is_approved: approved, bound: &bound, credential: &credential, stripped: &stripped };

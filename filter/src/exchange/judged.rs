@@ -376,7 +376,7 @@ impl Judged {
         let mut commands = vec![
             HostCommand::FilterState("holdpoint.verdict", decision.verdict.as_str().to_owned()),
             HostCommand::FilterState("holdpoint.rule", decision.rule_id().to_owned()),
-            HostCommand::FilterState("holdpoint.snapshot", decision.snapshot_id.to_string()),
+            HostCommand::FilterState("holdpoint.snapshot", decision.snapshot_id.text()),
         ];
         // For the RBAC filter behind this one, which lets the call through only on a route that says the same.
         if let Some(server) = &self.envelope.call().route.metadata_server {

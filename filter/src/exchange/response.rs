@@ -447,7 +447,9 @@ impl Running {
             None => {}
             Some(Ok(bytes)) => match std::str::from_utf8(&bytes) {
                 Ok(text) => {
-                    let salt = around.worker.ids.next_salt();
+                    // What stands beside one entry has one salt.
+                    let salted = self.entry.payload.as_ref().map(|payload| payload.salt);
+                    let salt = salted.unwrap_or_else(|| around.worker.ids.next_salt());
                     beside::keep(&mut self.entry, audit, Part::Result, text, salt);
                 }
                 Err(_) => beside::lose(&mut self.entry, audit, Part::Result, bytes.len(), Lost::Unreadable),

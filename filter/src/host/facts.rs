@@ -5,7 +5,8 @@ use holdpoint_core::digest::Digest;
 use super::abi::{self, HostError};
 use crate::enforce::HeaderEdit;
 use crate::exchange::{AnswerFormat, InPlace, ResponseHead, RouteMetadata};
-use crate::identity::{PeerCertificate, metadata};
+use crate::identity::PeerCertificate;
+use crate::identity::metadata::{self, MetadataError, Said};
 
 /// Namespace of the route's metadata that Holdpoint reads.
 const ROUTE_NAMESPACE: &str = "holdpoint";
@@ -41,15 +42,22 @@ pub(super) fn certificate() -> Option<PeerCertificate> {
 /// names no server.
 pub(super) fn route() -> RouteMetadata {
     let bytes = abi::property(&["xds", "route_metadata"]).unwrap_or_default();
-    let Ok(Some(values)) = metadata::namespace(&bytes, ROUTE_NAMESPACE) else {
-        return RouteMetadata::default();
-    };
-    RouteMetadata {
-        server: values.get("server").and_then(|server| server.as_str()).map(str::to_owned),
-        // Only the boolean counts: the string "false" must not switch governance off.
-        passthrough: values.get("passthrough").and_then(serde_json::Value::as_bool) == Some(true),
-        judges_anonymous: values.get("anonymous").and_then(|anonymous| anonymous.as_str()) == Some("judged"),
+    read_route(&bytes).ok().flatten().unwrap_or_default()
+}
+
+fn read_route(bytes: &[u8]) -> Result<Option<RouteMetadata>, MetadataError> {
+    let Some(values) = metadata::namespace(bytes, ROUTE_NAMESPACE)? else { return Ok(None) };
+    let mut route = RouteMetadata::default();
+    for member in values.members() {
+        match member? {
+            ("server", said) => route.server = said.as_text().map(str::to_owned),
+            // Only the boolean counts: the string "false" must not switch governance off.
+            ("passthrough", said) => route.passthrough = matches!(said, Said::Bool(true)),
+            ("anonymous", said) => route.judges_anonymous = said.as_text() == Some("judged"),
+            _ => {}
+        }
     }
+    Ok(Some(route))
 }
 
 /// Name of the cluster the route selects now.

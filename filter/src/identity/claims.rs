@@ -2,10 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::metadata::{self, MetadataError, Said, Structure};
+use super::{CallerFacts, IdentityError, is_name};
 use holdpoint_core::identity::{ActorType, Principal};
-use serde_json::{Map, Value};
-
-use super::{CallerFacts, IdentityError, is_name, metadata};
 
 /// Where Envoy's `jwt_authn` filter writes the claims of a verified token.
 const JWT_AUTHN_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
@@ -21,11 +20,12 @@ pub(super) fn find(metadata_key: &str, facts: &CallerFacts<'_>) -> Result<Princi
     if facts.headers.iter().any(|(name, value)| name == b":path" && has_token_in_query(value)) {
         return Err(IdentityError::Unusable("a token does not belong into the query string; send it as a header"));
     }
-    let namespace = metadata::namespace(facts.dynamic_metadata, JWT_AUTHN_NAMESPACE)
-        .map_err(|_| IdentityError::Unusable("the token's claims cannot be read"))?;
-    match namespace.as_ref().and_then(|all| all.get(metadata_key)) {
-        Some(Value::Object(claims)) => from_claims(claims),
-        Some(_) => Err(IdentityError::Unusable("the token's claims are not an object")),
+    let namespace = metadata::namespace(facts.dynamic_metadata, JWT_AUTHN_NAMESPACE).map_err(unreadable)?;
+    match namespace.map(|all| all.get(metadata_key)).transpose().map_err(unreadable)?.flatten() {
+        Some(Said::Structure(claims)) => from_claims(claims),
+        Some(Said::Null | Said::Number(_) | Said::Text(_) | Said::Bool(_) | Said::List(_)) => {
+            Err(IdentityError::Unusable("the token's claims are not an object"))
+        }
         None if facts.headers.iter().any(|(name, _)| name == b"authorization") => {
             Err(IdentityError::Unusable("the authorization that was sent is no token that this gateway verified"))
         }
@@ -33,23 +33,67 @@ pub(super) fn find(metadata_key: &str, facts: &CallerFacts<'_>) -> Result<Princi
     }
 }
 
+fn unreadable(_: MetadataError) -> IdentityError {
+    IdentityError::Unusable("the token's claims cannot be read")
+}
+
 fn has_token_in_query(path: &[u8]) -> bool {
     let query = path.split(|byte| *byte == b'?').nth(1).unwrap_or_default();
     query.split(|byte| matches!(byte, b'&' | b';')).any(|pair| pair.starts_with(b"access_token="))
 }
 
-pub(super) fn from_claims(claims: &Map<String, Value>) -> Result<Principal, IdentityError> {
-    let issuer = name(claims.get("iss"))?.ok_or(IdentityError::Unusable("claim `iss` is missing"))?;
-    let subject = name(claims.get("sub"))?.ok_or(IdentityError::Unusable("claim `sub` is missing"))?;
+/// The claims that say who it is.
+#[derive(Default)]
+struct Claims<'a> {
+    iss: Option<Said<'a>>,
+    sub: Option<Said<'a>>,
+    act: Option<Said<'a>>,
+    azp: Option<Said<'a>>,
+    client_id: Option<Said<'a>>,
+    tenant: Option<Said<'a>>,
+    groups: Option<Said<'a>>,
+    scope: Option<Said<'a>>,
+    scp: Option<Said<'a>>,
+}
+
+impl<'a> Claims<'a> {
+    fn of(token: Structure<'a>) -> Result<Self, MetadataError> {
+        let mut claims = Self::default();
+        for member in token.members() {
+            let (name, said) = member?;
+            let slot = match name {
+                "iss" => &mut claims.iss,
+                "sub" => &mut claims.sub,
+                "act" => &mut claims.act,
+                "azp" => &mut claims.azp,
+                "client_id" => &mut claims.client_id,
+                "tenant" => &mut claims.tenant,
+                "groups" => &mut claims.groups,
+                "scope" => &mut claims.scope,
+                "scp" => &mut claims.scp,
+                _ => continue,
+            };
+            *slot = Some(said);
+        }
+        Ok(claims)
+    }
+}
+
+pub(super) fn from_claims(token: Structure<'_>) -> Result<Principal, IdentityError> {
+    let claims = Claims::of(token).map_err(unreadable)?;
+    let issuer = name(claims.iss)?.ok_or(IdentityError::Unusable("claim `iss` is missing"))?;
+    let subject = name(claims.sub)?.ok_or(IdentityError::Unusable("claim `sub` is missing"))?;
     // RFC 8693 §4.1: `act` names the party that acts for the subject.
-    let acting = match claims.get("act") {
+    let acting = match claims.act {
         None => None,
-        Some(Value::Object(act)) => name(act.get("sub"))?,
-        Some(_) => return Err(IdentityError::Unusable("claim `act` is not an object")),
+        Some(Said::Structure(act)) => name(act.get("sub").map_err(unreadable)?)?,
+        Some(Said::Null | Said::Number(_) | Said::Text(_) | Said::Bool(_) | Said::List(_)) => {
+            return Err(IdentityError::Unusable("claim `act` is not an object"));
+        }
     };
-    let client = match name(claims.get("azp"))? {
+    let client = match name(claims.azp)? {
         Some(client) => Some(client),
-        None => name(claims.get("client_id"))?,
+        None => name(claims.client_id)?,
     };
     let actor_type = match (&acting, &client) {
         (Some(_), _) => ActorType::Agent,
@@ -62,17 +106,17 @@ pub(super) fn from_claims(claims: &Map<String, Value>) -> Result<Principal, Iden
         subject,
         agent_id: acting.or(client),
         actor_type,
-        tenant: name(claims.get("tenant"))?,
-        groups: names(claims.get("groups"), "claim `groups` is not a list of names")?,
-        scopes: scopes(claims)?,
+        tenant: name(claims.tenant)?,
+        groups: names(claims.groups, "claim `groups` is not a list of names")?,
+        scopes: scopes(&claims)?,
     })
 }
 
 /// RFC 8693 §4.2 writes `scope` as one string with spaces; some issuers write a list, or `scp`.
-fn scopes(claims: &Map<String, Value>) -> Result<BTreeSet<String>, IdentityError> {
+fn scopes(claims: &Claims<'_>) -> Result<BTreeSet<String>, IdentityError> {
     const UNUSABLE: &str = "claim `scope` is neither a string nor a list of names";
-    match claims.get("scope").or_else(|| claims.get("scp")) {
-        Some(Value::String(text)) => {
+    match claims.scope.or(claims.scp) {
+        Some(Said::Text(text)) => {
             let scopes: BTreeSet<String> = text.split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect();
             if scopes.len() > NAMES_MAX { Err(IdentityError::Unusable(UNUSABLE)) } else { Ok(scopes) }
         }
@@ -80,27 +124,32 @@ fn scopes(claims: &Map<String, Value>) -> Result<BTreeSet<String>, IdentityError
     }
 }
 
-fn names(claim: Option<&Value>, unusable: &'static str) -> Result<BTreeSet<String>, IdentityError> {
+fn names(claim: Option<Said<'_>>, unusable: &'static str) -> Result<BTreeSet<String>, IdentityError> {
     match claim {
-        None | Some(Value::Null) => Ok(BTreeSet::new()),
-        Some(Value::Array(list)) if list.len() <= NAMES_MAX => {
-            list.iter().map(|one| name(Some(one)).ok().flatten().ok_or(IdentityError::Unusable(unusable))).collect()
+        None | Some(Said::Null) => Ok(BTreeSet::new()),
+        Some(Said::List(list)) if list.elements().count() <= NAMES_MAX => {
+            let named = |one| name(Some(one)).ok().flatten().ok_or(IdentityError::Unusable(unusable));
+            list.elements().map(|one| one.map_err(unreadable).and_then(named)).collect()
         }
-        Some(_) => Err(IdentityError::Unusable(unusable)),
+        Some(Said::List(_) | Said::Number(_) | Said::Text(_) | Said::Bool(_) | Said::Structure(_)) => {
+            Err(IdentityError::Unusable(unusable))
+        }
     }
 }
 
 /// A claim that names somebody: a string of bounded length without control characters, and not empty.
-fn name(claim: Option<&Value>) -> Result<Option<String>, IdentityError> {
+fn name(claim: Option<Said<'_>>) -> Result<Option<String>, IdentityError> {
     match claim {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => {
+        None | Some(Said::Null) => Ok(None),
+        Some(Said::Text(text)) => {
             if is_name(text) {
-                Ok(Some(text.clone()))
+                Ok(Some(text.to_owned()))
             } else {
                 Err(IdentityError::Unusable("a claim is empty or not printable"))
             }
         }
-        Some(_) => Err(IdentityError::Unusable("a claim that names somebody is not a string")),
+        Some(Said::Number(_) | Said::Bool(_) | Said::Structure(_) | Said::List(_)) => {
+            Err(IdentityError::Unusable("a claim that names somebody is not a string"))
+        }
     }
 }

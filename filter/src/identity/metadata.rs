@@ -1,9 +1,8 @@
 //! Step 4: reads `envoy.config.core.v3.Metadata` as Envoy serialises it, with the types of its values kept.
 //!
 //! The host's own map form loses types (`"5"` and `5` look alike), which would let one claim pass for another. Only the
-//! fields named in `metadata.proto` and `struct.proto` are read; every length is checked, depth is bounded.
-
-use serde_json::{Map, Number, Value};
+//! fields named in `metadata.proto` and `struct.proto` are read; every length is checked, depth is bounded. Nothing is
+//! copied: few of the claims are asked for, and of the others only their form matters.
 
 #[cfg(test)]
 pub(crate) mod encode;
@@ -16,18 +15,92 @@ const DEPTH_MAX: u32 = 16;
 /// `filter_metadata[namespace]` of a serialised `Metadata`.
 ///
 /// `Ok(None)` when the namespace is not there; `Err` when the bytes are not such a message.
-pub fn namespace(metadata: &[u8], namespace: &str) -> Result<Option<Map<String, Value>>, MetadataError> {
+pub fn namespace<'a>(metadata: &'a [u8], namespace: &str) -> Result<Option<Structure<'a>>, MetadataError> {
     let mut found = None;
     for field in fields(metadata) {
         // map<string, google.protobuf.Struct> filter_metadata = 1;
         if let (1, Wire::Bytes(entry)) = field? {
-            let (name, content) = map_entry(entry)?;
+            let (name, bytes) = map_entry(entry)?;
             if name == namespace {
-                found = Some(structure(content, 0)?);
+                found = Some(Structure { bytes, depth: 0 });
             }
         }
     }
     Ok(found)
+}
+
+/// `google.protobuf.Struct`: map<string, Value> fields = 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Structure<'a> {
+    bytes: &'a [u8],
+    depth: u32,
+}
+
+impl<'a> Structure<'a> {
+    /// Its members, each of them sound to its ground, in the order of the bytes; of several of one name the last counts.
+    pub fn members(self) -> impl Iterator<Item = Result<(&'a str, Said<'a>), MetadataError>> {
+        let entries = fields(self.bytes).filter_map(|field| match field {
+            Ok((1, Wire::Bytes(entry))) => Some(Ok(entry)),
+            Ok((_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32)) => None,
+            Err(error) => Some(Err(error)),
+        });
+        entries.map(move |entry| {
+            let (name, content) = map_entry(entry?)?;
+            Ok((name, value(content, self.depth.saturating_add(1))?))
+        })
+    }
+
+    /// The member of that name. Looks at all of them.
+    pub fn get(self, name: &str) -> Result<Option<Said<'a>>, MetadataError> {
+        let mut found = None;
+        for member in self.members() {
+            let (one, said) = member?;
+            if one == name {
+                found = Some(said);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// `google.protobuf.Value`: null 1, number 2, string 3, bool 4, struct 5, list 6.
+#[derive(Clone, Copy, Debug)]
+pub enum Said<'a> {
+    Null,
+    /// Protobuf's `Value` knows no other number.
+    Number(f64),
+    Text(&'a str),
+    Bool(bool),
+    Structure(Structure<'a>),
+    List(List<'a>),
+}
+
+impl<'a> Said<'a> {
+    /// The text, if it is one.
+    pub fn as_text(self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Null | Self::Number(_) | Self::Bool(_) | Self::Structure(_) | Self::List(_) => None,
+        }
+    }
+}
+
+/// `google.protobuf.ListValue`: repeated Value values = 1.
+#[derive(Clone, Copy, Debug)]
+pub struct List<'a> {
+    bytes: &'a [u8],
+    depth: u32,
+}
+
+impl<'a> List<'a> {
+    /// Its elements, in order, each of them sound to its ground.
+    pub fn elements(self) -> impl Iterator<Item = Result<Said<'a>, MetadataError>> {
+        fields(self.bytes).filter_map(move |field| match field {
+            Ok((1, Wire::Bytes(content))) => Some(value(content, self.depth.saturating_add(1))),
+            Ok((_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32)) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
 }
 
 /// The bytes are not a message of the expected kind.
@@ -62,59 +135,32 @@ fn map_entry(entry: &[u8]) -> Result<(&str, &[u8]), MetadataError> {
     Ok((name, content))
 }
 
-/// `google.protobuf.Struct`: map<string, Value> fields = 1.
-fn structure(bytes: &[u8], depth: u32) -> Result<Map<String, Value>, MetadataError> {
+fn value(bytes: &[u8], depth: u32) -> Result<Said<'_>, MetadataError> {
     if depth >= DEPTH_MAX {
         return Err(MetadataError);
     }
-    let mut members = Map::new();
-    for field in fields(bytes) {
-        if let (1, Wire::Bytes(entry)) = field? {
-            let (name, content) = map_entry(entry)?;
-            members.insert(name.to_owned(), value(content, depth + 1)?);
-        }
-    }
-    Ok(members)
-}
-
-/// `google.protobuf.Value`: null 1, number 2, string 3, bool 4, struct 5, list 6.
-fn value(bytes: &[u8], depth: u32) -> Result<Value, MetadataError> {
-    if depth >= DEPTH_MAX {
-        return Err(MetadataError);
-    }
-    let mut read = Value::Null;
+    let depth = depth.saturating_add(1);
+    let mut read = Said::Null;
     for field in fields(bytes) {
         read = match field? {
-            (2, Wire::Fixed64(bits)) => number(f64::from_bits(bits)),
-            (3, Wire::Bytes(text)) => Value::String(std::str::from_utf8(text).map_err(|_| MetadataError)?.to_owned()),
-            (4, Wire::Varint(flag)) => Value::Bool(flag != 0),
-            (5, Wire::Bytes(content)) => Value::Object(structure(content, depth + 1)?),
-            (6, Wire::Bytes(content)) => Value::Array(list(content, depth + 1)?),
-            (_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32) => Value::Null,
+            (2, Wire::Fixed64(bits)) if f64::from_bits(bits).is_finite() => Said::Number(f64::from_bits(bits)),
+            (3, Wire::Bytes(text)) => Said::Text(std::str::from_utf8(text).map_err(|_| MetadataError)?),
+            (4, Wire::Varint(flag)) => Said::Bool(flag != 0),
+            (5, Wire::Bytes(bytes)) if depth < DEPTH_MAX => {
+                let structure = Structure { bytes, depth };
+                structure.members().try_for_each(|member| member.map(drop))?;
+                Said::Structure(structure)
+            }
+            (6, Wire::Bytes(bytes)) => {
+                let list = List { bytes, depth };
+                list.elements().try_for_each(|element| element.map(drop))?;
+                Said::List(list)
+            }
+            (5, Wire::Bytes(_)) => return Err(MetadataError),
+            (_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32) => Said::Null,
         };
     }
     Ok(read)
-}
-
-/// `google.protobuf.ListValue`: repeated Value values = 1.
-fn list(bytes: &[u8], depth: u32) -> Result<Vec<Value>, MetadataError> {
-    let mut elements = Vec::new();
-    for field in fields(bytes) {
-        if let (1, Wire::Bytes(content)) = field? {
-            elements.push(value(content, depth + 1)?);
-        }
-    }
-    Ok(elements)
-}
-
-/// Whole numbers come back as integers: `exp` is a double only because protobuf's `Value` knows no other number.
-fn number(double: f64) -> Value {
-    const EXACT_MAX: f64 = 9_007_199_254_740_991.0;
-    if double.fract() == 0.0 && double.abs() <= EXACT_MAX {
-        #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, checked above")]
-        return Value::Number(Number::from(double as i64));
-    }
-    Number::from_f64(double).map_or(Value::Null, Value::Number)
 }
 
 /// Walks the fields of one message: (field number, value).

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::decision::{AuditLevel, OutputLimits, RedactionLevel};
-use crate::digest::{Digest, HexError, hex_decode, hex_encode};
+use crate::digest::{self, Digest, HexError, hex_decode, hex_encode};
 use crate::edits::Edits;
 use crate::json::{self, Document};
 use crate::redact::Redaction;
@@ -33,7 +33,11 @@ impl Salt {
 
     /// sha256(tag of the part ‖ line feed ‖ salt ‖ `text`).
     pub fn digest(&self, part: Part, text: &str) -> Digest {
-        Digest::tagged(part.tag(), &[self.0.as_slice(), text.as_bytes()].concat())
+        Digest::tagged_all(part.tag(), &[&self.0, text.as_bytes()])
+    }
+
+    pub(super) fn push_hex(&self, out: &mut String) {
+        digest::push_hex(out, &self.0);
     }
 }
 

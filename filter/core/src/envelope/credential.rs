@@ -1,5 +1,6 @@
 //! Step 5: what the catalogue demands of a caller's token for one call, and whether the server gets to see it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::readings::Reading;
@@ -13,9 +14,9 @@ const FORWARDED_HEADER: &str = "authorization";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallCredential {
     /// Headers with credentials that the server gets to see.
-    pub forwarded: BTreeSet<String>,
+    pub forwarded: Vec<Cow<'static, str>>,
     /// Headers with credentials that never leave the gateway.
-    pub stripped: BTreeSet<String>,
+    pub stripped: Vec<Cow<'static, str>>,
     /// Scopes that the catalogue demands and the caller's token does not carry.
     pub missing_scopes: BTreeSet<String>,
 }
@@ -23,14 +24,14 @@ pub struct CallCredential {
 impl CallCredential {
     /// Of a call that reads as `readings`: of several entries of the catalogue, each may only add caution.
     pub(super) fn of(readings: &[Reading], server: &Credential, principal: &Principal) -> Self {
-        let mut stripped: BTreeSet<String> = CREDENTIAL_HEADERS.into_iter().map(str::to_owned).collect();
-        stripped.extend(server.headers.iter().cloned());
-        let mut forwarded = BTreeSet::new();
+        let named = || server.headers.iter().cloned().map(Cow::Owned);
+        let mut forwarded = Vec::new();
         if !readings.is_empty() && readings.iter().all(|reading| reading.forwards_credential) {
-            forwarded.clone_from(&server.headers);
-            forwarded.insert(FORWARDED_HEADER.to_owned());
-            stripped.retain(|name| !forwarded.contains(name));
+            forwarded.push(Cow::Borrowed(FORWARDED_HEADER));
+            forwarded.extend(named());
         }
+        let known = CREDENTIAL_HEADERS.into_iter().map(Cow::Borrowed);
+        let stripped = known.chain(named()).filter(|name| !forwarded.contains(name)).collect();
         let required = readings.iter().flat_map(|reading| reading.required_scopes.iter());
         let missing_scopes = required.filter(|scope| !principal.scopes.contains(*scope)).cloned().collect();
         Self { forwarded, stripped, missing_scopes }

@@ -46,7 +46,7 @@ impl<'s> Prospects<'s> {
         let made = match offered {
             Offered::Tool(name) => return Cow::Borrowed(std::slice::from_ref(self.of_tool(name))),
             Offered::Prompt(name) => {
-                let base = plain(server, "prompts/get").with_label("mcp.prompt", name);
+                let base = plain(server, "prompts/get").with_label("mcp.prompt", name.to_owned());
                 let readings = of_listing(&base, "prompt", name, &server.prompts, server);
                 vec![Prospect { topic: Topic::Prompt, readings }]
             }

@@ -1,9 +1,11 @@
 //! Step 5: the ways the facts of a call may stand. The decision is the strictest over all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::annotations::{self, Annotations};
 use super::client_tags::ClientTags;
+use super::labels::Labels;
 use super::topic::action_of;
 use crate::decision::AuditLevel;
 use crate::digest::Digest;
@@ -19,7 +21,7 @@ pub(crate) struct Reading {
     pub(crate) capability: Option<String>,
     pub(crate) resource: Fact,
     /// All labels but `mcp.resource`.
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Labels,
     pub(crate) risk_tags: BTreeSet<String>,
     pub(crate) requires: BTreeSet<String>,
     /// The call carries what looks like a secret.
@@ -49,22 +51,14 @@ impl Reading {
         self.labels.get(name).map_or(LabelFact::Absent, |value| LabelFact::Known(value))
     }
 
-    pub(super) fn with_label(mut self, name: &str, value: &str) -> Self {
-        self.labels.insert(name.to_owned(), value.to_owned());
+    pub(super) fn with_label(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        self.labels.set(Cow::Borrowed(name), value.into());
         self
     }
 
     /// Puts another value under a label, in the room of the one before.
-    pub(super) fn rename(&mut self, name: &str, value: &str) {
-        match self.labels.get_mut(name) {
-            Some(label) => {
-                label.clear();
-                label.push_str(value);
-            }
-            None => {
-                self.labels.insert(name.to_owned(), value.to_owned());
-            }
-        }
+    pub(super) fn rename(&mut self, name: &'static str, value: &str) {
+        self.labels.rename(name, value);
     }
 
     pub(super) fn with_resource(self, resource: Fact) -> Self {
@@ -74,9 +68,9 @@ impl Reading {
     pub(super) fn with_action(mut self, action: Option<ActionClass>) -> Self {
         self.action = action;
         match action {
-            Some(action) => self.labels.insert("mcp.action".to_owned(), action.as_str().to_owned()),
+            Some(action) => self.labels.set(Cow::Borrowed("mcp.action"), Cow::Borrowed(action.as_str())),
             None => self.labels.remove("mcp.action"),
-        };
+        }
         self
     }
 
@@ -88,7 +82,9 @@ impl Reading {
         self.forwards_credential = listed.credential.forward.unwrap_or(self.forwards_credential);
         self.audit = AuditLevel::least(self.audit, listed.audit);
         // The narrower word wins, but our own labels come from the message alone; the grammar keeps `mcp.` free.
-        self.labels.extend(listed.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in &listed.labels {
+            self.labels.set(Cow::Owned(name.clone()), Cow::Owned(value.clone()));
+        }
         self
     }
 
@@ -146,17 +142,17 @@ pub(crate) enum LabelFact<'r> {
 pub(super) struct BaseReadings {
     /// Never empty.
     pub(super) readings: Vec<Reading>,
-    pub(super) catalogue_parts: BTreeSet<Digest>,
+    pub(super) catalogue_parts: Vec<Digest>,
 }
 
 /// What `server` says of every call to it.
-pub(crate) fn plain(server: &CatalogueServer, method: &str) -> Reading {
+pub(crate) fn plain(server: &CatalogueServer, method: impl Into<Cow<'static, str>>) -> Reading {
     let reading = Reading {
         told_apart_by: String::new(),
         action: None,
         capability: None,
         resource: Fact::Absent,
-        labels: server.labels.clone(),
+        labels: Labels::of(&server.labels),
         risk_tags: server.risk_tags.clone(),
         requires: server.requires.clone(),
         has_secrets: false,
@@ -164,34 +160,37 @@ pub(crate) fn plain(server: &CatalogueServer, method: &str) -> Reading {
         forwards_credential: server.credential.forward == Some(true),
         audit: server.audit,
     };
-    reading.with_label("mcp.server", &server.name).with_label("mcp.method", method)
+    reading.with_label("mcp.server", server.name.clone()).with_label("mcp.method", method)
 }
 
 /// Reads `message` by what `server` says of its target.
 pub(super) fn base(message: &McpMessage, server: &CatalogueServer) -> Result<BaseReadings, DotSegment> {
-    let plain = plain(server, message.method().as_str());
-    let mut base = BaseReadings { readings: Vec::new(), catalogue_parts: BTreeSet::from([server.digest]) };
+    let plain = plain(server, message.method().word());
+    let mut base = BaseReadings { readings: Vec::new(), catalogue_parts: vec![server.digest] };
     let action = action_of(message.method());
     match message.target() {
         Target::Tool(name) => {
-            let plain = plain.with_label("mcp.tool", name);
+            let plain = plain.with_label("mcp.tool", name.clone());
             let found = server.tools.look_up(name);
-            if found.is_empty() {
+            let Some((last, others)) = found.split_last() else {
                 base.unlisted(&plain, "tool", server);
+                return Ok(base);
+            };
+            let resource = |listed: &Listed| match &listed.resource {
+                Some(template) => template.fill(message.arguments()),
+                None => Ok(Fact::Absent),
+            };
+            for listed in others {
+                base.listed(plain.clone().with_resource(resource(listed)?), listed, None);
             }
-            for listed in found {
-                let resource = match &listed.resource {
-                    Some(template) => template.fill(message.arguments())?,
-                    None => Fact::Absent,
-                };
-                base.listed(plain.clone().with_resource(resource), listed, None);
-            }
+            base.listed(plain.with_resource(resource(last)?), last, None);
         }
         Target::Prompt(name) => {
-            base.look_up(plain.with_label("mcp.prompt", name), "prompt", name, &server.prompts, server, None);
+            base.look_up(plain.with_label("mcp.prompt", name.clone()), "prompt", name, &server.prompts, server, None);
         }
         Target::Completion(CompletionRef::Prompt(name)) => {
-            base.look_up(plain.with_label("mcp.prompt", name), "prompt", name, &server.prompts, server, action);
+            let plain = plain.with_label("mcp.prompt", name.clone());
+            base.look_up(plain, "prompt", name, &server.prompts, server, action);
         }
         Target::Resource(uri) => {
             base.look_up(about(&plain, uri), "resource", uri, &server.resources, server, None);
@@ -233,13 +232,13 @@ impl BaseReadings {
     }
 
     fn listed(&mut self, plain: Reading, listed: &Listed, action: Option<ActionClass>) {
-        self.catalogue_parts.insert(listed.digest);
+        self.catalogue_parts.push(listed.digest);
         self.readings.push(plain.listed(listed).with_action(Some(action.unwrap_or(listed.action))));
     }
 
     /// Nobody has said what it does, so it is judged as each thing it might do.
     fn unlisted(&mut self, plain: &Reading, kind: &str, server: &CatalogueServer) {
-        self.catalogue_parts.insert(server.unlisted_digest);
+        self.catalogue_parts.push(server.unlisted_digest);
         self.readings.extend(plain.as_unlisted(kind, server));
     }
 }

@@ -61,11 +61,10 @@ impl PolicySnapshot {
     pub fn seal(&self, call: Call) -> Result<CallEnvelope, (Call, SealError)> {
         match self.facts(&call) {
             Ok(facts) => Ok(CallEnvelope {
-                meta: meta(&facts.base, &call),
-                labels: labels(&facts.base),
                 server: facts.server,
                 topic: Topic::of(call.message.method()),
-                readings: facts.base.into_iter().chain(facts.beside).collect(),
+                readings: facts.readings,
+                base: facts.base,
                 catalogue_parts: facts.catalogue_parts,
                 bound_headers: facts.bound_headers,
                 named: OnceLock::new(),
@@ -94,20 +93,25 @@ impl PolicySnapshot {
         if base.readings.len().saturating_add(beside.len()) > READINGS_MAX {
             return Err(SealError::TooManyReadings);
         }
+        let credential = CallCredential::of(&base.readings, &server.credential, &call.principal);
         let mut catalogue_parts = base.catalogue_parts;
         let mut pin = None;
         if let Target::Tool(name) = call.message.target() {
-            // Pins stand under exact names, of which at most one is found.
-            pin = server.tools.look_up(name).into_iter().find_map(|listed| listed.pin.clone());
+            // Pins stand under exact names.
+            pin = server.tools.named(name).and_then(|listed| listed.pin.clone());
             // Whoever approves approves a tool as its server described it then.
             let part = |seen: Digest| Digest::tagged(DEFINITION_PART_TAG, seen.as_bytes());
             catalogue_parts.extend(call.definition.map(part));
         }
         Ok(Facts {
             server: server.name.clone(),
-            credential: CallCredential::of(&base.readings, &server.credential, &call.principal),
-            base: base.readings,
-            beside,
+            credential,
+            base: base.readings.len(),
+            readings: {
+                let mut readings = base.readings;
+                readings.extend(beside);
+                readings
+            },
             catalogue_parts,
             pin,
             bound_headers: server.bind_headers.clone(),
@@ -117,9 +121,10 @@ impl PolicySnapshot {
 
 struct Facts {
     server: String,
-    base: Vec<Reading>,
-    beside: Vec<Reading>,
-    catalogue_parts: BTreeSet<Digest>,
+    /// How many of the readings are base readings.
+    base: usize,
+    readings: Vec<Reading>,
+    catalogue_parts: Vec<Digest>,
     bound_headers: BTreeSet<String>,
     credential: CallCredential,
     pin: Option<Pin>,
@@ -130,6 +135,9 @@ struct Facts {
 fn beside(base: &[Reading], call: &Call, tags: Option<&ClientTags>, has_secrets: bool) -> Vec<Reading> {
     let is_tool = matches!(call.message.target(), Target::Tool(_));
     let annotations = Some(&call.annotations).filter(|said| is_tool && said.say_something());
+    if tags.is_none() && annotations.is_none() && !has_secrets {
+        return Vec::new();
+    }
     let mut beside = Vec::new();
     for reading in base {
         let tagged = tags.map(|tags| reading.tagged(tags));
@@ -154,12 +162,14 @@ fn carries_secret(message: &McpMessage) -> bool {
 }
 
 /// What all base readings agree on.
-fn labels(base: &[Reading]) -> BTreeMap<String, String> {
+pub(super) fn labels(base: &[Reading]) -> BTreeMap<String, String> {
     let Some((first, others)) = base.split_first() else {
         return BTreeMap::new();
     };
-    let mut labels = first.labels.clone();
-    labels.retain(|name, value| others.iter().all(|other| other.labels.get(name) == Some(value)));
+    let agreed =
+        first.labels.iter().filter(|(name, value)| others.iter().all(|other| other.labels.get(name) == Some(value)));
+    let mut labels: BTreeMap<String, String> =
+        agreed.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     if let Fact::Known(resource) = &first.resource
         && others.iter().all(|other| other.resource == first.resource)
     {
@@ -168,7 +178,7 @@ fn labels(base: &[Reading]) -> BTreeMap<String, String> {
     labels
 }
 
-fn meta(base: &[Reading], call: &Call) -> Meta {
+pub(super) fn meta(base: &[Reading], call: &Call) -> Meta {
     let capability = base.first().and_then(|first| first.capability.as_ref());
     let agreed = base.iter().all(|reading| reading.capability.as_ref() == capability);
     Meta {

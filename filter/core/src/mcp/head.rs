@@ -43,12 +43,12 @@ impl<'a> Head<'a> {
             return Err(Malformed::new(MalformedKind::HttpMethod, "messages come by POST"));
         }
         self.refuse_overrides()?;
-        let content_type = self.single(&["content-type"], MalformedKind::ContentType)?;
+        let content_type = self.single("content-type", MalformedKind::ContentType)?;
         if !content_type.is_some_and(is_json) {
             let detail = "content-type must be `application/json`, with no parameter but `charset=utf-8`";
             return Err(Malformed::new(MalformedKind::ContentType, detail));
         }
-        let encoding = self.single(&["content-encoding"], MalformedKind::Encoding)?;
+        let encoding = self.single("content-encoding", MalformedKind::Encoding)?;
         if !encoding.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
             return Err(Malformed::new(MalformedKind::Encoding, "send the body without content-encoding"));
         }
@@ -75,25 +75,36 @@ impl<'a> Head<'a> {
     /// Reads the headers that two readers could understand differently if they came twice.
     pub(super) fn routing(&self) -> Result<Routing<'a>, Malformed> {
         let kind = MalformedKind::Header;
-        self.single(&["content-length"], kind)?;
-        self.single(&["host", ":authority"], kind)?;
-        let mcp_session_id = self.single(&["mcp-session-id"], kind)?;
+        // One pass, and most headers are put aside by their length.
+        let (mut length, mut host, mut version, mut method, mut name, mut mcp_session_id) =
+            (None, None, None, None, None, None);
+        for (one, value) in self.headers {
+            let (wanted, slot) = match one.len() {
+                4 => ("host", &mut host),
+                8 => ("mcp-name", &mut name),
+                10 if one.starts_with(b":") => (":authority", &mut host),
+                10 => ("mcp-method", &mut method),
+                14 if one.first().is_some_and(|first| first.eq_ignore_ascii_case(&b'c')) => {
+                    ("content-length", &mut length)
+                }
+                14 => ("mcp-session-id", &mut mcp_session_id),
+                20 => ("mcp-protocol-version", &mut version),
+                _ => continue,
+            };
+            if one.eq_ignore_ascii_case(wanted.as_bytes()) {
+                once(wanted, value, slot, kind)?;
+            }
+        }
         if !mcp_session_id.is_none_or(|id| (1..=SESSION_ID_CHARS_MAX).contains(&id.len()) && !id.contains(' ')) {
             let detail = format!("mcp-session-id must be 1 to {SESSION_ID_CHARS_MAX} visible characters");
             return Err(Malformed::new(kind, detail));
         }
-        Ok(Routing {
-            version: self.single(&["mcp-protocol-version"], kind)?,
-            method: self.single(&["mcp-method"], kind)?,
-            name: self.single(&["mcp-name"], kind)?,
-            mcp_session_id,
-            params: self.param_headers()?,
-        })
+        Ok(Routing { version, method, name, mcp_session_id, params: self.param_headers()? })
     }
 
     /// The event after which a broken stream is to go on.
     pub(super) fn last_event_id(&self) -> Result<Option<&'a str>, Malformed> {
-        let id = self.single(&["last-event-id"], MalformedKind::Header)?;
+        let id = self.single("last-event-id", MalformedKind::Header)?;
         if id.is_none_or(|id| (1..=EVENT_ID_CHARS_MAX).contains(&id.len())) {
             return Ok(id);
         }
@@ -111,19 +122,13 @@ impl<'a> Head<'a> {
         })
     }
 
-    /// The trimmed value of a header that may come once, under any one of `names`.
-    fn single(&self, names: &[&str], kind: MalformedKind) -> Result<Option<&'a str>, Malformed> {
+    /// The trimmed value of a header that may come once.
+    fn single(&self, wanted: &str, kind: MalformedKind) -> Result<Option<&'a str>, Malformed> {
         let mut found = None;
         for (name, value) in self.headers {
-            let Some(name) = names.iter().find(|wanted| name.eq_ignore_ascii_case(wanted.as_bytes())) else {
-                continue;
-            };
-            if found.is_some() {
-                return Err(Malformed::new(kind, format!("header `{name}` comes more than once; send it once")));
+            if name.eq_ignore_ascii_case(wanted.as_bytes()) {
+                once(wanted, value, &mut found, kind)?;
             }
-            found = Some(readable(value).ok_or_else(|| {
-                Malformed::new(kind, format!("header `{name}` holds other than printable ASCII characters"))
-            })?);
         }
         Ok(found)
     }
@@ -151,6 +156,17 @@ impl<'a> Head<'a> {
         }
         Ok(params)
     }
+}
+
+/// Takes the trimmed value of a header that may come once.
+fn once<'a>(name: &str, value: &'a [u8], slot: &mut Option<&'a str>, kind: MalformedKind) -> Result<(), Malformed> {
+    if slot.is_some() {
+        return Err(Malformed::new(kind, format!("header `{name}` comes more than once; send it once")));
+    }
+    let value = readable(value)
+        .ok_or_else(|| Malformed::new(kind, format!("header `{name}` holds other than printable ASCII characters")))?;
+    *slot = Some(value);
+    Ok(())
 }
 
 impl Routing<'_> {

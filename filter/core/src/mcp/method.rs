@@ -1,5 +1,7 @@
 //! Step 3: the methods a client may send, and how each is governed.
 
+use std::borrow::Cow;
+
 /// What a message asks for. One that is not known here is never guessed at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
@@ -113,42 +115,52 @@ impl Method {
 
     /// The name on the wire; a word in parentheses for what has none.
     pub fn as_str(&self) -> &str {
+        self.spelled().unwrap_or_else(|unknown| unknown)
+    }
+
+    /// The same; nothing is copied of a name that is known.
+    pub fn word(&self) -> Cow<'static, str> {
+        self.spelled().map_or_else(|unknown| Cow::Owned(unknown.to_owned()), Cow::Borrowed)
+    }
+
+    /// The name that is known, or the unknown one.
+    fn spelled(&self) -> Result<&'static str, &str> {
         match self {
-            Self::ToolsCall => "tools/call",
-            Self::ResourcesRead => "resources/read",
-            Self::ResourcesDirectoryRead => "resources/directory/read",
-            Self::ResourcesSubscribe => "resources/subscribe",
-            Self::ResourcesUnsubscribe => "resources/unsubscribe",
-            Self::PromptsGet => "prompts/get",
-            Self::CompletionComplete => "completion/complete",
-            Self::SubscriptionsListen => "subscriptions/listen",
-            Self::TasksGet => "tasks/get",
-            Self::TasksResult => "tasks/result",
-            Self::TasksList => "tasks/list",
-            Self::TasksUpdate => "tasks/update",
-            Self::TasksCancel => "tasks/cancel",
-            Self::ToolsList => "tools/list",
-            Self::ResourcesList => "resources/list",
-            Self::ResourcesTemplatesList => "resources/templates/list",
-            Self::PromptsList => "prompts/list",
-            Self::SkillsList => "skills/list",
-            Self::SkillsGet => "skills/get",
-            Self::Initialize => "initialize",
-            Self::ServerDiscover => "server/discover",
-            Self::Ping => "ping",
-            Self::LoggingSetLevel => "logging/setLevel",
-            Self::NotificationsInitialized => "notifications/initialized",
-            Self::NotificationsCancelled => "notifications/cancelled",
-            Self::NotificationsProgress => "notifications/progress",
-            Self::NotificationsRootsListChanged => "notifications/roots/list_changed",
-            Self::NotificationsTasksStatus => "notifications/tasks/status",
-            Self::StreamOpen => "(stream)",
-            Self::SessionEnd => "(end of session)",
-            Self::SamplingCreateMessage => "sampling/createMessage",
-            Self::ElicitationCreate => "elicitation/create",
-            Self::RootsList => "roots/list",
-            Self::Response => "(response)",
-            Self::Unknown(name) => name,
+            Self::ToolsCall => Ok("tools/call"),
+            Self::ResourcesRead => Ok("resources/read"),
+            Self::ResourcesDirectoryRead => Ok("resources/directory/read"),
+            Self::ResourcesSubscribe => Ok("resources/subscribe"),
+            Self::ResourcesUnsubscribe => Ok("resources/unsubscribe"),
+            Self::PromptsGet => Ok("prompts/get"),
+            Self::CompletionComplete => Ok("completion/complete"),
+            Self::SubscriptionsListen => Ok("subscriptions/listen"),
+            Self::TasksGet => Ok("tasks/get"),
+            Self::TasksResult => Ok("tasks/result"),
+            Self::TasksList => Ok("tasks/list"),
+            Self::TasksUpdate => Ok("tasks/update"),
+            Self::TasksCancel => Ok("tasks/cancel"),
+            Self::ToolsList => Ok("tools/list"),
+            Self::ResourcesList => Ok("resources/list"),
+            Self::ResourcesTemplatesList => Ok("resources/templates/list"),
+            Self::PromptsList => Ok("prompts/list"),
+            Self::SkillsList => Ok("skills/list"),
+            Self::SkillsGet => Ok("skills/get"),
+            Self::Initialize => Ok("initialize"),
+            Self::ServerDiscover => Ok("server/discover"),
+            Self::Ping => Ok("ping"),
+            Self::LoggingSetLevel => Ok("logging/setLevel"),
+            Self::NotificationsInitialized => Ok("notifications/initialized"),
+            Self::NotificationsCancelled => Ok("notifications/cancelled"),
+            Self::NotificationsProgress => Ok("notifications/progress"),
+            Self::NotificationsRootsListChanged => Ok("notifications/roots/list_changed"),
+            Self::NotificationsTasksStatus => Ok("notifications/tasks/status"),
+            Self::StreamOpen => Ok("(stream)"),
+            Self::SessionEnd => Ok("(end of session)"),
+            Self::SamplingCreateMessage => Ok("sampling/createMessage"),
+            Self::ElicitationCreate => Ok("elicitation/create"),
+            Self::RootsList => Ok("roots/list"),
+            Self::Response => Ok("(response)"),
+            Self::Unknown(name) => Err(name),
         }
     }
 

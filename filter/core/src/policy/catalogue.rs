@@ -190,6 +190,11 @@ impl Listing {
         named.chain(self.globs.iter().map(|(glob, listed)| (glob.clone(), listed)))
     }
 
+    /// The entry of that very name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Listed> {
+        self.exact.get(name)
+    }
+
     /// What the catalogue says of `name`: the entry of that very name, else the most specific pattern, which is the one
     /// with most fixed characters. Patterns equally specific are all returned, and each becomes a reading. Empty when
     /// it is unlisted.

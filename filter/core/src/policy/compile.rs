@@ -1,5 +1,6 @@
 //! Step 6: a policy document becomes a snapshot: compiled, and named by the digest of its one spelling.
 
+use super::bases::Bases;
 use super::canonical;
 use super::catalogue::Catalogue;
 use super::document::{Match, PolicyDocument, Rule};
@@ -30,6 +31,7 @@ pub struct PolicySnapshot {
     pub(crate) asks_for_secrets: bool,
     /// The kinds of earlier call that rules look back for.
     pub(super) sought: Vec<Sought>,
+    pub(super) bases: Bases,
 }
 
 /// A rule with what its evaluation needs beside it.
@@ -113,6 +115,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         observes: rules.iter().any(|compiled| compiled.rule.is_observed),
         asks_for_secrets: rules.iter().any(|compiled| asks_for_secrets(&compiled.rule.matches)),
         sought,
+        bases: Bases::default(),
         index: RuleIndex::build(&rules),
         rules,
         default_decision: document.default_decision,

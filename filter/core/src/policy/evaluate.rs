@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bases::Bases;
 use super::bounds;
 use super::compile::{PolicySnapshot, SnapshotRule};
 use super::condition::{self, Arguments, Before, Facts, Mode};
@@ -19,8 +20,6 @@ use crate::decision::{
 };
 use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, Topic};
-
-const BASIS_TAG: &str = "holdpoint/basis/v1";
 
 /// What decided one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -169,6 +168,7 @@ impl PolicySnapshot {
             verdict,
             constraints: rules
                 .iter()
+                .filter(|taken| !taken.rule.constraints.is_empty())
                 .fold(Constraints::default(), |sum, taken| sum.united(&bounds::constraints(&taken.rule, envelope))),
             approval: (verdict == Verdict::RequireApproval).then(|| requirement(&rules)),
             reasons: self.reasons(envelope, decided, &taken),
@@ -288,13 +288,14 @@ impl PolicySnapshot {
 
     /// Over what took part and nothing else: the rules, what the catalogue said, and the default where it decided.
     fn basis(&self, envelope: &CallEnvelope, rules: &[&SnapshotRule], by_default: bool) -> Digest {
-        let mut parts: BTreeSet<Digest> = envelope.catalogue_parts().clone();
+        let said = envelope.catalogue_parts();
+        let mut parts = Vec::with_capacity(said.len().saturating_add(rules.len()).saturating_add(1));
+        parts.extend_from_slice(said);
         parts.extend(rules.iter().map(|taken| taken.digest));
         if by_default {
-            parts.insert(Digest::tagged(BASIS_TAG, self.default_decision.as_str().as_bytes()));
+            parts.push(Bases::word(self.default_decision.as_str()));
         }
-        let bytes: Vec<u8> = parts.iter().flat_map(|digest| digest.as_bytes().iter().copied()).collect();
-        Digest::tagged(BASIS_TAG, &bytes)
+        self.bases.name(parts)
     }
 
     fn refuse_stale(&self) -> Evaluated {
@@ -312,7 +313,7 @@ impl PolicySnapshot {
             observed: None,
             audit: None,
             snapshot_id: self.id(),
-            basis: Digest::tagged(BASIS_TAG, b"stale"),
+            basis: Bases::word("stale"),
         };
         Evaluated { decision, permit: None }
     }

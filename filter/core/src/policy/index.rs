@@ -128,7 +128,7 @@ impl RuleIndex {
         let mut found = of_caller.to_vec();
         for (facet, shelf) in &self.facets {
             let reading = facts.reading;
-            let label = |name: &str| reading.labels.get(name).map(String::as_str);
+            let label = |name: &str| reading.labels.get(name);
             match facet {
                 Facet::Tool => shelf.take(label("mcp.tool"), &mut found),
                 Facet::Prompt => shelf.take(label("mcp.prompt"), &mut found),

@@ -42,7 +42,7 @@ impl PolicySnapshot {
             return no("default_decision", "the catalogue does not know this server".to_owned());
         };
         let topic = Topic::of_server_request(method);
-        let reading = plain(server, method);
+        let reading = plain(server, method.to_owned());
         let facts = Facts {
             topic,
             reading: &reading,

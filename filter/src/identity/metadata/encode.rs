@@ -23,7 +23,8 @@ pub(super) fn bytes_field(number: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-fn structure(members: &Value) -> Vec<u8> {
+/// A `Struct` alone.
+pub(crate) fn structure(members: &Value) -> Vec<u8> {
     let members = members.as_object().expect("an object");
     members.iter().flat_map(|(name, member)| entry(name, &value(member))).collect()
 }

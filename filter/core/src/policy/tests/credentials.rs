@@ -14,7 +14,10 @@ const ALLOW: &str = "- {id: all, match: {mcp: {allow_servers: [github]}}, decisi
 fn headers(server: &str, tools: &str) -> (Vec<String>, Vec<String>) {
     let envelope = seal(&policy(server, tools, ALLOW), tool("read_it", "{}"));
     let credential = envelope.credential();
-    (credential.forwarded.iter().cloned().collect(), credential.stripped.iter().cloned().collect())
+    (
+        credential.forwarded.iter().map(|name| name.to_string()).collect(),
+        credential.stripped.iter().map(|name| name.to_string()).collect(),
+    )
 }
 
 #[test]
