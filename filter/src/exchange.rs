@@ -28,6 +28,7 @@ use crate::session::{self, SessionOwner};
 use crate::usage::{self, SharedData};
 use crate::worker::Worker;
 use holdpoint_core::config::FilterConfig;
+use holdpoint_core::order;
 use overheard::TaskTurn;
 
 mod batch;
@@ -284,7 +285,7 @@ impl Exchange {
         if let (Phase::Running(running), Some(overheard)) = (&mut phase, &mut self.overheard) {
             overheard.listen(&event, around);
             let turns = overheard.take_turns();
-            let over: BTreeSet<u64> = turns.iter().filter_map(TaskTurn::ended).collect();
+            let over: BTreeSet<u64> = order::set(turns.iter().filter_map(TaskTurn::ended));
             for turn in turns {
                 match turn {
                     // What it has taken stays with the call, and is free when that has ended.

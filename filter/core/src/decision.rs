@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::order;
 
 #[cfg(test)]
 mod tests;
@@ -246,14 +247,14 @@ impl Constraints {
         Self {
             max_runtime_ms,
             max_retries,
-            concurrency: self.concurrency.union(&other.concurrency).cloned().collect(),
-            rates: self.rates.union(&other.rates).cloned().collect(),
+            concurrency: order::set(self.concurrency.union(&other.concurrency).cloned()),
+            rates: order::set(self.rates.union(&other.rates).cloned()),
             output: OutputLimits {
                 max_bytes,
-                redact: self.output.redact.union(&other.output.redact).cloned().collect(),
+                redact: order::set(self.output.redact.union(&other.output.redact).cloned()),
                 redaction_level,
             },
-            bounds: self.bounds.union(&other.bounds).cloned().collect(),
+            bounds: order::set(self.bounds.union(&other.bounds).cloned()),
             limited_by,
         }
     }

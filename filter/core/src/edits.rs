@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::json::canonical;
+use crate::order;
 
 /// Spans of one text and what is to stand in their place. They must not overlap; one that does is left out, and
 /// [`Edits::apply`] says so.
@@ -40,11 +41,11 @@ impl Edits {
     }
 
     /// The text with every change in it. `None` when two changes overlap or reach beyond it: then nothing may pass.
-    pub fn apply(mut self, text: &[u8]) -> Option<Vec<u8>> {
-        self.edits.sort_by_key(|(span, _)| span.start);
+    pub fn apply(self, text: &[u8]) -> Option<Vec<u8>> {
+        let edits = order::sorted(self.edits, |(one, _), (two, _)| one.start.cmp(&two.start));
         let mut out = Vec::with_capacity(text.len());
         let mut at = 0;
-        for (span, replacement) in &self.edits {
+        for (span, replacement) in &edits {
             out.extend_from_slice(text.get(at..span.start)?);
             out.extend_from_slice(replacement);
             text.get(span.clone())?;

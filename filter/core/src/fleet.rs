@@ -110,7 +110,7 @@ impl SignedLeases {
         if !keys.signed(&signed_bytes(&self.leases), &self.signature, &self.also) {
             return None;
         }
-        let taken: LeasesTaken = serde_json::from_str(&self.leases).ok()?;
+        let taken: LeasesTaken = serde_json::from_slice(self.leases.as_bytes()).ok()?;
         (taken.schema == LEASES_SCHEMA && taken.asked == *asked).then_some(taken)
     }
 }

@@ -137,7 +137,7 @@ impl SignedFreezes {
         if !keys.signed(&signed_bytes(&self.list), &self.signature, &self.also) {
             return Err(FreezeError::Signature);
         }
-        let list: FreezeList = serde_json::from_str(&self.list).map_err(|_| FreezeError::Shape)?;
+        let list: FreezeList = serde_json::from_slice(self.list.as_bytes()).map_err(|_| FreezeError::Shape)?;
         if list.schema == FREEZE_SCHEMA && list.freezes.len() <= FREEZES_MAX {
             Ok(list)
         } else {

@@ -4,6 +4,8 @@
 //! milliseconds), counters and bytes are arguments. Modules stand in the order to read them, which is the order in
 //! which a message meets them.
 
+pub mod order;
+
 pub mod digest;
 pub mod json;
 pub mod mcp;

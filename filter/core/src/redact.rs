@@ -7,6 +7,7 @@ use std::ops::Range;
 use crate::decision::{OutputLimits, RedactionLevel};
 use crate::edits::Edits;
 use crate::json::{Kind, Value};
+use crate::order;
 use crate::secrets;
 
 #[cfg(test)]
@@ -157,7 +158,7 @@ impl Redaction {
         if found.is_empty() {
             return None;
         }
-        found.sort_by_key(|range| (range.start, range.end));
+        let found = order::sorted(found, |one, two| (one.start, one.end).cmp(&(two.start, two.end)));
         let mut out = String::with_capacity(text.len());
         let mut at = 0_usize;
         for range in found {

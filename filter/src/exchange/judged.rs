@@ -11,6 +11,7 @@ use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::{Call, CallEnvelope, SealError};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::mcp::{McpMessage, MessageKind, Method, Target};
+use holdpoint_core::order;
 
 use super::beside;
 use super::call_trace::CallTrace;
@@ -483,7 +484,7 @@ fn identity_headers(config: &FilterConfig) -> BTreeSet<&str> {
         Proof::Header { name, .. } => Some(name.as_str()),
         Proof::Jwt { .. } | Proof::MtlsUriSan => None,
     });
-    named.collect()
+    order::set(named)
 }
 
 /// Whether the record names the call by its digest. By default that of a call that runs at once does not: nobody looks

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::metadata::{self, MetadataError, Said, Structure};
 use super::{CallerFacts, IdentityError, is_name};
 use holdpoint_core::identity::{ActorType, Principal};
+use holdpoint_core::order;
 
 /// Where Envoy's `jwt_authn` filter writes the claims of a verified token.
 const JWT_AUTHN_NAMESPACE: &str = "envoy.filters.http.jwt_authn";
@@ -117,7 +118,7 @@ fn scopes(claims: &Claims<'_>) -> Result<BTreeSet<String>, IdentityError> {
     const UNUSABLE: &str = "claim `scope` is neither a string nor a list of names";
     match claims.scope.or(claims.scp) {
         Some(Said::Text(text)) => {
-            let scopes: BTreeSet<String> = text.split(' ').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+            let scopes = order::set(text.split(' ').filter(|one| !one.is_empty()).map(str::to_owned));
             if scopes.len() > NAMES_MAX { Err(IdentityError::Unusable(UNUSABLE)) } else { Ok(scopes) }
         }
         other => names(other, UNUSABLE),
@@ -129,7 +130,11 @@ fn names(claim: Option<Said<'_>>, unusable: &'static str) -> Result<BTreeSet<Str
         None | Some(Said::Null) => Ok(BTreeSet::new()),
         Some(Said::List(list)) if list.elements().count() <= NAMES_MAX => {
             let named = |one| name(Some(one)).ok().flatten().ok_or(IdentityError::Unusable(unusable));
-            list.elements().map(|one| one.map_err(unreadable).and_then(named)).collect()
+            let mut names = BTreeSet::new();
+            for one in list.elements() {
+                names.insert(named(one.map_err(unreadable)?)?);
+            }
+            Ok(names)
         }
         Some(Said::List(_) | Said::Number(_) | Said::Text(_) | Said::Bool(_) | Said::Structure(_)) => {
             Err(IdentityError::Unusable(unusable))

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::order;
 use crate::yaml::{Cursor, Fields, Problems};
 
 /// Most sources, and most peers of one of them.
@@ -104,7 +105,7 @@ fn source(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<IdentitySource
 fn header_proof(header: &Cursor<'_>, fields: &Fields<'_>, problems: &mut Problems) -> Option<Proof> {
     let name = header_name(header, problems);
     let peers = fields.require("from_peers", problems)?;
-    let from_peers: BTreeSet<String> = peers.strings(problems).into_iter().map(str::to_owned).collect();
+    let from_peers: BTreeSet<String> = order::set(peers.strings(problems).into_iter().map(str::to_owned));
     if from_peers.len() > PEERS_MAX {
         peers.problem(format!("at most {PEERS_MAX} peers"), problems);
     }

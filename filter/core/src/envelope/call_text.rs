@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Call;
 use crate::json::canonical::{self, ObjectWriter};
+use crate::order;
 
 /// Parts of `params` that do not change what a call does. `requestState` and `inputResponses` do: they are the server's
 /// own rounds with its caller, and what people did not see they have not approved.
@@ -43,7 +44,7 @@ fn params(call: &Call) -> String {
 
 fn headers(call: &Call, bind_headers: &BTreeSet<String>) -> String {
     let came = call.headers.iter().map(|(name, _)| name).filter(|name| name.starts_with(PARAM_HEADER_PREFIX));
-    let names: BTreeSet<&String> = bind_headers.iter().chain(came).collect();
+    let names: BTreeSet<&String> = order::set(bind_headers.iter().chain(came));
     let each = names.into_iter().fold(ObjectWriter::new(), |writer, name| {
         let values: Vec<String> =
             call.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| header_value(value)).collect();

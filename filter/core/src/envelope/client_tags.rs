@@ -69,7 +69,11 @@ fn risk_tags(list: Value<'_>) -> Result<BTreeSet<String>, ClientTagsError> {
         let text = value.as_str().ok_or(ClientTagsError::Tag)?;
         if text.is_empty() || text.len() > TAG_BYTES_MAX { Err(ClientTagsError::Tag) } else { Ok(text.into_owned()) }
     };
-    list.elements().map(tag).collect()
+    let mut tags = BTreeSet::new();
+    for value in list.elements() {
+        tags.insert(tag(value)?);
+    }
+    Ok(tags)
 }
 
 fn action(value: Value<'_>) -> Result<ActionClass, ClientTagsError> {

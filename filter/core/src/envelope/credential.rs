@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::readings::Reading;
 use crate::identity::Principal;
+use crate::order;
 use crate::policy::{CREDENTIAL_HEADERS, Credential};
 
 /// The one header that `forward: true` means by itself. Cookies and the like go on only when they are named.
@@ -33,7 +34,7 @@ impl CallCredential {
         let known = CREDENTIAL_HEADERS.into_iter().map(Cow::Borrowed);
         let stripped = known.chain(named()).filter(|name| !forwarded.contains(name)).collect();
         let required = readings.iter().flat_map(|reading| reading.required_scopes.iter());
-        let missing_scopes = required.filter(|scope| !principal.scopes.contains(*scope)).cloned().collect();
+        let missing_scopes = order::set(required.filter(|scope| !principal.scopes.contains(*scope)).cloned());
         Self { forwarded, stripped, missing_scopes }
     }
 }

@@ -9,6 +9,7 @@ use super::readings::{self, Reading};
 use super::{Call, CallCredential, CallEnvelope, Meta, RouteFacts, Topic};
 use crate::digest::Digest;
 use crate::mcp::{CompletionRef, McpMessage, Target};
+use crate::order;
 use crate::policy::{Fact, Pin, PolicySnapshot, ServerError};
 use crate::secrets;
 
@@ -183,8 +184,8 @@ pub(super) fn meta(base: &[Reading], call: &Call) -> Meta {
     let agreed = base.iter().all(|reading| reading.capability.as_ref() == capability);
     Meta {
         capability: capability.filter(|_| agreed).cloned(),
-        risk_tags: base.iter().flat_map(|reading| reading.risk_tags.iter().cloned()).collect(),
-        requires: base.iter().flat_map(|reading| reading.requires.iter().cloned()).collect(),
+        risk_tags: order::set(base.iter().flat_map(|reading| reading.risk_tags.iter().cloned())),
+        requires: order::set(base.iter().flat_map(|reading| reading.requires.iter().cloned())),
         actor_id: call.principal.subject.clone(),
         actor_type: call.principal.actor_type,
         tenant: call.principal.tenant.clone(),

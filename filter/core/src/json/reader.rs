@@ -57,6 +57,7 @@ struct Open {
     keys_start: usize,
 }
 
+// Whatever runs once for each value or more often is inlined by force: the module is compiled for size.
 impl Reader<'_> {
     fn document(&mut self) -> Result<(), ReadError> {
         loop {
@@ -187,6 +188,7 @@ impl Reader<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn string(&mut self) -> Result<Node, ReadError> {
         let start = self.at;
         let mut escaped = false;
@@ -209,6 +211,7 @@ impl Reader<'_> {
     }
 
     /// Moves to the next quote, backslash or control character, eight bytes at a time.
+    #[inline(always)]
     fn skip_plain(&mut self) {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let (words, tail) = rest.as_chunks::<8>();
@@ -293,6 +296,7 @@ impl Reader<'_> {
         self.push(Node::new(Kind::Number, offset(start), offset(self.at)))
     }
 
+    #[inline(always)]
     fn skip_digits(&mut self) -> usize {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -309,6 +313,7 @@ impl Reader<'_> {
         self.push(Node::new(kind, offset(start), offset(self.at)))
     }
 
+    #[inline(always)]
     fn push(&mut self, node: Node) -> Result<(), ReadError> {
         if self.nodes.len() >= self.nodes_max as usize {
             return Err(ReadError::TooManyNodes { at: node.start as usize, nodes_max: self.nodes_max });
@@ -317,17 +322,20 @@ impl Reader<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn skip_white_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.step(1);
         }
     }
 
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     /// Never wraps: only bytes that were seen are stepped over.
+    #[inline(always)]
     fn step(&mut self, bytes: usize) {
         self.at = self.at.wrapping_add(bytes);
     }
@@ -343,6 +351,7 @@ fn offset(at: usize) -> u32 {
 }
 
 /// A word whose lowest set bit marks the first quote, backslash or control character among eight bytes; 0 if none.
+#[inline(always)]
 fn stops(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = ONES << 7;
@@ -386,10 +395,12 @@ fn refuse_duplicates(text: &str, keys: &[Node]) -> Result<(), ReadError> {
 }
 
 /// The key with its quotes. Keys without escapes are equal exactly when their literals are.
+#[inline(always)]
 fn literal(key: Node, text: &str) -> &[u8] {
     text.as_bytes().get(key.start as usize..key.end as usize).unwrap_or_default()
 }
 
+#[inline(always)]
 fn fingerprint(literal: &[u8]) -> u64 {
     let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (words, tail) = literal.as_chunks::<8>();

@@ -4,6 +4,7 @@ use super::malformed::{Malformed, MalformedKind};
 use super::method::Method;
 use super::target::Target;
 use crate::json::text;
+use crate::order;
 
 /// The head of one HTTP message as Envoy gives it: names lower-case, values as bytes, pseudo headers among them or not.
 #[derive(Clone, Copy)]
@@ -148,7 +149,7 @@ impl<'a> Head<'a> {
             };
             params.push((name, value.to_owned()));
         }
-        params.sort_unstable();
+        let params = order::sorted(params, Ord::cmp);
         let repeated = params.iter().zip(params.iter().skip(1)).find(|(a, b)| a.0 == b.0);
         if let Some(((name, _), _)) = repeated {
             let detail = format!("header `{}` comes more than once; send it once", text::excerpt(name));

@@ -9,6 +9,7 @@ use super::pointer::Pointer;
 use crate::decision::{ConcurrencyLimit, Constraints, KeptBound, MAX_BYTES, MAX_RETRIES, MAX_RUNTIME, REDACTION_LEVEL};
 use crate::decision::{RateKey, RateLimit};
 use crate::envelope::{CallEnvelope, LabelFact, Reading, Topic};
+use crate::order;
 
 /// The first bound of the rule that this reading of a call breaks, in words; nothing when it keeps all of them.
 pub(super) fn broken(of: &RuleConstraints, facts: &Facts<'_>) -> Option<String> {
@@ -76,15 +77,13 @@ pub(super) fn constraints(rule: &Rule, envelope: &CallEnvelope) -> Constraints {
     Constraints {
         max_runtime_ms: of.max_runtime_ms,
         max_retries: of.max_retries,
-        concurrency: limit.into_iter().collect(),
-        rates: rate.into_iter().collect(),
+        concurrency: order::set(limit),
+        rates: order::set(rate),
         output: of.output.clone(),
-        bounds: arguments.chain(tools).collect(),
-        limited_by: scalars
-            .into_iter()
-            .filter(|(_, is_set)| *is_set)
-            .map(|(name, _)| (name.to_owned(), rule_id()))
-            .collect(),
+        bounds: order::set(arguments.chain(tools)),
+        limited_by: order::map(
+            scalars.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| (name.to_owned(), rule_id())),
+        ),
     }
 }
 

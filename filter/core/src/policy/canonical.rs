@@ -11,11 +11,11 @@ use super::glob::Glob;
 use super::number::Number;
 use crate::decision::{ApprovalRequirement, ApproverGroup, AuditLevel, LimitScope, Verdict};
 use crate::json::canonical::{self, ObjectWriter};
+use crate::order;
 
 /// The whole policy with its catalogue.
 pub(super) fn document(document: &PolicyDocument) -> String {
-    let mut rules: Vec<&Rule> = document.rules.iter().collect();
-    rules.sort_by(|one, two| one.id.cmp(&two.id));
+    let rules = order::sorted(document.rules.iter().collect(), |one: &&Rule, two| one.id.cmp(&two.id));
     let servers = document
         .servers
         .iter()

@@ -11,6 +11,7 @@ use crate::decision::AuditLevel;
 use crate::digest::Digest;
 use crate::envelope::RouteFacts;
 use crate::json::canonical::ObjectWriter;
+use crate::order;
 
 const PART_TAG: &str = "holdpoint/policy-part/v1";
 
@@ -178,9 +179,9 @@ impl Listing {
                 listing.globs.push((glob.clone(), listed));
             }
         }
-        listing
-            .globs
-            .sort_by(|(one, _), (two, _)| two.literal_bytes().cmp(&one.literal_bytes()).then_with(|| one.cmp(two)));
+        listing.globs = order::sorted(listing.globs, |(one, _), (two, _)| {
+            two.literal_bytes().cmp(&one.literal_bytes()).then_with(|| one.cmp(two))
+        });
         listing
     }
 

@@ -9,6 +9,7 @@ use super::past::{self, Sought};
 use crate::decision::{LimitScope, Verdict};
 use crate::digest::Digest;
 use crate::envelope::SECRETS_TAG;
+use crate::order;
 use crate::yaml::{Place, Problem, Problems};
 
 const SNAPSHOT_TAG: &str = "holdpoint/policy/v1";
@@ -87,7 +88,7 @@ impl PolicySnapshot {
 /// Compiles a document. The error lists what only shows when the parts are seen together.
 pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
     let mut problems = Problems::new();
-    let mut rules: Vec<SnapshotRule> = document
+    let rules: Vec<SnapshotRule> = document
         .rules
         .iter()
         .map(|rule| SnapshotRule {
@@ -99,7 +100,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         let message = format!("at most {RULES_MAX} rules are compiled, found {}", rules.len());
         problems.push(Problem { at: Place::START, path: "rules".to_owned(), message });
     }
-    rules.sort_by(|one, two| one.rule.id.cmp(&two.rule.id));
+    let rules = order::sorted(rules, |one, two| one.rule.id.cmp(&two.rule.id));
     for (one, two) in rules.iter().zip(rules.iter().skip(1)) {
         if one.rule.id == two.rule.id {
             let message = format!("rule `{}`: another rule has this id; ids are unique", two.rule.id);

@@ -20,6 +20,7 @@ use crate::decision::{
 };
 use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, Topic};
+use crate::order;
 
 /// What decided one reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,7 +155,7 @@ impl PolicySnapshot {
             .collect();
         let verdict = judgements.iter().map(|(_, judgement)| judgement.verdict).max().unwrap_or(Verdict::Deny);
         let taken: BTreeSet<usize> =
-            judgements.iter().flat_map(|(_, judgement)| judgement.rules.iter().copied()).collect();
+            order::set(judgements.iter().flat_map(|(_, judgement)| judgement.rules.iter().copied()));
         let rules: Vec<&SnapshotRule> = taken.iter().filter_map(|index| self.rules.get(*index)).collect();
         // The first rule by id, so that a reason does not depend on the order of readings; a rule before the default.
         let decided = judgements
@@ -236,7 +237,7 @@ impl PolicySnapshot {
     fn observed(&self, judgements: &[(&Reading, Judgement)]) -> Option<Observed> {
         let all = judgements.iter().filter_map(|(_, judgement)| judgement.observed.as_ref());
         let verdict = all.clone().map(|(verdict, _)| *verdict).max()?;
-        let indexes: BTreeSet<usize> = all.flat_map(|(_, rules)| rules.iter().copied()).collect();
+        let indexes: BTreeSet<usize> = order::set(all.flat_map(|(_, rules)| rules.iter().copied()));
         let ids = indexes.iter().filter_map(|index| self.rules.get(*index)).map(|observed| observed.rule.id.clone());
         let rule_ids: Vec<String> = ids.collect();
         (!rule_ids.is_empty()).then_some(Observed { verdict, rule_ids })

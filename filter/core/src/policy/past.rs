@@ -11,6 +11,7 @@ use super::truth::Truth;
 use crate::digest::Digest;
 use crate::envelope::{CallEnvelope, Reading, SECRETS_TAG, Topic};
 use crate::identity::Principal;
+use crate::order;
 use crate::yaml::{Place, Problem, Problems};
 
 /// Most kinds of earlier call that one policy looks back for.
@@ -68,7 +69,7 @@ pub(super) fn sought(document: &PolicyDocument, problems: &mut Problems) -> Vec<
     for after in document.rules.iter().flat_map(|rule| rule.matches.looks_back()) {
         if marks.insert(after.mark()) {
             let servers = document.servers.iter().filter(|(name, server)| may_serve(after, name, server));
-            sought.push(Sought { after: after.clone(), servers: servers.map(|(name, _)| name.clone()).collect() });
+            sought.push(Sought { after: after.clone(), servers: order::set(servers.map(|(name, _)| name.clone())) });
         }
     }
     if sought.len() > MARKS_MAX {

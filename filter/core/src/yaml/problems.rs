@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Located, Place};
+use crate::order;
 
 /// One thing that is wrong: where in the text, where in the document, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,9 +49,7 @@ impl Problems {
 
     /// In the order of the places.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        let mut sorted: Vec<&Problem> = self.found.iter().collect();
-        sorted.sort_by_key(|problem| problem.at);
-        sorted.into_iter()
+        order::sorted(self.found.iter().collect(), |one: &&Problem, two| one.at.cmp(&two.at)).into_iter()
     }
 
     /// `value` when nothing is wrong.

@@ -6,6 +6,7 @@
 use super::arguments::{Leaf, bounds, of_no_values, passes};
 use super::{Kinds, Mode};
 use crate::json::{self, Document, Kind};
+use crate::order;
 use crate::policy::document::{Scalar, ValueTest};
 use crate::policy::pointer::Pointer;
 use crate::policy::trace::Untraced;
@@ -94,7 +95,7 @@ fn values(test: &ValueTest) -> Vec<String> {
         }
         nested = test.not.as_deref();
     }
-    numbers.sort_by(f64::total_cmp);
+    let numbers = order::sorted(numbers, f64::total_cmp);
     let between: Vec<f64> =
         numbers.iter().zip(numbers.iter().skip(1)).map(|(one, two)| one / 2.0 + two / 2.0).collect();
     let beside = numbers.iter().flat_map(|number| [number - 1.0, number + 1.0, number * 2.0]);

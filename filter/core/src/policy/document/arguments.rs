@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::glob;
 use super::{Scalar, ValueTest};
+use crate::order;
 use crate::policy::number::Number;
 use crate::policy::pointer::Pointer;
 use crate::yaml::{Cursor, Fields, Kind, Problems};
@@ -51,7 +52,7 @@ pub(super) fn test_beside(cursor: &Cursor<'_>, others: &[&str], problems: &mut P
     });
     let one_of = fields.get("one_of").map_or_else(BTreeSet::new, |field| {
         let items = field.one_or_more(problems).unwrap_or_default();
-        items.iter().filter_map(|item| scalar(item, problems)).collect()
+        order::set(items.iter().filter_map(|item| scalar(item, problems)))
     });
     let prefix = fields.get("prefix").and_then(|field| field.string(problems));
     Some(ValueTest {

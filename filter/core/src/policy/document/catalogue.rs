@@ -7,6 +7,7 @@ use super::rules::{self, AUDIT_LEVELS};
 use super::{ActionClass, Credential, Entry, Pin, Recognition, Server};
 use crate::decision::{ApprovalRequirement, Verdict};
 use crate::digest::Digest;
+use crate::order;
 use crate::policy::glob::Glob;
 use crate::policy::template::Template;
 use crate::yaml::{Cursor, Kind, Problems};
@@ -57,7 +58,7 @@ fn server(name: &str, cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Se
     let fields = cursor.fields(&SERVER_FIELDS, problems)?;
     let recognised_by = match fields.get("match") {
         Some(cursor) => recognition(&cursor, problems),
-        None => Recognition { route_metadata: BTreeSet::from([name.to_owned()]), ..Recognition::default() },
+        None => Recognition { route_metadata: order::set([name.to_owned()]), ..Recognition::default() },
     };
     let unlisted_risk_tags = fields.get("unlisted").and_then(|unlisted| {
         let fields = unlisted.fields(&["risk_tags"], problems)?;

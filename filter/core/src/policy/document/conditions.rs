@@ -7,6 +7,7 @@ use super::read::{globs, set};
 use super::{ActionClass, Match, Selection, after, arguments};
 use crate::decision::Verdict;
 use crate::identity::ActorType;
+use crate::order;
 use crate::policy::glob::Glob;
 use crate::yaml::{Cursor, Fields, Problems};
 
@@ -78,7 +79,7 @@ fn nested(cursor: &Cursor<'_>, verdict: Option<Verdict>, is_inverted: bool, prob
         actor_ids: set_of(&fields, "actor_ids", problems),
         actor_types: fields.get("actor_types").map_or_else(BTreeSet::new, |field| {
             let items = field.one_or_more(problems).unwrap_or_default();
-            items.iter().filter_map(|item| item.one_of("actor type", &ACTOR_TYPES, problems)).collect()
+            order::set(items.iter().filter_map(|item| item.one_of("actor type", &ACTOR_TYPES, problems)))
         }),
         mcp_allow,
         mcp_deny,
@@ -160,5 +161,5 @@ fn actions(fields: &Fields<'_>, prefix: &str, problems: &mut Problems) -> BTreeS
         return BTreeSet::new();
     };
     let items = field.one_or_more(problems).unwrap_or_default();
-    items.iter().filter_map(|item| item.one_of("action", &ACTIONS, problems)).collect()
+    order::set(items.iter().filter_map(|item| item.one_of("action", &ACTIONS, problems)))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Glob, PolicyDocument, VERSIONS, catalogue, rules};
 use crate::decision::Verdict;
+use crate::order;
 use crate::yaml::{self, Cursor, Problems};
 
 const FIELDS: [&str; 4] = ["version", "default_decision", "servers", "rules"];
@@ -55,7 +56,7 @@ pub fn read_candidate(text: &str) -> Result<Option<PolicyDocument>, Problems> {
 /// Reads patterns: one, or a list of them.
 pub(super) fn globs(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<Glob> {
     let items = cursor.one_or_more(problems).unwrap_or_default();
-    items.iter().filter_map(|item| glob(item, problems)).collect()
+    order::set(items.iter().filter_map(|item| glob(item, problems)))
 }
 
 /// Reads one pattern.
@@ -66,7 +67,7 @@ pub(super) fn glob(cursor: &Cursor<'_>, problems: &mut Problems) -> Option<Glob>
 
 /// Reads strings that mean a set: one, or a list of them.
 pub(super) fn set(cursor: &Cursor<'_>, problems: &mut Problems) -> BTreeSet<String> {
-    cursor.strings(problems).into_iter().map(str::to_owned).collect()
+    order::set(cursor.strings(problems).into_iter().map(str::to_owned))
 }
 
 /// Reads strings that mean a set and may be none.
