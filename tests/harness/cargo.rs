@@ -53,8 +53,12 @@ pub fn forget(command: &mut Command) {
 /// Runs `cargo build` with `arguments` and returns the first path it made that `artifact` accepts; `what` names it in
 /// progress and errors. Cargo's progress goes to the terminal; a failure carries the last lines of its output.
 pub fn build(what: &str, arguments: &[&str], artifact: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
+    make(what, &[&["build"], arguments].concat(), artifact)
+}
+
+/// As [`build`], by any command of cargo that builds: `arguments` begin with it.
+pub fn make(what: &str, arguments: &[&str], artifact: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
     let mut child = cargo()
-        .arg("build")
         .args(arguments)
         .arg("--message-format=json-render-diagnostics")
         .stdout(Stdio::piped())
@@ -73,7 +77,7 @@ pub fn build(what: &str, arguments: &[&str], artifact: impl Fn(&str) -> bool) ->
     let status = child.wait()?;
     let tail = progress.join().unwrap_or_default();
     if !status.success() {
-        bail!("cannot build {what}: `cargo build {}` failed:\n{tail}", arguments.join(" "));
+        bail!("cannot build {what}: `cargo {}` failed:\n{tail}", arguments.join(" "));
     }
     messages
         .lines()
@@ -83,7 +87,7 @@ pub fn build(what: &str, arguments: &[&str], artifact: impl Fn(&str) -> bool) ->
         .filter_map(|name| name.as_str().map(str::to_owned))
         .find(|name| artifact(name))
         .map(PathBuf::from)
-        .with_context(|| format!("cannot find {what} among what `cargo build {}` made", arguments.join(" ")))
+        .with_context(|| format!("cannot find {what} among what `cargo {}` made", arguments.join(" ")))
 }
 
 /// Runs `cargo` with `arguments` and returns what it printed; its progress goes to the terminal.

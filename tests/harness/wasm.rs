@@ -37,8 +37,10 @@ fn once(
 
 fn build(what: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
     ensure_target()?;
-    let words = [&["-p", "holdpoint-filter", "--profile", "filter", "--target", TARGET], more].concat();
-    cargo::build(what, &words, |name| name.ends_with("holdpoint_filter.wasm"))
+    // `cargo build` would make a library for Rust beside the module, and leave out the optimisation over all crates.
+    let module =
+        ["rustc", "-p", "holdpoint-filter", "--crate-type", "cdylib", "--profile", "filter", "--target", TARGET];
+    cargo::make(what, &[&module[..], more].concat(), |name| name.ends_with("holdpoint_filter.wasm"))
 }
 
 fn ensure_target() -> anyhow::Result<()> {
