@@ -48,8 +48,8 @@ const TICK_MS: u32 = 50;
 /// The same where calls wait for their entries (`audit.required`): entries leave, many at once, with each tick.
 const TICK_RECORDED_MS: u32 = 5;
 
-/// How soon a change of the log level takes effect.
-const LOG_LEVEL_EVERY_MS: u64 = 1_000;
+/// How soon a change of the log level takes effect, and growth of the VM's memory shows.
+const LOOK_EVERY_MS: u64 = 1_000;
 
 thread_local! {
     /// When the event that is being handled came.
@@ -152,6 +152,7 @@ impl RootContext for Root {
                 freezes::remember(&self.plugin);
                 follow_log_level();
                 gauges::define();
+                gauges::follow_memory();
                 gauges::policy_in_force(&self.plugin, &config.policy.id());
                 log::info!("holdpoint: policy {} in force", config.policy.id());
                 if !IS_KEPT {
@@ -172,9 +173,10 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let now_ms = clock::now_ms();
         if NEXT_LOOK_AT_MS.get() <= now_ms {
-            NEXT_LOOK_AT_MS.set(now_ms.saturating_add(LOG_LEVEL_EVERY_MS));
+            NEXT_LOOK_AT_MS.set(now_ms.saturating_add(LOOK_EVERY_MS));
             follow_log_level();
             follow_wall_clock();
+            gauges::follow_memory();
         }
         // Bounded per tick, so that a crowd of deadlines cannot starve the worker's other work.
         const WAKES_MAX: usize = 1_000;

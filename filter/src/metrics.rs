@@ -41,6 +41,8 @@ pub enum Metric {
     Passthrough,
     /// Those among them whose headers look like MCP: a server that nobody governs.
     PassthroughMcp,
+    /// The memory of the largest VM that this process has had, in bytes (a gauge): what a VM has taken it never gives back.
+    VmMemory,
 }
 
 /// How a hold ended.
@@ -100,7 +102,7 @@ impl SnapshotSeries {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Decision(Verdict::Allow),
         Self::Decision(Verdict::RequireApproval),
         Self::Decision(Verdict::Deny),
@@ -123,6 +125,7 @@ impl Metric {
         Self::InventoryLost,
         Self::Passthrough,
         Self::PassthroughMcp,
+        Self::VmMemory,
     ];
 
     /// The name in Envoy, below `wasmcustom.`.
@@ -150,11 +153,12 @@ impl Metric {
             Self::InventoryLost => "holdpoint.inventory_lost_total",
             Self::Passthrough => "holdpoint.passthrough_total",
             Self::PassthroughMcp => "holdpoint.passthrough_mcp_total",
+            Self::VmMemory => "holdpoint.vm_memory_bytes",
         }
     }
 
-    /// Whether it goes up and down.
+    /// Whether it is set or goes down, and not only counted up.
     pub fn is_gauge(self) -> bool {
-        self == Self::HoldsWaiting
+        matches!(self, Self::HoldsWaiting | Self::VmMemory)
     }
 }

@@ -144,7 +144,7 @@ async fn soak(seed: u64, lasts: Duration) -> anyhow::Result<()> {
     let mut said = Instant::now();
     while ground.began.elapsed() < lasts {
         mischief.turn(&mut stack, &relay, &ground).await?;
-        memory.look(ground.began.elapsed(), &stack);
+        memory.look(ground.began.elapsed(), &stack).await?;
         if said.elapsed() > Duration::from_secs(60) {
             said = Instant::now();
             say(&format!(

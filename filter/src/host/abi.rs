@@ -100,6 +100,7 @@ mod sys {
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
+        pub(super) fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
         pub(super) fn proxy_get_log_level(level: *mut u32) -> u32;
         pub(super) fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
@@ -323,4 +324,17 @@ pub(crate) fn increment_metric(id: u32, offset: i64) -> Result<(), HostError> {
 pub(crate) fn set_metric(id: u32, value: u64) -> Result<(), HostError> {
     // SAFETY: takes no pointer.
     checked(unsafe { sys::proxy_record_metric(id, value) })
+}
+
+/// The value of a metric: the same for all VMs of a process.
+pub(crate) fn metric(id: u32) -> Result<u64, HostError> {
+    let mut value = 0;
+    // SAFETY: the pointer is to a live local.
+    checked(unsafe { sys::proxy_get_metric(id, &raw mut value) }).map(|()| value)
+}
+
+/// The whole memory of this VM, in bytes.
+pub(crate) fn memory_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 65_536;
+    u64::try_from(core::arch::wasm32::memory_size::<0>()).unwrap_or(u64::MAX).saturating_mul(PAGE_BYTES)
 }

@@ -22,16 +22,33 @@ pub(super) fn define() {
 
 /// Adds to a metric. A metric that the host will not keep is not worth a refused call.
 pub(super) fn add(metric: Metric, by: i64) {
+    if id_of(metric).is_none_or(|id| abi::increment_metric(id, by).is_err()) {
+        log::debug!("holdpoint: metric {} was not counted", metric.name());
+    }
+}
+
+/// Says how much memory this VM has, unless another of this process has said more. All VMs share one gauge, and two that
+/// speak at once may leave the smaller figure: until the larger one looks again.
+pub(super) fn follow_memory() {
+    let bytes = abi::memory_bytes();
+    let Some(id) = id_of(Metric::VmMemory) else { return };
+    if abi::metric(id).is_ok_and(|said| said >= bytes) {
+        return;
+    }
+    if abi::set_metric(id, bytes).is_err() {
+        log::debug!("holdpoint: metric {} was not set", Metric::VmMemory.name());
+    }
+}
+
+/// Defines it with its first use.
+fn id_of(metric: Metric) -> Option<u32> {
     let known = IDS.with_borrow(|ids| ids.get(&metric).copied());
-    let id = known.or_else(|| {
+    known.or_else(|| {
         let kind = if metric.is_gauge() { MetricKind::Gauge } else { MetricKind::Counter };
         let id = abi::define_metric(kind, metric.name()).ok()?;
         IDS.with_borrow_mut(|ids| ids.insert(metric, id));
         Some(id)
-    });
-    if id.is_none_or(|id| abi::increment_metric(id, by).is_err()) {
-        log::debug!("holdpoint: metric {} was not counted", metric.name());
-    }
+    })
 }
 
 /// Says which policy is in force.

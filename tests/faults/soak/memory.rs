@@ -1,11 +1,10 @@
-//! Whether Envoy (with its filter's VMs) and the service come to need more and more memory.
+//! Whether the filter's VMs, Envoy and the service come to need more and more memory.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::ensure;
-use holdpoint_tests::process::ChildProcess;
+use anyhow::{Context, ensure};
 use holdpoint_tests::stack::Stack;
 
 /// What a process may need at the end of its longest life beside what it needed at its beginning: caches fill, allocators
@@ -14,10 +13,13 @@ const GROWTH_MAX: f64 = 1.3;
 /// Of a life of fewer looks nothing is said.
 const LOOKS_MIN: usize = 30;
 
+/// All of whom something is to be said at the end: where the system does not, that is a failure.
+const PROGRAMS: [&str; 3] = ["the largest VM", "Envoy", "service"];
+
 /// What was seen of all processes.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// By program and process id: when, since the soak began, and how many bytes.
+    /// By program and process id (a VM's is its Envoy's): when, since the soak began, and how many bytes.
     lives: BTreeMap<(&'static str, u32), Vec<(Duration, u64)>>,
 }
 
@@ -30,12 +32,21 @@ struct Growth {
 }
 
 impl Memory {
-    /// Looks once.
-    pub(super) fn look(&mut self, now: Duration, stack: &Stack) {
-        for (program, process) in [("Envoy", stack.envoy.process()), ("service", stack.service.process())] {
-            let Some(bytes) = ChildProcess::rss_bytes(process) else { continue };
+    /// Looks once. Both processes are alive.
+    pub(super) async fn look(&mut self, now: Duration, stack: &Stack) -> anyhow::Result<()> {
+        let (envoy, service) = (stack.envoy.process(), stack.service.process());
+        let vm_bytes = stack.envoy.stat("wasmcustom.holdpoint.vm_memory_bytes").await?;
+        ensure!(vm_bytes > 0, "the filter does not say how much memory its VMs have");
+        let rss = |of: &'static str, bytes: Option<u64>| bytes.with_context(|| format!("no memory of {of} is known"));
+        let looks = [
+            (envoy, vm_bytes),
+            (envoy, rss("Envoy", envoy.rss_bytes())?),
+            (service, rss("the service", service.rss_bytes())?),
+        ];
+        for (program, (process, bytes)) in PROGRAMS.into_iter().zip(looks) {
             self.lives.entry((program, process.pid())).or_default().push((now, bytes));
         }
+        Ok(())
     }
 
     /// Of the longest life of each program, the middle of its first third and of its last. What a process takes in its
@@ -89,8 +100,9 @@ impl Memory {
     /// Fails when one of them grew.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let growths = self.growths();
-        // Where the system says nothing of memory there is nothing to hold against anybody.
-        ensure!(self.lives.is_empty() || growths.len() == 2, "no process lived long enough to say whether it grows");
+        let known: Vec<&str> = growths.iter().map(|growth| growth.program).collect();
+        let missing: Vec<&str> = PROGRAMS.into_iter().filter(|program| !known.contains(program)).collect();
+        ensure!(missing.is_empty(), "did not live long enough to say whether they grow: {missing:?}");
         for growth in growths {
             ensure!(growth.ratio() <= GROWTH_MAX, "{} grew: {}", growth.program, self.report());
         }
@@ -102,4 +114,25 @@ impl Growth {
     fn ratio(&self) -> f64 {
         self.last_bytes as f64 / self.first_bytes as f64
     }
+}
+
+/// A life of a hundred looks.
+fn life(bytes: impl Fn(u64) -> u64) -> Vec<(Duration, u64)> {
+    (0..100).map(|look| (Duration::from_millis(100 * look), bytes(look))).collect()
+}
+
+#[test]
+fn memory_that_grows_or_of_which_nothing_is_known_is_a_finding() {
+    let of = |lives: &[(&'static str, Vec<(Duration, u64)>)]| {
+        let lives = lives.iter().map(|(program, looks)| ((*program, 1), looks.clone())).collect();
+        Memory { lives }.check().map_err(|error| error.to_string())
+    };
+    let flat = || life(|_| 4_000_000);
+    let [vm, envoy, service] = PROGRAMS;
+    assert_eq!(of(&[(vm, flat()), (envoy, flat()), (service, flat())]), Ok(()));
+    let leaking = of(&[(vm, life(|look| 4_000_000 + look * 65_536)), (envoy, flat()), (service, flat())]);
+    assert!(leaking.is_err_and(|why| why.starts_with("the largest VM grew")));
+    let untold = of(&[(envoy, flat()), (service, flat())]);
+    assert!(untold.is_err_and(|why| why.ends_with(r#"["the largest VM"]"#)));
+    assert!(Memory::default().check().is_err(), "nothing is known of anybody");
 }
