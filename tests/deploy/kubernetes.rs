@@ -32,7 +32,7 @@ fn resources(overlay: &str, components: &[&str]) -> anyhow::Result<Vec<Value>> {
     std::fs::write(
         own.path().join("kustomization.yaml"),
         format!(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: holdpoint\n\
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
              resources: [../overlays/{overlay}]\ncomponents:\n{}\n",
             lines.join("\n")
         ),

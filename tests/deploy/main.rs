@@ -16,3 +16,4 @@ mod image;
 mod kubernetes;
 mod machine;
 mod packages;
+mod pages;
