@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+mod bootstrap;
 mod check;
 mod finding;
 mod mesh;

@@ -102,7 +102,8 @@ fn json_patches(root: &Node) -> Vec<Patch<'_>> {
     items(patches).filter_map(read).collect()
 }
 
-fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
+/// The elements of a list; of anything else, none.
+pub fn items(node: Option<&Node>) -> impl Iterator<Item = &Node> {
     let items: &[Node] = match node.map(|node| &node.kind) {
         Some(Kind::Seq(items)) => items,
         _ => &[],

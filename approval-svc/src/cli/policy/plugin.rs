@@ -4,11 +4,11 @@ use holdpoint_core::policy;
 use holdpoint_core::yaml::{Kind, Node};
 
 use super::finding::Finding;
-use super::mesh;
 use super::source::Value;
+use super::{bootstrap, mesh};
 
 /// Our name in `name` or `root_id` of a plugin.
-const NAME: &str = "holdpoint";
+pub const NAME: &str = "holdpoint";
 
 /// What was found in one document of a file.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ pub struct Found {
 pub fn find(root: &Node) -> Found {
     let mut found = Found::default();
     walk(root, &mut found);
+    bootstrap::check(root, &found.values, &mut found.findings);
     mesh::check(root, &found.values, &mut found.findings);
     if text_at(root, "kind") == Some("WasmPlugin") || text_at(root, "kind") == Some("TrafficExtension") {
         let message = "this resource cannot set `allow_on_headers_stop_iteration`, without which no body is read before \
@@ -50,6 +51,12 @@ fn walk(node: &Node, found: &mut Found) {
         Kind::Seq(items) => items.iter().for_each(|item| walk(item, found)),
         Kind::Null | Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) | Kind::Str(_) => {}
     }
+}
+
+/// Whether an HTTP filter is ours: by what it holds, or by its name where it comes from elsewhere.
+pub fn is_ours(filter: &Node) -> bool {
+    let config = either(filter, "typed_config", "typedConfig").and_then(|typed| typed.get("config"));
+    config.and_then(plugin_configuration).is_some() || text_at(filter, "name") == Some(NAME)
 }
 
 /// The `configuration` of a `PluginConfig` that is ours, by its name or by what it holds.
@@ -146,8 +153,12 @@ pub fn guarded<'s>(
 
 /// The server that a route says it leads to.
 pub fn route_server(route: &Node) -> Option<&str> {
-    let metadata = either(route.get("metadata")?, "filter_metadata", "filterMetadata")?;
-    text_at(metadata.get(NAME)?, "server")
+    route_metadata(route, "server").and_then(Node::as_str)
+}
+
+/// One word of what a route says to the filter.
+pub fn route_metadata<'n>(route: &'n Node, word: &str) -> Option<&'n Node> {
+    either(route.get("metadata")?, "filter_metadata", "filterMetadata")?.get(NAME)?.get(word)
 }
 
 /// Every governed route below: what its retries may repeat.

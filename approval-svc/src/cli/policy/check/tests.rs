@@ -98,6 +98,32 @@ fn settings_around_the_filter_that_carry_weight_are_checked() {
     assert_eq!(break_it(lacking, "string_match: {exact: issues}"), "route-guard-lacks-server");
 }
 
+/// Somebody copied the filter into a file of his own, and not what belongs around it.
+#[test]
+fn what_a_copy_of_the_filter_leaves_out_is_told() {
+    let without = |from: &str, to: &str| {
+        let text = BASE.replace(from, to);
+        assert_ne!(text, BASE, "{from}");
+        let known =
+            ["node-missing", "cluster-missing", "tokens-unverified", "caller-headers-believed", "route-without-server"];
+        let codes =
+            checked(&text).findings.into_iter().map(|one| one.code).filter(|code| known.contains(&code.as_str()));
+        codes.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(without("stat_prefix: mcp", "stat_prefix: mine"), "");
+    assert_eq!(without("node: {id: gateway-1, cluster: mcp-gateway}", "node: {id: gateway-1}"), "node-missing");
+    assert_eq!(without("  - name: holdpoint\n    type:", "  - name: approvals\n    type:"), "cluster-missing");
+    let elsewhere = "dynamic_resources: {cds_config: {path_config_source: {path: clusters.yaml}}}\nstatic_resources:";
+    let text = BASE.replace("  - name: holdpoint\n    type:", "  - name: approvals\n    type:");
+    let text = text.replace("\nstatic_resources:", &format!("\n{elsewhere}"));
+    assert!(checked(&text).findings.iter().all(|one| one.code != "cluster-missing"), "it may come from elsewhere");
+    assert_eq!(without("payload_in_metadata: jwt", "payload_in_metadata: claims"), "tokens-unverified");
+    assert_eq!(without("use_remote_address: true", "use_remote_address: false"), "caller-headers-believed");
+    let named = "metadata: {filter_metadata: {holdpoint: {server: tracker}}}";
+    assert_eq!(without(named, "metadata: {}"), "route-without-server route-without-server");
+    assert_eq!(without(named, "metadata: {filter_metadata: {holdpoint: {passthrough: true}}}"), "");
+}
+
 #[test]
 fn every_document_of_a_kubernetes_file_is_looked_at_and_too_large_ones_are_refused() {
     let value = "version: \"2026-01-27\"\nrulez: []\n";
