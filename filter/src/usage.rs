@@ -144,6 +144,28 @@ pub fn covers(plugin: &str, taken: &[Lease], constraints: &Constraints) -> bool 
     })
 }
 
+/// Makes the slots of a call that begins after a wait last from now on: they may have run out meanwhile, and be others' by now.
+/// Says which rule lets no more calls run, if one does.
+pub fn keep(
+    shared: &mut dyn SharedData,
+    plugin: &str,
+    taken: &[Lease],
+    constraints: &Constraints,
+    now_ms: u64,
+) -> Result<(), String> {
+    for limit in slots(constraints) {
+        let key = leases::key(plugin, &limit.rule_id);
+        let of_it = taken.iter().find_map(|Lease(one)| match one {
+            Taken::Slot(slot) if slot.is_of(&key) => Some(slot),
+            Taken::Slot(_) | Taken::Counted(_) => None,
+        });
+        if !of_it.is_some_and(|slot| leases::keep(shared, slot, limit, now_ms)) {
+            return Err(limit.rule_id.clone());
+        }
+    }
+    Ok(())
+}
+
 /// Gives everything back: the call did not run. A failure leaves it to its expiry.
 pub fn give_back(shared: &mut dyn SharedData, taken: Vec<Lease>, now_ms: u64) {
     for Lease(one) in taken {

@@ -64,6 +64,12 @@ pub async fn open(server: &Server, as_what: Use, clock: Option<Clock>) -> Result
     migrate(&mut connection, server).await?;
     // Nothing waits for how it ends.
     let _ = connection.close().await;
+    if server.way() == Way::Pooled {
+        // What is wrong behind the pooler is told at once, and not by the first write that fails.
+        let mut lent = connect(server.options(), server).await?;
+        check_lent(&mut lent, server).await?;
+        let _ = lent.close().await;
+    }
     let way = server.way();
     let pool = PgPoolOptions::new()
         .max_connections(as_what.connections_max())
@@ -89,8 +95,10 @@ pub async fn open(server: &Server, as_what: Use, clock: Option<Clock>) -> Result
 pub(super) async fn connect_writer(server: &Server) -> Result<Connection, StoreError> {
     let mut connection = connect(server.options(), server).await?;
     let way = server.way();
-    if way == Way::Direct {
-        connection.execute(SESSION).await.map_err(|error| explain(&error, server))?;
+    match way {
+        Way::Direct => drop(connection.execute(SESSION).await.map_err(|error| explain(&error, server))?),
+        // Whom a pooler asks may be another one since the last time.
+        Way::Pooled => check_lent(&mut connection, server).await?,
     }
     Ok(Connection::Postgres(Box::new(Box::new(connection)), way))
 }
@@ -112,20 +120,39 @@ async fn check(connection: &mut PgConnection, server: &Server) -> Result<(), Sto
     );
     let row = row.fetch_one(connection).await.map_err(|error| explain(&error, server))?;
     check_version(row.try_get(0)?)?;
-    if row.try_get::<&str, _>(1)? == "off" {
-        let why = format!(
-            "{server} acknowledges what is not on its disk (`synchronous_commit` is off): the record would lose entries; \
-             say `ALTER ROLE \"{}\" SET synchronous_commit = on`",
-            server.user()
-        );
-        return Err(StoreError::Server(why));
-    }
+    check_durable(row.try_get(1)?, server)?;
     match row.try_get::<&str, _>(2)? {
         "UTF8" => Ok(()),
         other => Err(StoreError::Server(format!(
             "the database of {server} keeps text as {other}: make one with `createdb --encoding UTF8 --template template0`"
         ))),
     }
+}
+
+/// The same of what a pooler lends, as far as it can differ from what the direct way leads to.
+async fn check_lent(connection: &mut PgConnection, server: &Server) -> Result<(), StoreError> {
+    // As a plain text: prepared and asked in two steps, a pooler may send each to another connection.
+    let row = sqlx::raw_sql("SELECT current_setting('synchronous_commit'), current_database()::text");
+    let row = row.fetch_one(connection).await.map_err(|error| explain(&error, server))?;
+    check_durable(row.try_get(0)?, server)?;
+    let (lent, direct) = (row.try_get::<&str, _>(1)?, server.direct_database());
+    if lent != direct {
+        return Err(StoreError::Server(format!(
+            "the pooler leads to the database `{lent}`, and `--database-direct-url` to `{direct}`: name the same one in both"
+        )));
+    }
+    Ok(())
+}
+
+fn check_durable(synchronous_commit: &str, server: &Server) -> Result<(), StoreError> {
+    if synchronous_commit == "off" {
+        return Err(StoreError::Server(format!(
+            "{server} acknowledges what is not on its disk (`synchronous_commit` is off): the record would lose entries; \
+             say `ALTER ROLE \"{}\" SET synchronous_commit = on`",
+            server.user()
+        )));
+    }
+    Ok(())
 }
 
 /// `version` is as `server_version_num` has it.

@@ -95,7 +95,11 @@ impl Exchange {
                     Some(freeze) => Some(Refusal::Frozen { reason: freeze.reason.clone() }),
                     None if !Rc::ptr_eq(&current, &self.config) => Some(Refusal::Unsupported(CHANGED.to_owned())),
                     None if recording.running.lost_its_place(around.now_ms) => Some(Refusal::LimitUnknown),
-                    None => None,
+                    None => {
+                        let constraints = recording.forward.permit.constraints();
+                        let kept = recording.running.keep_slots(&self.plugin, constraints, around);
+                        kept.err().map(|rule_id| Refusal::Busy { rule_id })
+                    }
                 };
                 match refusal {
                     Some(refusal) => recording.refuse(&refusal, around),

@@ -165,6 +165,17 @@ impl Running {
         FleetLease::is_over(self.fleet.as_ref(), now_ms)
     }
 
+    /// The same for places that this process counts: whatever it has of them lasts from now on, or the rule is told of which
+    /// another call has its place.
+    pub(super) fn keep_slots(
+        &self,
+        plugin: &str,
+        constraints: &Constraints,
+        around: &mut Surroundings<'_>,
+    ) -> Result<(), String> {
+        usage::keep(around.shared, plugin, &self.leases, constraints, around.now_ms)
+    }
+
     /// It never ran, so it was no try.
     pub(super) fn untry(&mut self, around: &mut Surroundings<'_>) {
         if let Some(call) = self.tried.take() {

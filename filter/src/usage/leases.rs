@@ -49,6 +49,22 @@ pub(super) fn give_back(shared: &mut dyn SharedData, slot: &Slot, now_ms: u64) {
     });
 }
 
+/// Makes a slot last from now on, for a call that begins after a wait. One that had run out is taken again, unless others have
+/// them all by now: then `false`.
+pub(super) fn keep(shared: &mut dyn SharedData, slot: &Slot, limit: &ConcurrencyLimit, now_ms: u64) -> bool {
+    let slots_max = usize::try_from(limit.jobs_max).unwrap_or(usize::MAX);
+    let kept = edit(shared, &slot.key, now_ms, |slots| {
+        let before = slots.len();
+        slots.retain(|(holder, _)| *holder != slot.holder);
+        let is_kept = slots.len() < before || slots.len() < slots_max;
+        if is_kept {
+            slots.push((slot.holder, now_ms.saturating_add(LEASE_MS)));
+        }
+        is_kept
+    });
+    kept.is_some()
+}
+
 pub(super) fn renew(shared: &mut dyn SharedData, slot: &Slot, now_ms: u64) {
     edit(shared, &slot.key, now_ms, |slots| {
         slots.retain(|(holder, _)| *holder != slot.holder);

@@ -100,6 +100,22 @@ fn a_slot_of_a_dead_holder_expires_and_a_renewed_one_does_not() {
     assert!(matches!(take(&mut shared, &one, 2, 2 * LEASE_MS), Leased::All(_)));
 }
 
+/// A call waited with its slot for its claim, or for its entry in the record.
+#[test]
+fn a_slot_lasts_from_the_beginning_of_its_call_and_one_that_others_have_by_then_lets_it_not_begin() {
+    let one = limits(&[("r", 1)]);
+    let kept = |shared: &mut Shared, leases: &[Lease], now_ms| super::keep(shared, PLUGIN, leases, &one, now_ms);
+    let mut shared = prepared();
+    let leases = taken(take(&mut shared, &one, 1, 0));
+    assert_eq!(kept(&mut shared, &leases, LEASE_MS - 1), Ok(()));
+    assert!(matches!(take(&mut shared, &one, 2, LEASE_MS + 1), Leased::Full { .. }), "its time has begun anew");
+    assert_eq!(kept(&mut shared, &leases, 3 * LEASE_MS), Ok(()), "run out, and nobody else has it");
+    assert!(matches!(take(&mut shared, &one, 2, 3 * LEASE_MS), Leased::Full { .. }), "so it is taken again");
+    taken(take(&mut shared, &one, 2, 4 * LEASE_MS));
+    assert_eq!(kept(&mut shared, &leases, 4 * LEASE_MS), Err("r".to_owned()));
+    assert_eq!(kept(&mut shared, &[], 5 * LEASE_MS), Err("r".to_owned()), "no slot at all");
+}
+
 #[test]
 fn all_limits_or_none() {
     let mut shared = prepared();

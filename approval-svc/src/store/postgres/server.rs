@@ -83,6 +83,12 @@ impl Server {
     pub fn database(&self) -> &str {
         self.options.get_database().unwrap_or(self.user())
     }
+
+    /// The same of the way past a pooler.
+    pub(super) fn direct_database(&self) -> &str {
+        let direct = self.direct();
+        direct.get_database().unwrap_or(direct.get_username())
+    }
 }
 
 /// Where it is, without who connects and how.

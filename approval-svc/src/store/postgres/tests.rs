@@ -9,6 +9,7 @@ use holdpoint_core::audit::merkle::root_of;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_tests::pgbouncer::PgBouncer;
 use holdpoint_tests::postgres::Postgres;
+use holdpoint_tests::probe;
 use holdpoint_tests::tls::Authority;
 use tokio::sync::OnceCell;
 
@@ -100,6 +101,39 @@ async fn postgres_keeps_the_contract_behind_a_pooler() {
     let mut lent = Pool::Postgres(pool_of(&server), Way::Pooled).snapshot().await.unwrap();
     let limit = crate::store::sql::db::query("SELECT current_setting('statement_timeout')");
     assert_eq!(limit.fetch_one(&mut lent).await.unwrap().try_get::<String, _>(0).unwrap(), "10s");
+}
+
+/// What the direct way leads to says nothing of what a pooler lends.
+#[tokio::test]
+async fn what_is_wrong_behind_a_pooler_is_said_in_words() {
+    let Some(postgres) = postgres().await else { return };
+    let Some(pooler) = PgBouncer::start(postgres).await.unwrap() else { return };
+    let refusal =
+        async |url: &str, direct: &str| match open(&Server::new(url, Some(direct)).unwrap(), REPLICA, None).await {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+    let (one, other) = (postgres.database().unwrap(), postgres.database().unwrap());
+    let [name, another] = [&one, &other].map(|url| url.rsplit('/').next().unwrap());
+    let elsewhere = refusal(&pooler.url(postgres, &other), &one).await;
+    assert!(elsewhere.contains(&format!("leads to the database `{another}`")), "{elsewhere}");
+    assert!(elsewhere.contains(&format!("`--database-direct-url` to `{name}`")), "{elsewhere}");
+    postgres.sql(&one, &format!("ALTER DATABASE \"{name}\" SET synchronous_commit = off")).unwrap();
+    let direct = format!("{one}?options=-c%20synchronous_commit=on");
+    let careless = refusal(&pooler.url(postgres, &one), &direct).await;
+    assert!(careless.contains("SET synchronous_commit = on"), "{careless}");
+
+    // And it is looked at again with each connection on which is written.
+    let server = Server::new(&pooler.url(postgres, &one), Some(&direct)).unwrap();
+    assert!(connect_writer(&server).await.is_err());
+    postgres.sql(&one, &format!("ALTER DATABASE \"{name}\" RESET synchronous_commit")).unwrap();
+    // Those that were lent before keep what they began with: the pooler forgets them.
+    postgres
+        .sql(&other, &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"))
+        .unwrap();
+    probe::until("it is well again", probe::PATIENCE, async || connect_writer(&server).await.ok().map(drop))
+        .await
+        .unwrap();
 }
 
 fn pool_of(server: &Server) -> sqlx::PgPool {

@@ -289,6 +289,11 @@ impl Exchange {
                 hold.seat.end(&Refusal::LimitUnknown, WithdrawCause::Refused, HoldEnd::Refused, around)
             }
             Ok(permit) => {
+                let (leases, constraints) = (&hold.seat.leases, permit.constraints());
+                let kept = usage::keep(around.shared, &self.plugin, leases, constraints, around.now_ms);
+                if let Err(rule_id) = kept {
+                    return hold.seat.end(&Refusal::Busy { rule_id }, WithdrawCause::Refused, HoldEnd::Refused, around);
+                }
                 self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope, permit.constraints())));
                 let answer = self.of_answer(&hold.judged.envelope, permit.constraints(), around);
                 hold.release(&self.plugin, permit, &answer, &approval_id, around)

@@ -383,3 +383,33 @@ fn service_that_speaks_another_version_of_the_wire_lets_nothing_run() {
         assert_eq!(told.contains("an operator has to upgrade one of them"), !runs, "{told}");
     }
 }
+
+/// The service was away for longer than a slot lasts.
+#[test]
+fn a_claim_that_comes_after_another_call_got_the_slot_lets_nothing_run() {
+    for is_taken in [false, true] {
+        let mut bench = Bench::new();
+        let (mut exchange, open, did) = approved(&mut bench);
+        bench.now_ms += crate::usage::LEASE_MS;
+        let other = is_taken.then(|| approved(&mut bench));
+        let late = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+        let did = bench.answer(&mut exchange, &did, 200, &late);
+        assert_eq!(did.forwards(), !is_taken);
+        match other {
+            Some((mut exchange, open, asked)) => {
+                assert!(did.tool_error().contains("rule `bounded` lets no more calls run"), "{}", did.tool_error());
+                let claimed = signed_with(&service_key(), &claim(&open, &asked.asked_record()));
+                assert!(bench.answer(&mut exchange, &asked, 200, &claimed).forwards(), "it has the slot");
+            }
+            None => {
+                // It is its own from now on, for as long as any.
+                bench.now_ms += crate::usage::LEASE_MS - 1;
+                let (mut next, did) = bench.hold();
+                let open: OpenApproval = did.asked_record();
+                let did = bench.answer(&mut next, &did, 200, &state(&open, ApprovalStatus::Approved));
+                let asks = did.0.iter().any(|command| matches!(command, HostCommand::Ask(_)));
+                assert!(!asks, "no slot is free: {:?}", did.0);
+            }
+        }
+    }
+}

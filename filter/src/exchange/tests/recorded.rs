@@ -188,3 +188,23 @@ fn what_an_administrator_stops_while_its_entry_is_under_way_does_not_run() {
     let did = bench.give(&mut exchange, settled(counter, true));
     assert!(!did.forwards() && did.tool_error().contains("an incident"));
 }
+
+#[test]
+fn an_entry_that_is_durable_only_after_another_call_got_the_slot_lets_nothing_run() {
+    let limit = "  - id: one\n    match: {mcp: {allow_tools: [list_issues]}}\n    decision: allow_with_constraints\n    \
+                 constraints: {budgets: {max_concurrent_jobs: 1}}\n";
+    for is_taken in [false, true] {
+        let mut bench = Bench::new();
+        bench.put_in_force(config_with(&format!("{POLICY}{limit}\naudit: {{required: true, wait_ms_max: 60000}}\n")));
+        let mut exchange = bench.exchange();
+        let counter = bench.post(&mut exchange, &call("list_issues")).awaited();
+        bench.now_ms += crate::usage::LEASE_MS;
+        if is_taken {
+            let mut other = bench.exchange();
+            bench.post(&mut other, &call("list_issues")).awaited();
+        }
+        let did = bench.give(&mut exchange, settled(counter, true));
+        assert_eq!(did.forwards(), !is_taken);
+        assert!(!is_taken || did.tool_error().contains("`one`"), "{:?}", did.0);
+    }
+}
