@@ -1,5 +1,6 @@
 //! Every route on one page, with the roles that may take it. Steps 8 and 12 over HTTP.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,9 +35,27 @@ mod tests;
 /// Most bytes of one request's body.
 const BODY_BYTES_MAX: usize = 2 * 1_024 * 1_024;
 
-/// What the handlers call.
+/// What the handlers call. One pointer: every call that waits, thousands of them, keeps some of them.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+impl From<Parts> for App {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What an [`App`] is made of.
+#[derive(Clone)]
+pub struct Parts {
     pub store: Arc<dyn Store>,
     pub approvals: Approvals,
     pub delegations: Delegations,
@@ -56,7 +75,7 @@ pub struct App {
 /// The whole API.
 pub fn router(app: App) -> Router {
     let may = |roles: &'static [Role]| Gate { app: app.clone(), roles };
-    Router::new()
+    let routes = Router::new()
         .route("/v1/approvals", may(&[Enforcer]).post(approvals::open).merge(may(READERS).get(approvals::list)))
         .route("/v1/approvals/{id}", may(EVERYBODY).get(approvals::show))
         .route("/v1/approvals/{id}/reviews", may(&[Approver, BreakGlass]).post(approvals::review))
@@ -112,9 +131,14 @@ pub fn router(app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::map_response(auth::say_wire))
-        .layer(middleware::from_fn_with_state(app.clone(), traced::trace))
-        .with_state(app)
+        .layer(middleware::map_response(auth::say_wire));
+    // Only where a collector is told: each layer is memory of every call that waits.
+    match app.request_spans.clone() {
+        Some(spans) => {
+            routes.layer(middleware::from_fn_with_state((app.clone(), spans), traced::trace)).with_state(app)
+        }
+        None => routes.with_state(app),
+    }
 }
 
 /// What browsers open. A session's cookie lets in here, a token does not.

@@ -30,7 +30,7 @@ use crate::otlp::push::Push;
 use crate::otlp::requests::RequestSpans;
 use crate::replicas::Replicas;
 use crate::revocations::Revocations;
-use crate::router::{App, router};
+use crate::router::{App, Parts, router};
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::store::sql::machine_clock;
@@ -67,21 +67,22 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
         pending_per_principal_max: settings.pending_per_principal_max,
         arguments_keep_ms: settings.arguments_keep_ms,
     };
-    let mut app = wire(Arc::clone(&store), Arc::clone(&signer), limits, stopping.clone());
-    app.approvals.public_url = settings.public_url.as_deref().map(Arc::from);
-    app.limits = Arc::new(limits::Limits::new(settings.rates));
+    let mut parts = wire(Arc::clone(&store), Arc::clone(&signer), limits, stopping.clone());
+    parts.approvals.public_url = settings.public_url.as_deref().map(Arc::from);
+    parts.limits = Arc::new(limits::Limits::new(settings.rates));
     let notify = Notify::new(settings.notify, settings.public_url.as_deref());
-    app.approvals.notify = notify.clone();
-    app.freezes.notify = notify;
-    app.oidc = Oidc::new(settings.issuers);
+    parts.approvals.notify = notify.clone();
+    parts.freezes.notify = notify;
+    parts.oidc = Oidc::new(settings.issuers);
     let push = match settings.otlp {
         Some(otlp) => {
-            let requests = RequestSpans::new(Arc::clone(&app.metrics));
-            app.request_spans = Some(requests.clone());
-            Some(Push::new(otlp, Arc::clone(&app.store), requests, Arc::clone(&app.metrics))?)
+            let requests = RequestSpans::new(Arc::clone(&parts.metrics));
+            parts.request_spans = Some(requests.clone());
+            Some(Push::new(otlp, Arc::clone(&parts.store), requests, Arc::clone(&parts.metrics))?)
         }
         None => None,
     };
+    let app = App::from(parts);
     ready(listener.local_addr()?, &signer.public());
     let mut background = begin_background(&app, settings.payloads_keep, &stopping);
     background.extend(push.map(|push| tokio::spawn(keep_pushing(&app, push, &stopping))));
@@ -225,7 +226,12 @@ pub struct Limits {
 }
 
 /// Everything the handlers need, over this store.
-pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, stopping: watch::Receiver<bool>) -> App {
+pub fn wire(
+    store: Arc<dyn Store>,
+    signer: Arc<ServiceSigner>,
+    limits: Limits,
+    stopping: watch::Receiver<bool>,
+) -> Parts {
     let waiters = Waiters::default();
     let metrics = Arc::new(Metrics::default());
     let ledger = Ledger::new(Arc::clone(&store), Arc::clone(&signer), waiters.clone(), Arc::clone(&metrics));
@@ -246,7 +252,7 @@ pub fn wire(store: Arc<dyn Store>, signer: Arc<ServiceSigner>, limits: Limits, s
     let inventory = Inventory::new(Arc::clone(&store), ledger.clone());
     let trail = Trail::new(Arc::clone(&store));
     let limits = Arc::new(limits::Limits::new(limits::Rates::default()));
-    App {
+    Parts {
         store,
         approvals,
         delegations,

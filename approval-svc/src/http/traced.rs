@@ -8,12 +8,12 @@ use holdpoint_core::trace_parent::TraceParent;
 use serde_json::json;
 
 use crate::otlp::Origin;
+use crate::otlp::requests::RequestSpans;
 use crate::otlp::spans::{Span, SpanKind};
 use crate::router::App;
 
-/// Around every route. Costs nothing where no collector is told, or a request names no trace.
-pub async fn trace(State(app): State<App>, request: Request, next: Next) -> Response {
-    let Some(spans) = app.request_spans.clone() else { return next.run(request).await };
+/// Around every route where a collector is told. Costs nothing where a request names no trace.
+pub async fn trace(State((app, spans)): State<(App, RequestSpans)>, request: Request, next: Next) -> Response {
     let parent = request.headers().get("traceparent").and_then(|value| TraceParent::parse(value.to_str().ok()?));
     let (Some(parent), Ok(start_ms)) = (parent, app.store.now_ms().await) else { return next.run(request).await };
     // The route and not the path: ids in names would be as many as there are requests.

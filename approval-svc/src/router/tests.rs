@@ -26,7 +26,7 @@ mod waits;
 
 struct Desk {
     bench: Bench,
-    app: App,
+    app: Parts,
     router: Router,
     tasks: Tasks,
     stop: watch::Sender<bool>,
@@ -53,14 +53,14 @@ async fn desk_with(rates: crate::limits::Rates) -> Desk {
     let (stop, stopping) = watch::channel(false);
     let mut app = wire(Arc::clone(&bench.store), signer, LIMITS, stopping);
     app.limits = Arc::new(crate::limits::Limits::new(rates));
-    Desk { bench, tasks: app.tasks.clone(), router: router(app.clone()), app, stop }
+    Desk { bench, tasks: app.tasks.clone(), router: router(app.clone().into()), app, stop }
 }
 
 impl Desk {
     /// The same with something changed in what the handlers call.
-    fn with_app(mut self, change: impl FnOnce(&mut App)) -> Self {
+    fn with_app(mut self, change: impl FnOnce(&mut Parts)) -> Self {
         change(&mut self.app);
-        self.router = router(self.app.clone());
+        self.router = router(self.app.clone().into());
         self
     }
 

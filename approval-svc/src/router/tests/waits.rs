@@ -10,7 +10,7 @@ use crate::http::path::Path;
 use crate::tokens::{Credential, Proof};
 
 #[tokio::test]
-async fn poll_that_waits_keeps_little_in_memory() {
+async fn call_that_waits_keeps_little_in_memory() {
     let desk = desk().await;
     let credential = Credential {
         role: Role::Enforcer,
@@ -22,7 +22,11 @@ async fn poll_that_waits_keeps_little_in_memory() {
         proof: Proof::Nothing,
         lent: Vec::new(),
     };
-    let show = approvals::show(State(desk.app.clone()), Extension(credential), Path("a".to_owned()), HeaderMap::new());
+    let app = App::from(desk.app.clone());
+    let show = approvals::show(State(app.clone()), Extension(credential), Path("a".to_owned()), HeaderMap::new());
     let show_bytes = size_of_val(&show);
-    assert!(show_bytes < 4_096, "a poll's own frame takes {show_bytes} bytes");
+    assert!(show_bytes < 3_072, "a poll's own frame takes {show_bytes} bytes");
+    let open = approvals::open(State(app), HeaderMap::new(), crate::http::body::Body(asked(1, "a", "b")));
+    let open_bytes = size_of_val(&open);
+    assert!(open_bytes < 4_096, "the frame of a call that opens and then waits takes {open_bytes} bytes");
 }
