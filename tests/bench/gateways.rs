@@ -35,7 +35,7 @@ const RULES: usize = 1_000;
 const BODY_BYTES_MAX: u64 = 1_048_576;
 
 /// The cluster of the service behind `ext_authz` and `ext_proc`.
-const JUDGE_CLUSTER: &str = "judge";
+pub(crate) const JUDGE_CLUSTER: &str = "judge";
 
 /// Two families of tools beside the quickstart's own, for lists that are longer than it.
 const FAMILIES: &str = "      \"list_*\": {action: read}\n      \"delete_*\": {action: admin}\n";

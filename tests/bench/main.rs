@@ -30,6 +30,7 @@ mod served;
 mod startup;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use calls::{Calls, Kind};
 use gateways::{Gateways, Variant};
@@ -199,6 +200,9 @@ async fn mesh(settings: &Settings) -> anyhow::Result<String> {
     say("measuring how long Envoy takes to load its configuration");
     let load_ms = startup::load_ms(if settings.quick { 1 } else { 5 })?;
 
+    say("measuring what a further worker takes in memory");
+    let footprints = workers::footprints().await?;
+
     say("starting one Envoy per variant");
     let mut gateways = Gateways::start().await?;
     let calls = Calls::new(&gateways.token)?;
@@ -213,6 +217,7 @@ async fn mesh(settings: &Settings) -> anyhow::Result<String> {
         machine: report::machine()?,
         module_bytes,
         load_ms,
+        footprints,
         rss_idle_bytes,
         rss_loaded_bytes: gateways.rss_bytes(),
         audit_lost: gateways.audit_lost().await?,

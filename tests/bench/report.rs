@@ -15,6 +15,7 @@ use crate::gateways::Variant;
 use crate::load::Wire;
 use crate::picture::{Bar, Group};
 use crate::samples::{Added, Cell, Ratio, Sample, Samples};
+use crate::workers::{self, Footprint};
 
 /// The name of the JSON report's shape.
 pub(crate) const SCHEMA: &str = "holdpoint/bench-mesh/v2";
@@ -31,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) module_bytes: u64,
     /// Time to load each variant's configuration.
     pub(crate) load_ms: BTreeMap<Variant, f64>,
+    /// Memory by the number of workers.
+    pub(crate) footprints: Vec<Footprint>,
     /// Memory of each Envoy before any load.
     pub(crate) rss_idle_bytes: BTreeMap<Variant, Option<u64>>,
     /// Memory of each Envoy at the end.
@@ -138,6 +141,7 @@ impl Report {
             let (idle, loaded) = (megabytes(&self.rss_idle_bytes), megabytes(&self.rss_loaded_bytes));
             let _ = writeln!(out, "| {} | {load_ms} | {idle} | {loaded} |", variant.as_str());
         }
+        let _ = write!(out, "\n{}", workers::markdown(&self.footprints));
         let _ = writeln!(
             out,
             "\nModule: {} bytes. Audit entries dropped under this load: {}.",
@@ -213,6 +217,7 @@ impl Report {
             },
             "module_bytes": self.module_bytes,
             "load_ms": load_ms,
+            "workers": workers::json(&self.footprints),
             "rss_idle_bytes": by_variant(&self.rss_idle_bytes),
             "rss_loaded_bytes": by_variant(&self.rss_loaded_bytes),
             "audit_lost": self.audit_lost,

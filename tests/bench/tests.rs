@@ -11,6 +11,7 @@ use crate::judge::{Frames, bytes_at};
 use crate::load::{Answer, Load, Wire, whole};
 use crate::picture::{Bar, Group, svg};
 use crate::samples::{Cell, Sample, Samples, median, percentile};
+use crate::workers::{self, Footprint};
 use crate::{Settings, compare};
 
 #[test]
@@ -161,4 +162,14 @@ fn comparison_has_a_row_for_each_cell_that_both_runs_have() {
     assert!(table.contains("Module, bytes: 100 → 150.") && table.contains("| native | 7 → 7 | 100 → 150 |"), "{table}");
     let none = compare::markdown(&run("native", 1.0), &run("none", 1.0));
     assert!(!none.contains("| small |") && none.contains("| none | – | – |"), "{none}");
+}
+
+#[test]
+fn what_a_worker_takes_is_shown_beside_an_envoy_without_the_filter() {
+    let known =
+        Footprint { workers: 2, none_bytes: Some(64_000_000), holdpoint_bytes: Some(139_500_000), vm_bytes: 1_310_720 };
+    let unknown = Footprint { workers: 4, none_bytes: None, holdpoint_bytes: None, vm_bytes: 1_310_720 };
+    let table = workers::markdown(&[known, unknown]);
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert_eq!(rows, ["| 2 | 64.0 | 139.5 | 75.5 | 1.3 |", "| 4 | – | – | – | 1.3 |"]);
 }
