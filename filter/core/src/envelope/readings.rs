@@ -48,7 +48,7 @@ impl Reading {
                 Fact::AnyOf(resources) => LabelFact::AnyOf(resources),
             };
         }
-        self.labels.get(name).map_or(LabelFact::Absent, |value| LabelFact::Known(value))
+        self.labels.get(name).map_or(LabelFact::Absent, LabelFact::Known)
     }
 
     pub(super) fn with_label(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
