@@ -126,7 +126,7 @@ fn main() {
                 match command {
                     HostCommand::Forward(_) => forwards += 1,
                     HostCommand::Record(entry) => {
-                        desk.audit.push(*entry);
+                        desk.audit.push(entry);
                         if desk.audit.len() >= 400 {
                             black_box(desk.audit.next_batch());
                             desk.audit.batch_answered(BatchAnswer::Acknowledged);

@@ -100,7 +100,7 @@ struct RefusalMinute {
     began_at_ms: u64,
     written: u32,
     folded: u32,
-    last_folded: Option<AuditEntry>,
+    last_folded: Option<Box<AuditEntry>>,
 }
 
 impl AuditBuffer {
@@ -121,10 +121,11 @@ impl AuditBuffer {
 
     /// Adds an entry; answers `false` when it was lost because the buffer is full. Calls of nobody in particular go
     /// under the quota of refusals: anybody can send as many as they like.
-    pub fn push(&mut self, entry: AuditEntry) -> bool {
+    pub fn push(&mut self, entry: impl Into<Box<AuditEntry>>) -> bool {
         if !IS_KEPT {
             return true;
         }
+        let entry = entry.into();
         match &entry.principal {
             Some(principal) if principal.is_anonymous() => self.push_refusal(entry),
             Some(_) | None => self.keep(entry).is_some(),
@@ -133,10 +134,10 @@ impl AuditBuffer {
 
     /// Adds an entry that somebody waits for, whoever it is about; its counter, or `None` when the buffer is full.
     pub fn push_awaited(&mut self, entry: AuditEntry) -> Option<u64> {
-        self.keep(entry)
+        self.keep(Box::new(entry))
     }
 
-    fn keep(&mut self, mut entry: AuditEntry) -> Option<u64> {
+    fn keep(&mut self, mut entry: Box<AuditEntry>) -> Option<u64> {
         if !IS_KEPT {
             return None;
         }
@@ -179,10 +180,11 @@ impl AuditBuffer {
     }
 
     /// Adds a refusal under the quota of its minute; answers `false` when it was lost.
-    pub fn push_refusal(&mut self, entry: AuditEntry) -> bool {
+    pub fn push_refusal(&mut self, entry: impl Into<Box<AuditEntry>>) -> bool {
         if !IS_KEPT {
             return true;
         }
+        let entry = entry.into();
         let flushed = self.flush_refusals(entry.at_ms);
         if self.refusals.written < REFUSALS_PER_MINUTE_MAX {
             self.refusals.written = self.refusals.written.saturating_add(1);

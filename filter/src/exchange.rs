@@ -162,7 +162,7 @@ pub enum HostCommand {
     Pause,
     /// Let this piece go on its way: the response, or a request that nobody governs.
     Continue,
-    Forward(Forward),
+    Forward(Box<Forward>),
     /// Answer the client instead. Of a response only while its head is kept.
     Reply(LocalReply),
     /// Change a header of the response whose head is at hand or kept.

@@ -499,8 +499,8 @@ fn carry_out(context_id: u32, plugin: &Rc<str>, commands: Vec<HostCommand>, plac
                     log::warn!("holdpoint: filter state {name} not written (status {})", error.0);
                 }
             }
-            HostCommand::Record(entry) => count_lost(with_desk(plugin, |desk| desk.audit.push(*entry))),
-            HostCommand::RecordRefusal(entry) => count_lost(with_desk(plugin, |desk| desk.audit.push_refusal(*entry))),
+            HostCommand::Record(entry) => count_lost(with_desk(plugin, |desk| desk.audit.push(entry))),
+            HostCommand::RecordRefusal(entry) => count_lost(with_desk(plugin, |desk| desk.audit.push_refusal(entry))),
             HostCommand::Count(metric, by) => gauges::add(metric, by),
             HostCommand::Decided(line) => {
                 let took_us = clock::now_us().saturating_sub(BEGAN_AT_US.get());

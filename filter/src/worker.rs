@@ -59,8 +59,8 @@ impl Ids {
         const { assert!(N <= 32, "a digest has no more") };
         if self.left < N {
             self.counter = self.counter.wrapping_add(1);
-            let input = [self.seed.as_slice(), &self.counter.to_le_bytes()].concat();
-            (self.pool, self.left) = (*Digest::tagged("holdpoint/ids", &input).as_bytes(), self.pool.len());
+            let drawn = Digest::tagged_all("holdpoint/ids", &[&self.seed, &self.counter.to_le_bytes()]);
+            (self.pool, self.left) = (*drawn.as_bytes(), self.pool.len());
         }
         let fresh = self.pool.get(..self.left).and_then(|unused| unused.last_chunk::<N>()).copied();
         self.left = self.left.saturating_sub(N);

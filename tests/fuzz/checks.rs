@@ -157,8 +157,14 @@ fn judge(message: mcp::McpMessage) {
         scopes: BTreeSet::new(),
     };
     let route = RouteFacts { metadata_server: Some("tracker".to_owned()), ..RouteFacts::default() };
-    let call =
-        Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default(), definition: None };
+    let call = Call {
+        message,
+        principal: principal.into(),
+        route,
+        headers: Vec::new(),
+        annotations: Annotations::default(),
+        definition: None,
+    };
     let Ok(envelope) = quickstart().policy.seal(call) else { return };
     let evaluated = quickstart().policy.evaluate(&envelope, &NoUsage);
     assert!(!denied || evaluated.decision.verdict == Verdict::Deny, "a denied tool: {:?}", evaluated.decision.verdict);

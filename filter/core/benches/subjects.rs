@@ -89,7 +89,14 @@ pub fn call(params: &str) -> Call {
         path: "/mcp".to_owned(),
         cluster: None,
     };
-    Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default(), definition: None }
+    Call {
+        message,
+        principal: principal.into(),
+        route,
+        headers: Vec::new(),
+        annotations: Annotations::default(),
+        definition: None,
+    }
 }
 
 /// The call sealed under `policy`.

@@ -82,7 +82,7 @@ impl CallAsSent {
         let message = mcp::read(&head, self.body.clone().into_bytes(), &crate::json::Limits::default())
             .map_err(|malformed| malformed.detail)?;
         let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone().into_bytes())).collect();
-        let (principal, route, annotations) = (self.principal.clone(), self.route.clone(), self.annotations);
+        let (principal, route, annotations) = (self.principal.clone().into(), self.route.clone(), self.annotations);
         let call = Call { message, principal, route, headers, annotations, definition: self.definition };
         snapshot.seal(call).map_err(|(_, error)| error.to_string())
     }

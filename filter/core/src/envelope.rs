@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +59,8 @@ pub struct RouteFacts {
 #[derive(Clone)]
 pub struct Call {
     pub message: McpMessage,
-    pub principal: Principal,
+    /// Shared, for much of what becomes of a call names it.
+    pub principal: Arc<Principal>,
     pub route: RouteFacts,
     /// Names in lower case. Only those that the catalogue binds are looked at.
     pub headers: Vec<(String, Vec<u8>)>,

@@ -64,6 +64,10 @@ impl Document {
         Some(Value::new(self, id, *self.nodes.get(id.index())?))
     }
 
+    fn node(&self, id: NodeId) -> Option<Node> {
+        self.nodes.get(id.index()).copied()
+    }
+
     /// The text as it came, byte for byte.
     pub fn bytes(&self) -> &[u8] {
         self.text.as_bytes()

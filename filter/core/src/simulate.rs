@@ -197,7 +197,7 @@ fn call(entry: &AuditEntry, server: &str) -> Result<Call, String> {
         .map_err(|malformed| format!("the recorded call cannot be put together again: {}", malformed.detail))?;
     let route = RouteFacts { metadata_server: Some(server.to_owned()), path: "/".to_owned(), ..RouteFacts::default() };
     let (annotations, definition) = (Annotations::default(), entry.definition);
-    Ok(Call { message, principal, route, headers: Vec::new(), annotations, definition })
+    Ok(Call { message, principal: principal.into(), route, headers: Vec::new(), annotations, definition })
 }
 
 /// What the record says was decided, for [`compare_verdicts`].

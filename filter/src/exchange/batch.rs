@@ -106,7 +106,7 @@ impl Exchange {
             return (Phase::Ended, commands);
         }
         commands.extend(elements.iter().filter_map(|element| element.judged.cancellation(&self.config)));
-        let mut entries: Vec<AuditEntry> = elements.iter().map(|element| element.entry(around.now_ms)).collect();
+        let mut entries: Vec<AuditEntry> = elements.iter().map(|element| *element.entry(around.now_ms)).collect();
         // One request carries all of them, so what one of them may not take along, none may.
         let mut edits = Vec::new();
         for edit in elements.iter().flat_map(|one| one.judged.edits(&self.config, permit.constraints(), false)) {
@@ -117,7 +117,7 @@ impl Exchange {
         if entries.is_empty() {
             return (Phase::Ended, commands);
         }
-        let first_entry = entries.remove(0);
+        let first_entry = Box::new(entries.remove(0));
         let asked = Asked::all_of(asked);
         let Some(governing) =
             elements.first().map(|one| Governing::new(&self.plugin, &self.config, &one.judged.envelope))
@@ -132,15 +132,15 @@ impl Exchange {
             .leaving_all(trail);
         let envelopes: Vec<_> = elements.into_iter().map(|element| element.judged.envelope).collect();
         self.overheard = Overheard::answer_to_all(&envelopes, &constraints).map(Box::new);
-        let (phase, run) =
-            self.run_recorded(running, Forward { permit, edits, body: None }, envelopes, delivery.body_bytes, around);
+        let forward = Box::new(Forward { permit, edits, body: None });
+        let (phase, run) = self.run_recorded(running, forward, envelopes, delivery.body_bytes, around);
         commands.extend(run);
         (phase, commands)
     }
 }
 
 impl Element {
-    fn entry(&self, now_ms: u64) -> AuditEntry {
+    fn entry(&self, now_ms: u64) -> Box<AuditEntry> {
         let mut entry = self.judged.entry(EntryKind::Decision, &self.decision, now_ms);
         entry.detail = Some("in a batch".to_owned());
         entry
@@ -192,7 +192,7 @@ fn refused_whole(elements: &[Element], now_ms: u64) -> Vec<HostCommand> {
             Some(_) => "in a batch, which was refused",
             None => NOT_ALONE,
         }));
-        commands.push(HostCommand::Record(Box::new(entry)));
+        commands.push(HostCommand::Record(entry));
         replies.push(element.refusal.as_ref().unwrap_or(&not_alone).reply(&element.judged.asked));
     }
     commands.push(HostCommand::Reply(refusal::batch(replies)));

@@ -233,7 +233,7 @@ impl Exchange {
         let phase = match plan {
             Plan::Reject => {
                 let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
-                commands.push(HostCommand::Record(Box::new(entry)));
+                commands.push(HostCommand::Record(entry));
                 commands.extend(refuse(&Refusal::Denied(Box::new(decision)), &judged.asked));
                 Phase::Ended
             }
@@ -245,7 +245,7 @@ impl Exchange {
                     Leased::Full { rule_id } => {
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         entry.detail = Some(format!("rule `{rule_id}` lets no more calls run now"));
-                        commands.push(HostCommand::Record(Box::new(entry)));
+                        commands.push(HostCommand::Record(entry));
                         commands.extend(refuse(&Refusal::Busy { rule_id }, &judged.asked));
                         Phase::Ended
                     }
@@ -253,7 +253,7 @@ impl Exchange {
                         usage::give_back(around.shared, leases, around.now_ms);
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         entry.detail = Some("sent again more often than `max_retries` allows".to_owned());
-                        commands.push(HostCommand::Record(Box::new(entry)));
+                        commands.push(HostCommand::Record(entry));
                         let retries_max = permit.constraints().max_retries.unwrap_or_default();
                         commands.extend(refuse(&Refusal::TriedTooOften { retries_max }, &judged.asked));
                         Phase::Ended
@@ -262,7 +262,7 @@ impl Exchange {
                         usage::give_back(around.shared, leases, around.now_ms);
                         let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                         entry.detail = Some(CANNOT_REMEMBER.to_owned());
-                        commands.push(HostCommand::Record(Box::new(entry)));
+                        commands.push(HostCommand::Record(entry));
                         commands.extend(refuse(&Refusal::CannotRemember, &judged.asked));
                         Phase::Ended
                     }
@@ -298,7 +298,7 @@ impl Exchange {
                 let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                 let why = "a call that needs an approval must not carry trailers";
                 entry.detail = Some(why.to_owned());
-                commands.push(HostCommand::Record(Box::new(entry)));
+                commands.push(HostCommand::Record(entry));
                 commands.extend(refuse(&Refusal::Unsupported(why.to_owned()), &judged.asked));
                 Phase::Ended
             }
@@ -307,7 +307,7 @@ impl Exchange {
                 let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                 let why = "this call needs an approval, and a caller without an identity cannot have one: authenticate";
                 entry.detail = Some(why.to_owned());
-                commands.push(HostCommand::Record(Box::new(entry)));
+                commands.push(HostCommand::Record(entry));
                 commands.extend(refuse(&Refusal::Unsupported(why.to_owned()), &judged.asked));
                 Phase::Ended
             }
@@ -316,7 +316,7 @@ impl Exchange {
                 let ask = self.next_ask();
                 let (hold, begun) = Hold::begin(judged, decision, &self.config, ask, around);
                 entry.hold_id = Some(hold.id().to_owned());
-                commands.push(HostCommand::Record(Box::new(entry)));
+                commands.push(HostCommand::Record(entry));
                 commands.extend(begun);
                 Phase::Held(Box::new(hold))
             }
@@ -357,10 +357,10 @@ impl Judged {
         config: &FilterConfig,
         permit: impl Into<PermitSet>,
         is_approved: bool,
-    ) -> Forward {
+    ) -> Box<Forward> {
         let permit = permit.into();
         let edits = self.edits(config, permit.constraints(), is_approved);
-        Forward { permit, edits, body: self.body.take() }
+        Box::new(Forward { permit, edits, body: self.body.take() })
     }
 
     /// Of a client that takes one of its calls back: what the service is told, which knows whether that one is held.
@@ -419,8 +419,8 @@ impl Judged {
     }
 
     /// An entry of the record with everything known of this call.
-    pub(super) fn entry(&self, kind: EntryKind, decision: &Decision, now_ms: u64) -> AuditEntry {
-        let mut entry = AuditEntry::new(kind, now_ms);
+    pub(super) fn entry(&self, kind: EntryKind, decision: &Decision, now_ms: u64) -> Box<AuditEntry> {
+        let mut entry = Box::new(AuditEntry::new(kind, now_ms));
         if !IS_KEPT {
             return entry;
         }
@@ -518,7 +518,7 @@ fn frozen(judged: &Judged, decision: Decision, freeze: &Freeze, around: &Surroun
         HostCommand::Count(Metric::Frozen, 1),
         HostCommand::FilterState("holdpoint.verdict", Verdict::Deny.as_str().to_owned()),
         HostCommand::FilterState("holdpoint.rule", rule),
-        HostCommand::Record(Box::new(entry)),
+        HostCommand::Record(entry),
     ];
     commands.extend(refuse(&Refusal::Frozen { reason: freeze.reason.clone() }, &judged.asked));
     commands

@@ -111,8 +111,8 @@ fn task_holder(task: u64) -> String {
 
 /// A call that may run as soon as it has its places.
 pub(super) struct Leasing {
-    running: Running,
-    forward: Forward,
+    running: Box<Running>,
+    forward: Box<Forward>,
     lease: FleetLease,
     ask: u32,
     deadline_ms: u64,
@@ -127,8 +127,8 @@ impl Exchange {
     /// Lets a call run that has all that this process counts: at once, or when the service has counted it too.
     pub(super) fn run_counted(
         &mut self,
-        running: Running,
-        forward: Forward,
+        running: Box<Running>,
+        forward: Box<Forward>,
         envelopes: Vec<CallEnvelope>,
         body_bytes: u64,
         around: &mut Surroundings<'_>,
@@ -205,7 +205,7 @@ impl Exchange {
             None => None,
         };
         let Leasing { running, forward, lease, body_bytes, envelopes, .. } = leasing;
-        let running = Box::new(running.counted_by(Some(lease))).beginning_at(around.now_ms);
+        let running = running.counted_by(Some(lease)).beginning_at(around.now_ms);
         match refusal {
             Some(refusal) => (Phase::Ended, running.never_ran(&refusal, around)),
             None => self.run_recorded(running, forward, envelopes, body_bytes, around),
@@ -215,12 +215,12 @@ impl Exchange {
 
 impl Leasing {
     /// The call as one that has its places, so that its end gives them back.
-    fn counted(self: Box<Self>) -> Running {
+    fn counted(self) -> Box<Running> {
         self.running.counted_by(Some(self.lease))
     }
 
     /// Nobody said that there is a place; if one was taken all the same, it is given back.
-    fn unknown(self: Box<Self>, why: &str, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    fn unknown(self, why: &str, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let mut commands = vec![HostCommand::Count(Metric::ServiceUnavailable, 1), uncounted(why)];
         commands.extend(self.counted().never_ran(&Refusal::LimitUnknown, around));
         commands

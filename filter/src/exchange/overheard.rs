@@ -1,6 +1,8 @@
 //! Step 11, listening only: what an answer says that a later request of its client will lean on. What a server asks of its
 //! client is remembered, so that the client may answer it; a task that it begins, so that it is its owner's alone.
 
+use std::sync::Arc;
+
 use holdpoint_core::decision::Constraints;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::{CallEnvelope, Topic};
@@ -33,7 +35,7 @@ pub(super) struct Overheard {
     /// It says who the server is.
     introduces: bool,
     server: String,
-    principal: Principal,
+    principal: Arc<Principal>,
     heard: Heard,
     turns: Vec<TaskTurn>,
 }
@@ -81,7 +83,7 @@ impl Overheard {
             },
             introduces: matches!(message.method(), Method::Initialize | Method::ServerDiscover),
             server: envelope.server().to_owned(),
-            principal: envelope.principal().named(),
+            principal: Arc::clone(&envelope.call().principal),
             heard: Heard::Nothing,
             turns: Vec::new(),
         }
@@ -220,7 +222,7 @@ impl Overheard {
         let observation = Observation {
             at_ms: around.now_ms,
             server: self.server.clone(),
-            caller: self.principal.clone(),
+            caller: self.principal.named(),
             saw: Sighting::Introduced(introduction),
         };
         if around.desk.inventory.push(&observation) {

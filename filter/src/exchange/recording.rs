@@ -19,7 +19,7 @@ const CHANGED: &str = "the policy changed while this call was being recorded; re
 /// A call that may run as soon as its entries are durable.
 pub(super) struct Recording {
     running: Box<Running>,
-    forward: Forward,
+    forward: Box<Forward>,
     /// Counter of its last entry in this worker's buffer.
     counter: u64,
     deadline_ms: u64,
@@ -34,8 +34,8 @@ impl Exchange {
     /// Lets a call run: at once, or, where the configuration demands a record, when it is recorded.
     pub(super) fn run_recorded(
         &mut self,
-        running: Running,
-        forward: Forward,
+        running: Box<Running>,
+        forward: Box<Forward>,
         envelopes: Vec<CallEnvelope>,
         body_bytes: u64,
         around: &mut Surroundings<'_>,
@@ -43,7 +43,7 @@ impl Exchange {
         if !self.config.audit.required {
             let mut commands = running.alarms();
             commands.push(HostCommand::Forward(forward));
-            return (Phase::Running(Box::new(running)), commands);
+            return (Phase::Running(running), commands);
         }
         if !around.worker.room.enter(body_bytes, &self.config.limits) {
             let mut commands = vec![HostCommand::Count(Metric::NotRecorded, 1)];
@@ -59,7 +59,7 @@ impl Exchange {
             }
         }
         let recording = Recording {
-            running: Box::new(running.after_intent()),
+            running: running.after_intent(),
             forward,
             counter: counter.unwrap_or_default(),
             deadline_ms,
@@ -143,7 +143,7 @@ impl Recording {
         let running = self.running.beginning_at(around.now_ms);
         let mut commands = running.alarms();
         commands.push(HostCommand::Forward(self.forward));
-        (Phase::Running(Box::new(running)), commands)
+        (Phase::Running(running), commands)
     }
 
     fn refuse(mut self, refusal: &Refusal, around: &mut Surroundings<'_>) -> Next {
@@ -157,7 +157,7 @@ impl Recording {
 
 impl Running {
     /// The entries that say that the call is about to run; its outcome comes as entries of their own.
-    fn after_intent(mut self) -> Self {
+    fn after_intent(mut self: Box<Self>) -> Box<Self> {
         for entry in self.entries_mut() {
             entry.kind = EntryKind::Outcome;
             (entry.arguments, entry.payload) = (None, None);
@@ -166,7 +166,7 @@ impl Running {
     }
 
     /// Answers in the server's place, for a call that was never forwarded.
-    pub(super) fn never_ran(self, refusal: &Refusal, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    pub(super) fn never_ran(self: Box<Self>, refusal: &Refusal, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let reply = HostCommand::Reply(refusal.reply(self.asked()));
         let mut commands = self.unforwarded(&refusal.sentence(), around);
         commands.push(reply);
@@ -174,11 +174,11 @@ impl Running {
     }
 
     /// Its client left before it ran.
-    pub(super) fn left(self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    pub(super) fn left(self: Box<Self>, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         self.unforwarded("its client left before it ran", around)
     }
 
-    fn unforwarded(mut self, detail: &str, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    fn unforwarded(mut self: Box<Self>, detail: &str, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         let given_back = self.give_back(around);
         self.untry(around);
         let entries = self.entries_mut().map(|entry| {

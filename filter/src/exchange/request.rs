@@ -3,6 +3,8 @@
 //! The principal is resolved before the body is buffered, so that nobody without an identity can make a worker keep
 //! bodies for him.
 
+use std::sync::Arc;
+
 use holdpoint_core::audit::{AuditEntry, DETAIL_CHARS_MAX, EntryKind};
 use holdpoint_core::config::Proof;
 use holdpoint_core::envelope::RouteFacts;
@@ -11,7 +13,7 @@ use holdpoint_core::json;
 use holdpoint_core::mcp::{self, Malformed, McpMessage, OwnRound, Posted};
 use holdpoint_core::trace_parent::TraceParent;
 
-use super::judged::{Judged, Unsealed};
+use super::judged::Unsealed;
 use super::{Exchange, HostCommand, LogLevel, Phase, RequestHead, Surroundings};
 use crate::identity::{self, CallerFacts, IdentityError};
 use crate::line;
@@ -32,7 +34,7 @@ pub struct RouteMetadata {
 /// A request whose headers are held until its body is judged.
 pub(super) struct AwaitingBody {
     head: RequestHead,
-    principal: Principal,
+    principal: Arc<Principal>,
     began_at_ms: u64,
     saw_body: bool,
 }
@@ -75,7 +77,8 @@ impl Exchange {
         if !matches!(head.value(":method"), Some(b"POST" | b"GET" | b"DELETE")) {
             return (Phase::Ended, vec![HostCommand::Reply(refusal::method_not_allowed())]);
         }
-        let waiting = AwaitingBody { head, principal, began_at_ms: around.now_ms, saw_body: false };
+        let waiting =
+            AwaitingBody { head, principal: Arc::new(principal), began_at_ms: around.now_ms, saw_body: false };
         let mut commands = vec![HostCommand::Pause];
         // Only until the first body proves that Envoy delivers them: afterwards a slow body is Envoy's
         // `request_timeout`'s matter, and a wake-up for every request would cost more than judging it.
@@ -175,7 +178,10 @@ impl Exchange {
         };
         let asked = Asked::of(&message);
         match self.seal(message, delivery, around) {
-            Ok(judged) => self.decide(Judged { body, round, ..judged }, around),
+            Ok(mut judged) => {
+                (judged.body, judged.round) = (body, round);
+                self.decide(judged, around)
+            }
             Err(unsealed) => {
                 let Unsealed { mut commands, refusal } = *unsealed;
                 commands.extend(refuse(&refusal, &asked));
@@ -215,10 +221,13 @@ impl Exchange {
 /// and the token of the round.
 type Unwrapped = (McpMessage, Option<Vec<u8>>, Option<String>);
 
+/// A request that cannot be delivered as it is, whom it acts for, and what is wrong with it.
+type Undelivered = (RequestHead, Arc<Principal>, &'static str);
+
 /// What one HTTP request gives every message in it.
 #[derive(Clone)]
 pub(super) struct Delivery {
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
     pub(super) route: RouteFacts,
     pub(super) headers: Vec<(String, Vec<u8>)>,
     pub(super) trace: Option<TraceParent>,
@@ -230,25 +239,30 @@ impl Delivery {
     /// The error gives back what it was given, with what is wrong with it.
     fn of(
         mut head: RequestHead,
-        principal: Principal,
+        principal: Arc<Principal>,
         body_bytes: u64,
         has_trailers: bool,
-    ) -> Result<Self, Box<(RequestHead, Principal, &'static str)>> {
-        let Ok(path) = std::str::from_utf8(head.value(":path").unwrap_or_default()) else {
+    ) -> Result<Self, Box<Undelivered>> {
+        let path = std::str::from_utf8(head.value(":path").unwrap_or_default()).map(str::to_owned);
+        let Ok(path) = path else {
             return Err(Box::new((head, principal, "the path is not UTF-8")));
         };
         let route = RouteFacts {
-            metadata_server: head.route.server.clone(),
+            metadata_server: head.route.server.take(),
             host: head.value(":authority").and_then(|host| std::str::from_utf8(host).ok()).map(str::to_owned),
-            path: path.to_owned(),
-            cluster: head.cluster.clone(),
+            path,
+            cluster: head.cluster.take(),
         };
-        if head.headers.iter().any(|(name, _)| std::str::from_utf8(name).is_err()) {
+        let trace = head.trace_parent();
+        let count = head.headers.len();
+        let named = std::mem::take(&mut head.headers).into_iter();
+        let headers: Vec<(String, Vec<u8>)> =
+            named.filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect();
+        if headers.len() != count {
+            head.headers = headers.into_iter().map(|(name, value)| (name.into_bytes(), value)).collect();
+            head.route.server = route.metadata_server;
             return Err(Box::new((head, principal, "a header name is not text")));
         }
-        let trace = head.trace_parent();
-        let named = std::mem::take(&mut head.headers).into_iter();
-        let headers = named.filter_map(|(name, value)| Some((String::from_utf8(name).ok()?, value))).collect();
         Ok(Self { principal, route, headers, trace, body_bytes, has_trailers })
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Running {
     leases: Vec<Lease>,
     /// Its places under limits that hold for all gateways.
     fleet: Option<FleetLease>,
-    entry: AuditEntry,
+    entry: Box<AuditEntry>,
     /// Of the other messages of the same batch; their outcome is the same.
     beside: Vec<AuditEntry>,
     renew_at_ms: u64,
@@ -92,12 +92,12 @@ impl Running {
         governing: Governing,
         constraints: &Constraints,
         leases: Vec<Lease>,
-        entry: AuditEntry,
+        entry: Box<AuditEntry>,
         now_ms: u64,
-    ) -> Self {
+    ) -> Box<Self> {
         let counts_tries = constraints.max_retries.is_some();
         let reads_outcome = entry.kind == EntryKind::Outcome || counts_tries;
-        Self {
+        Box::new(Self {
             asked: asked.clone(),
             governing: governing.under(&constraints.output, reads_outcome),
             observed: Observed::keeping(beside::result_bytes_max(entry.audit)),
@@ -113,11 +113,11 @@ impl Running {
             trail: None,
             replay: None,
             step: Step::Awaiting,
-        }
+        })
     }
 
     /// The same, with the entries of the other messages that the same answer is for.
-    pub(super) fn beside(mut self, beside: Vec<AuditEntry>) -> Self {
+    pub(super) fn beside(mut self: Box<Self>, beside: Vec<AuditEntry>) -> Box<Self> {
         self.beside = beside;
         self.observed = Observed::keeping(beside::result_bytes_max(self.audit()));
         self
@@ -130,11 +130,11 @@ impl Running {
 
     /// Its entries: its own, then those of the other messages of its batch.
     pub(super) fn entries(&self) -> impl Iterator<Item = &AuditEntry> {
-        std::iter::once(&self.entry).chain(&self.beside)
+        std::iter::once(&*self.entry).chain(&self.beside)
     }
 
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut AuditEntry> {
-        std::iter::once(&mut self.entry).chain(&mut self.beside)
+        std::iter::once(&mut *self.entry).chain(&mut self.beside)
     }
 
     /// What its answers need.
@@ -149,15 +149,19 @@ impl Running {
     }
 
     /// The same call, that runs from now on.
-    pub(super) fn beginning_at(self: Box<Self>, now_ms: u64) -> Self {
+    pub(super) fn beginning_at(mut self: Box<Self>, now_ms: u64) -> Box<Self> {
         let fleet_ms = self.fleet.as_ref().map_or(u64::MAX, FleetLease::renew_at_ms);
-        Self { forwarded_at_ms: now_ms, renew_at_ms: now_ms.saturating_add(LEASE_MS / 2).min(fleet_ms), ..*self }
+        self.forwarded_at_ms = now_ms;
+        self.renew_at_ms = now_ms.saturating_add(LEASE_MS / 2).min(fleet_ms);
+        self
     }
 
     /// The same, for a call that the service counts.
-    pub(super) fn counted_by(self, fleet: Option<FleetLease>) -> Self {
+    pub(super) fn counted_by(mut self: Box<Self>, fleet: Option<FleetLease>) -> Box<Self> {
         let fleet_ms = fleet.as_ref().map_or(u64::MAX, FleetLease::renew_at_ms);
-        Self { fleet, renew_at_ms: self.renew_at_ms.min(fleet_ms), ..self }
+        self.renew_at_ms = self.renew_at_ms.min(fleet_ms);
+        self.fleet = fleet;
+        self
     }
 
     /// Whether it waited for so long that the service may have given its place to another call.
@@ -184,18 +188,20 @@ impl Running {
     }
 
     /// The same, for a call whose tries are counted.
-    pub(super) fn trying(self, tried: Option<Digest>) -> Self {
-        Self { tried, ..self }
+    pub(super) fn trying(mut self: Box<Self>, tried: Option<Digest>) -> Box<Self> {
+        self.tried = tried;
+        self
     }
 
     /// The same, for a call that leaves marks: they are written again before each part of its answer goes on.
-    pub(super) fn leaving(self, trail: Trail) -> Self {
-        Self { trail: Some(trail), ..self }
+    pub(super) fn leaving(self: Box<Self>, trail: Trail) -> Box<Self> {
+        self.leaving_all(Some(trail))
     }
 
     /// The same, for all messages of a batch.
-    pub(super) fn leaving_all(self, trail: Option<Trail>) -> Self {
-        Self { trail, ..self }
+    pub(super) fn leaving_all(mut self: Box<Self>, trail: Option<Trail>) -> Box<Self> {
+        self.trail = trail;
+        self
     }
 
     /// The call goes on as a task after its answer: what it has taken is the task's from now on.
@@ -469,7 +475,7 @@ impl Running {
         }
     }
 
-    fn end(mut self, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+    fn end(mut self: Box<Self>, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
         usage::end(around.shared, std::mem::take(&mut self.leases), around.now_ms);
         let cancellation = self.cancel_in_time();
         let ended = self.fleet.take().map(|fleet| fleet.end(true));
@@ -486,7 +492,7 @@ impl Running {
             self.entry.detail = self.observed.detail();
         }
         let (outcome, http_status, latency_ms) = (self.entry.outcome, self.entry.http_status, self.entry.latency_ms);
-        let mut commands = vec![HostCommand::Record(Box::new(self.entry))];
+        let mut commands = vec![HostCommand::Record(self.entry)];
         for mut entry in self.beside {
             (entry.outcome, entry.http_status, entry.latency_ms) = (outcome, http_status, latency_ms);
             commands.push(HostCommand::Record(Box::new(entry)));

@@ -49,7 +49,9 @@ fn read_route(bytes: &[u8]) -> Result<Option<RouteMetadata>, MetadataError> {
     let Some(values) = metadata::namespace(bytes, ROUTE_NAMESPACE)? else { return Ok(None) };
     let mut route = RouteMetadata::default();
     for member in values.members() {
-        match member? {
+        let (name, said) = member?;
+        said.check()?;
+        match (name, said) {
             ("server", said) => route.server = said.as_text().map(str::to_owned),
             // Only the boolean counts: the string "false" must not switch governance off.
             ("passthrough", said) => route.passthrough = matches!(said, Said::Bool(true)),

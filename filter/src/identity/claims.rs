@@ -62,6 +62,7 @@ impl<'a> Claims<'a> {
         let mut claims = Self::default();
         for member in token.members() {
             let (name, said) = member?;
+            said.check()?;
             let slot = match name {
                 "iss" => &mut claims.iss,
                 "sub" => &mut claims.sub,

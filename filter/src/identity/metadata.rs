@@ -37,7 +37,8 @@ pub struct Structure<'a> {
 }
 
 impl<'a> Structure<'a> {
-    /// Its members, each of them sound to its ground, in the order of the bytes; of several of one name the last counts.
+    /// Its members, in the order of the bytes; of several of one name the last counts. What is inside them is looked at by
+    /// [`Said::check`] or by whoever walks on.
     pub fn members(self) -> impl Iterator<Item = Result<(&'a str, Said<'a>), MetadataError>> {
         let entries = fields(self.bytes).filter_map(|field| match field {
             Ok((1, Wire::Bytes(entry))) => Some(Ok(entry)),
@@ -50,14 +51,14 @@ impl<'a> Structure<'a> {
         })
     }
 
-    /// The member of that name. Looks at all of them.
+    /// The member of that name, when it and all others are sound to their ground. Of the one that is found only its own
+    /// form is looked at.
     pub fn get(self, name: &str) -> Result<Option<Said<'a>>, MetadataError> {
-        let mut found = None;
+        let mut found: Option<Said<'a>> = None;
         for member in self.members() {
             let (one, said) = member?;
-            if one == name {
-                found = Some(said);
-            }
+            let passed_over = if one == name { found.replace(said) } else { Some(said) };
+            passed_over.map_or(Ok(()), Said::check)?;
         }
         Ok(found)
     }
@@ -76,6 +77,15 @@ pub enum Said<'a> {
 }
 
 impl<'a> Said<'a> {
+    /// Whether all inside it is sound.
+    pub fn check(self) -> Result<(), MetadataError> {
+        match self {
+            Self::Null | Self::Number(_) | Self::Text(_) | Self::Bool(_) => Ok(()),
+            Self::Structure(structure) => structure.members().try_for_each(|member| member?.1.check()),
+            Self::List(list) => list.elements().try_for_each(|element| element?.check()),
+        }
+    }
+
     /// The text, if it is one.
     pub fn as_text(self) -> Option<&'a str> {
         match self {
@@ -93,7 +103,7 @@ pub struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    /// Its elements, in order, each of them sound to its ground.
+    /// Its elements, in order.
     pub fn elements(self) -> impl Iterator<Item = Result<Said<'a>, MetadataError>> {
         fields(self.bytes).filter_map(move |field| match field {
             Ok((1, Wire::Bytes(content))) => Some(value(content, self.depth.saturating_add(1))),
@@ -146,16 +156,8 @@ fn value(bytes: &[u8], depth: u32) -> Result<Said<'_>, MetadataError> {
             (2, Wire::Fixed64(bits)) if f64::from_bits(bits).is_finite() => Said::Number(f64::from_bits(bits)),
             (3, Wire::Bytes(text)) => Said::Text(std::str::from_utf8(text).map_err(|_| MetadataError)?),
             (4, Wire::Varint(flag)) => Said::Bool(flag != 0),
-            (5, Wire::Bytes(bytes)) if depth < DEPTH_MAX => {
-                let structure = Structure { bytes, depth };
-                structure.members().try_for_each(|member| member.map(drop))?;
-                Said::Structure(structure)
-            }
-            (6, Wire::Bytes(bytes)) => {
-                let list = List { bytes, depth };
-                list.elements().try_for_each(|element| element.map(drop))?;
-                Said::List(list)
-            }
+            (5, Wire::Bytes(bytes)) if depth < DEPTH_MAX => Said::Structure(Structure { bytes, depth }),
+            (6, Wire::Bytes(bytes)) => Said::List(List { bytes, depth }),
             (5, Wire::Bytes(_)) => return Err(MetadataError),
             (_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32) => Said::Null,
         };

@@ -30,7 +30,14 @@ fn call() -> Call {
         scopes: Default::default(),
     };
     let route = RouteFacts { metadata_server: Some("s".to_owned()), path: "/".to_owned(), ..RouteFacts::default() };
-    Call { message, principal, route, headers: Vec::new(), annotations: Annotations::default(), definition: None }
+    Call {
+        message,
+        principal: principal.into(),
+        route,
+        headers: Vec::new(),
+        annotations: Annotations::default(),
+        definition: None,
+    }
 }
 
 fn told(in_force: &str, candidate: &PolicySnapshot) -> Option<(Change, Verdict, String)> {

@@ -134,7 +134,7 @@ fn equal_calls_share_a_digest_and_any_difference_that_matters_shows() {
     let same: [&dyn Fn(&mut Call); 5] = [
         &params(r#"{"arguments":{"repo":"site","owner":"acme"},"name":"create_issue"}"#),
         &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site"},"task":{"ttl":1},"_meta":{}}"#),
-        &|call| call.principal.groups = ["more".to_owned()].into(),
+        &|call| Arc::make_mut(&mut call.principal).groups = ["more".to_owned()].into(),
         &|call| call.headers.push(("x-other".to_owned(), b"1".to_vec())),
         &|call| call.route.cluster = Some("c".to_owned()),
     ];
@@ -149,10 +149,10 @@ fn equal_calls_share_a_digest_and_any_difference_that_matters_shows() {
         &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site","n":1}}"#),
         &params(r#"{"name":"create_issue","arguments":{"owner":"acme","repo":"site","n":1.0}}"#),
         &params(r#"{"name":"create_issue"}"#),
-        &|call| call.principal.subject = "other".to_owned(),
-        &|call| call.principal.issuer = "other".to_owned(),
-        &|call| call.principal.agent_id = None,
-        &|call| call.principal.tenant = None,
+        &|call| Arc::make_mut(&mut call.principal).subject = "other".to_owned(),
+        &|call| Arc::make_mut(&mut call.principal).issuer = "other".to_owned(),
+        &|call| Arc::make_mut(&mut call.principal).agent_id = None,
+        &|call| Arc::make_mut(&mut call.principal).tenant = None,
         &|call| call.route.path = "/mcp?x=2".to_owned(),
         &header(b"true"),
         &header(b"false"),

@@ -124,11 +124,30 @@ impl<'d> Value<'d> {
 
     /// The member whose decoded key is `key`. Walks the members: fine for a few look-ups in objects of protocol size.
     pub fn get(&self, key: &str) -> Option<Value<'d>> {
-        let mut children = self.children(Kind::Object);
-        while let (Some(found), Some(value)) = (children.next(), children.next()) {
-            if found.is_str(key) {
-                return Some(value);
+        if self.kind() != Kind::Object {
+            return None;
+        }
+        let text = self.document.bytes();
+        let end = self.id.after(self.node.subtree());
+        let mut at = self.id.after(1);
+        // Most look-ups end with the length of a key, and one is done for every protocol key of every message.
+        let literal_bytes = key.len().saturating_add(2);
+        while at < end {
+            let (found, value) = (self.document.node(at)?, self.document.node(at.after(1))?);
+            let is_meant = match found.is_escaped() {
+                true => Self::new(self.document, at, found).is_str(key),
+                false => {
+                    let literal = found.start as usize..found.end as usize;
+                    literal.len() == literal_bytes
+                        && text.get(literal).and_then(|literal| literal.get(1..literal_bytes.saturating_sub(1)))
+                            == Some(key.as_bytes())
+                }
+            };
+            at = at.after(1);
+            if is_meant {
+                return Some(Self::new(self.document, at, value));
             }
+            at = at.after(value.subtree());
         }
         None
     }

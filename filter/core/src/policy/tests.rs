@@ -88,7 +88,7 @@ pub(crate) fn call(server: &str, method: &str, params: &str) -> Call {
     };
     Call {
         message,
-        principal: principal(),
+        principal: principal().into(),
         route,
         headers: Vec::new(),
         annotations: Annotations::default(),

@@ -78,7 +78,7 @@ impl Hold {
         commands.extend(seat.ended(HoldEnd::Released, around));
         commands.extend(running.alarms());
         commands.push(HostCommand::Forward(judged.forward(&seat.config, permit, true)));
-        (Phase::Running(Box::new(running)), commands)
+        (Phase::Running(running), commands)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Step 11: what the answers of one exchange are judged by, and what becomes of one message of them.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use holdpoint_core::config::FilterConfig;
 use holdpoint_core::decision::OutputLimits;
@@ -35,7 +36,7 @@ pub(in crate::exchange) struct Governing {
     /// Whose past rules are told of.
     plugin: Rc<str>,
     config: Rc<FilterConfig>,
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
     pub(super) server: String,
     pub(super) asked_page: AskedPage,
     /// Lists are filtered.
@@ -94,7 +95,7 @@ impl Governing {
         Self {
             plugin: Rc::clone(plugin),
             config: Rc::clone(config),
-            principal: envelope.principal().clone(),
+            principal: Arc::clone(&envelope.call().principal),
             server: envelope.server().to_owned(),
             asked_page: AskedPage::of(envelope),
             lists: lists(envelope.message().method()),
@@ -107,13 +108,15 @@ impl Governing {
     }
 
     /// The same, with what the call's constraints ask.
-    pub(super) fn under(self, output: &OutputLimits, reads_outcome: bool) -> Self {
-        Self { redaction: Redaction::new(output), reads_outcome, ..self }
+    pub(super) fn under(mut self, output: &OutputLimits, reads_outcome: bool) -> Self {
+        self.redact(output);
+        self.reads_outcome = reads_outcome;
+        self
     }
 
-    /// The same, with what `output` takes out.
-    pub(super) fn redacting(self, output: &OutputLimits) -> Self {
-        Self { redaction: Redaction::new(output), ..self }
+    /// From now on what `output` takes out is taken out.
+    pub(super) fn redact(&mut self, output: &OutputLimits) {
+        self.redaction = Redaction::new(output);
     }
 
     /// What this answer, under these limits, is to a stream that is asked for again.

@@ -163,13 +163,12 @@ impl Replay {
 
 impl Running {
     /// The same, for a stream that brings answers to other calls.
-    pub(in crate::exchange) fn replaying(self, replay: Option<Replay>) -> Self {
-        let Some(replay) = replay else { return self };
-        let governing = match replay.output() {
-            Some(output) => self.governing.redacting(&together(&self.output, output)),
-            None => self.governing,
-        };
-        Self { governing, replay: Some(replay), ..self }
+    pub(in crate::exchange) fn replaying(mut self: Box<Self>, replay: Option<Replay>) -> Box<Self> {
+        if let Some(output) = replay.as_ref().and_then(Replay::output) {
+            self.governing.redact(&together(&self.output, output));
+        }
+        self.replay = replay;
+        self
     }
 
     /// Judges one text of the server. What a stream may not bring any more is answered in its place.

@@ -10,6 +10,9 @@ use super::INPUT_REQUESTS;
 /// letter of it is escaped.
 const KEY_BYTES_MAX: usize = 96;
 
+/// Room for the keys of most messages.
+const KEY_BYTES_USUAL: usize = 16;
+
 /// Where in the text the scanner is.
 #[derive(Debug)]
 pub struct Scanner {
@@ -37,12 +40,12 @@ impl Scanner {
     /// A scanner for one message, or for all messages of a batch.
     pub fn new() -> Self {
         Self {
-            open: Vec::new(),
+            open: Vec::with_capacity(MESSAGE_DEPTH_MAX),
             depth: 0,
             in_string: false,
             after_backslash: false,
             expects_key: false,
-            key: Vec::new(),
+            key: Vec::with_capacity(KEY_BYTES_USUAL),
             key_is_cut: false,
             in_result: false,
             found: false,
@@ -55,10 +58,15 @@ impl Scanner {
         while let Some((byte, tail)) = rest.split_first() {
             self.step(*byte);
             rest = tail;
-            // Values are most of the text: nothing in them counts before their end.
-            if self.in_string && !self.expects_key && !self.after_backslash {
-                let plain = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
-                rest = rest.get(plain..).unwrap_or_default();
+            if self.in_string && !self.after_backslash {
+                // Values are most of the text: nothing in them counts before their end. Keys are short.
+                let end = match self.expects_key {
+                    true => rest.iter().position(|byte| matches!(byte, b'"' | b'\\')),
+                    false => memchr::memchr2(b'"', b'\\', rest),
+                };
+                let (plain, tail) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or((rest, &[]));
+                self.keep(plain);
+                rest = tail;
             }
         }
         self.found
@@ -68,7 +76,7 @@ impl Scanner {
         if self.in_string {
             if self.after_backslash {
                 self.after_backslash = false;
-                self.keep(byte);
+                self.keep(&[byte]);
             } else if byte == b'"' {
                 self.in_string = false;
                 if self.expects_key {
@@ -76,7 +84,7 @@ impl Scanner {
                 }
             } else {
                 self.after_backslash = byte == b'\\';
-                self.keep(byte);
+                self.keep(&[byte]);
             }
             return;
         }
@@ -110,15 +118,13 @@ impl Scanner {
         usize::try_from(self.depth) == Ok(self.open.len()) && self.open.last() == Some(&true)
     }
 
-    fn keep(&mut self, byte: u8) {
+    fn keep(&mut self, bytes: &[u8]) {
         if !self.expects_key {
             return;
         }
-        if self.key.len() < KEY_BYTES_MAX {
-            self.key.push(byte);
-        } else {
-            self.key_is_cut = true;
-        }
+        let room = KEY_BYTES_MAX.saturating_sub(self.key.len());
+        self.key_is_cut |= bytes.len() > room;
+        self.key.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
     fn end_of_key(&mut self) {

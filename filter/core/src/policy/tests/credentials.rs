@@ -52,7 +52,7 @@ fn missing_scopes_deny_what_every_rule_allows_and_all_of_them_are_named() {
         Some("Call again with a token that carries all of `audit`, `workflow`")
     );
     let mut carries_all = tool("read_it", "{}");
-    carries_all.principal.scopes.extend(["audit".to_owned(), "workflow".to_owned()]);
+    std::sync::Arc::make_mut(&mut carries_all.principal).scopes.extend(["audit".to_owned(), "workflow".to_owned()]);
     assert_eq!(decide(&policy, carries_all).verdict, Verdict::Allow);
     assert_eq!(
         decide(&policy, call("github", "tools/list", "{}")).verdict,

@@ -404,7 +404,7 @@ proptest! {
         });
         let policy = policy_of(&rules.collect::<Vec<_>>());
         for ((method, params), principal) in calls {
-            let envelope = seal(&policy, Call { principal, ..call("github", method, params) });
+            let envelope = seal(&policy, Call { principal: principal.into(), ..call("github", method, params) });
             let decided = policy.evaluate(&envelope, &NoUsage).decision;
             prop_assert_eq!(policy.trace(&envelope, &NoUsage).decision, decided);
         }
