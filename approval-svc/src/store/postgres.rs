@@ -96,7 +96,9 @@ pub(super) async fn connect_writer(server: &Server) -> Result<Connection, StoreE
     let mut connection = connect(server.options(), server).await?;
     let way = server.way();
     match way {
-        Way::Direct => drop(connection.execute(SESSION).await.map_err(|error| explain(&error, server))?),
+        Way::Direct => {
+            connection.execute(SESSION).await.map_err(|error| explain(&error, server))?;
+        }
         // Whom a pooler asks may be another one since the last time.
         Way::Pooled => check_lent(&mut connection, server).await?,
     }

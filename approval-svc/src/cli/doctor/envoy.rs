@@ -10,11 +10,15 @@ use crate::cli::client::root_cause;
 
 /// First version that the filter is tested on.
 const VERSION_MIN: (u64, u64) = (1, 36);
+/// First version that tells a filter whether a client's certificate was validated.
+pub(super) const VERSION_MIN_CERTIFICATES: (u64, u64) = (1, 40);
 
 /// One Envoy as it stands.
 #[derive(Debug, Default)]
 pub(super) struct Dump {
     pub(super) admin: Value,
+    /// Major and minor; `None` where it is not known.
+    pub(super) version: Option<(u64, u64)>,
     /// Which of its statistics it keeps.
     pub(super) stats_matcher: Value,
     /// How long after an update a listener that it replaces may still finish its calls.
@@ -54,7 +58,23 @@ async fn read(http: &Client, admin: &Url, seen: &mut Findings) -> Result<Dump, S
     let json =
         |text: String| serde_json::from_str::<Value>(&text).map_err(|_| "that is no Envoy admin interface".to_owned());
     let info = json(get("/server_info").await?)?;
-    let version = info["version"].as_str().ok_or("that is no Envoy admin interface")?;
+    let number = version(&info, seen).ok_or("that is no Envoy admin interface")?;
+    let mut dump = sorted(&json(get("/config_dump").await?)?);
+    dump.version = Some(number);
+    dump.drain_ms = gateway::ms(&info["command_line_options"]["drain_time"]);
+    for line in get("/stats?usedonly").await?.lines() {
+        if let Some((name, value)) = line.split_once(": ")
+            && let Ok(value) = value.parse()
+        {
+            dump.stats.insert(name.to_owned(), value);
+        }
+    }
+    Ok(dump)
+}
+
+/// Which version it is, if it says so, and whether it is one for the filter.
+pub(super) fn version(info: &Value, seen: &mut Findings) -> Option<(u64, u64)> {
+    let version = info["version"].as_str()?;
     // `<commit>/<version>/<build>/<flags>`
     let version = version.split('/').nth(1).unwrap_or(version);
     let mut parts = version.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
@@ -71,16 +91,7 @@ async fn read(http: &Client, admin: &Url, seen: &mut Findings) -> Result<Dump, S
     } else {
         seen.warning("version", format!("Envoy {version}, {state}"), "it takes no calls just now");
     }
-    let mut dump = sorted(&json(get("/config_dump").await?)?);
-    dump.drain_ms = gateway::ms(&info["command_line_options"]["drain_time"]);
-    for line in get("/stats?usedonly").await?.lines() {
-        if let Some((name, value)) = line.split_once(": ")
-            && let Ok(value) = value.parse()
-        {
-            dump.stats.insert(name.to_owned(), value);
-        }
-    }
-    Ok(dump)
+    Some(number)
 }
 
 /// The parts of a configuration dump.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use holdpoint_core::config::FilterConfig;
 use serde_json::Value;
 
-use super::envoy::{Dump, list};
+use super::envoy::{Dump, VERSION_MIN_CERTIFICATES, list};
 use super::{Findings, Wanted};
 
 mod beside;
@@ -61,6 +61,7 @@ pub(super) fn examine(dump: &Dump, wanted: &Wanted, seen: &mut Findings) {
         let Some(config) = settings(&typed["config"], refused, wanted, seen) else { continue };
         in_force(refused, wanted, &config, seen);
         trust(manager.config, seen);
+        certificates(dump, &config, seen);
         beside::tokens(filters.get(..at).unwrap_or_default(), dump, &config, seen);
         let routes = routes_of(manager.config, dump);
         idle(manager.config, &routes, &config, seen);
@@ -76,6 +77,21 @@ pub(super) fn examine(dump: &Dump, wanted: &Wanted, seen: &mut Findings) {
         beside::statistics(&dump.stats_matcher, seen);
     } else {
         seen.failed("filter", "no listener runs the filter", "add it as envoy/envoy.yaml shows, before the router");
+    }
+}
+
+/// Before, the filter cannot tell a certificate that was validated from one that was only shown, and refuses both.
+fn certificates(dump: &Dump, config: &FilterConfig, seen: &mut Findings) {
+    let reads = config.identity.iter().any(|source| source.proof.reads_certificate());
+    if let Some((major, minor)) = dump.version.filter(|version| reads && *version < VERSION_MIN_CERTIFICATES) {
+        let found = format!(
+            "`identity` reads client certificates, and Envoy {major}.{minor} does not say which were validated"
+        );
+        seen.failed(
+            "certificates",
+            found,
+            "use Envoy 1.40 or later, or take callers from tokens: until then they are refused",
+        );
     }
 }
 

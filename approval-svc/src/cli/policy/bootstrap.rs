@@ -71,7 +71,7 @@ fn manager(manager: &Node, filters: &Node, config: &FilterConfig, by_route: bool
     for source in &config.identity {
         let Proof::Jwt { metadata_key } = &source.proof else { continue };
         let verifies = |filter: &&Node| type_of(filter).ends_with(".JwtAuthentication") && names(filter, metadata_key);
-        if !chain.iter().take(at).any(|filter| verifies(filter)) {
+        if !chain.iter().take(at).any(verifies) {
             let message = format!(
                 "no `jwt_authn` before the filter writes `payload_in_metadata: {metadata_key}`, which `identity` reads: no token \
                  would say who calls"

@@ -67,7 +67,7 @@ pub struct Checked {
     path: PathBuf,
     text: String,
     /// In the order of the places.
-    findings: Vec<Finding>,
+    pub findings: Vec<Finding>,
     /// The policies that the filter would take.
     policies: Vec<PolicyFound>,
 }

@@ -135,3 +135,129 @@ fn statistics_that_a_matcher_drops_are_told() {
         assert!(hides(hidden.clone()), "{hidden}");
     }
 }
+
+/// One change to an Envoy that runs the filter, and what is then said of one check.
+#[test]
+fn each_setting_and_counter_by_itself_is_told() {
+    use crate::cli::doctor::Level::{self, Failed, Warning};
+    let said = |change: &dyn Fn(&mut Dump)| {
+        let routes = json!([{"name": "one", "metadata": {"filter_metadata": {"holdpoint": {"server": "one"}}},
+                             "route": {"cluster": "one"}}]);
+        let mut dump = super::super::envoy::sorted(&json!([]));
+        let configs = json!({"configs": [listener(plugin(), routes)]});
+        dump.listeners = super::super::envoy::sorted(&configs).listeners;
+        change(&mut dump);
+        let mut seen = Findings::new("envoy");
+        examine(&dump, &Wanted::default(), &mut seen);
+        seen.all
+    };
+    let manager = |dump: &mut Dump, path: &str, value: serde_json::Value| {
+        let config = &mut dump.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"];
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        config.pointer_mut(parent).unwrap()[key] = value;
+    };
+    const PLUGIN: &str = "/http_filters/0/typed_config/config";
+    let plugin_is = |key: &'static str, value: serde_json::Value| {
+        move |dump: &mut Dump| manager(dump, &format!("{PLUGIN}/{key}"), value.clone())
+    };
+    let counts = |name: &'static str| {
+        move |dump: &mut Dump| {
+            dump.stats.insert(name.to_owned(), 3);
+        }
+    };
+    let text = |dump: &Dump| {
+        let path = "/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config/configuration/value";
+        json!(dump.listeners).pointer(path).and_then(|text| text.as_str().map(str::to_owned)).unwrap()
+    };
+    let by_certificate = |minor: u64| {
+        move |dump: &mut Dump| {
+            let text = text(dump).replace("{jwt: {metadata_key: jwt}}", "{mtls: uri_san}");
+            manager(dump, &format!("{PLUGIN}/configuration/value"), json!(text));
+            dump.version = Some((1, minor));
+        }
+    };
+    let guard = json!({"name": "rbac", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        "rules": {"policies": {"other": {"principals": [{"filter_state": {"key": "wasm.holdpoint.server"}}]}}},
+    }});
+    type Change = Box<dyn Fn(&mut Dump)>;
+    let changes: [(&str, Level, &str, Change); 14] = [
+        (
+            "admin",
+            Warning,
+            "listens on 0.0.0.0",
+            Box::new(|dump| {
+                dump.admin = json!({"address": {"socket_address": {"address": "0.0.0.0"}}});
+            }),
+        ),
+        (
+            "filter",
+            Warning,
+            "listener `plain` does not run it",
+            Box::new(|dump| {
+                let mut plain = dump.listeners[0].clone();
+                plain["name"] = json!("plain");
+                plain["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"] = json!([]);
+                dump.listeners.push(plain);
+            }),
+        ),
+        ("failure policy", Failed, "the default refuses for ever", Box::new(plugin_is("failure_policy", json!(null)))),
+        ("failure policy", Failed, "FAIL_OPEN lets", Box::new(plugin_is("failure_policy", json!("FAIL_OPEN")))),
+        ("failure policy", Failed, "`fail_open` lets", Box::new(plugin_is("fail_open", json!(true)))),
+        ("configuration", Failed, "it is not a text", Box::new(plugin_is("configuration", json!({"value": {}})))),
+        (
+            "time to hold",
+            Warning,
+            "46000 ms",
+            Box::new(move |dump| manager(dump, "/stream_idle_timeout", json!("46s"))),
+        ),
+        ("time to hold", Failed, "44000 ms", Box::new(move |dump| manager(dump, "/stream_idle_timeout", json!("44s")))),
+        (
+            "route guard",
+            Failed,
+            "names one",
+            Box::new(move |dump| {
+                let filters = &mut dump.listeners[0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+                *filters = json!([filters[0], guard]);
+            }),
+        ),
+        ("claims", Failed, "3 ", Box::new(counts("wasmcustom.holdpoint.claims_refused_total"))),
+        (
+            "record",
+            Warning,
+            "3 entries of the record were lost",
+            Box::new(counts("wasmcustom.holdpoint.audit_lost_total")),
+        ),
+        ("filter's VMs", Warning, "3 could not be replaced", Box::new(counts("wasm.holdpoint.vm_reload_failure"))),
+        ("filter's VMs", Warning, "3 died and were replaced", Box::new(counts("wasm.holdpoint.vm_reload_success"))),
+        ("certificates", Failed, "Envoy 1.39 does not say", Box::new(by_certificate(39))),
+    ];
+    let unchanged = said(&|_| {});
+    for (check, level, part, change) in changes {
+        let tells = |all: &[crate::cli::doctor::Finding]| {
+            all.iter().any(|one| one.check == check && one.level == level && one.found.contains(part))
+        };
+        let all = said(&*change);
+        assert!(tells(&all), "{check} {part}: {all:#?}");
+        assert!(!tells(&unchanged) || part.starts_with("the default"), "{check} {part} was so before: {unchanged:#?}");
+    }
+    assert!(!said(&by_certificate(40)).iter().any(|one| one.check == "certificates"));
+}
+
+#[test]
+fn version_that_is_too_old_or_takes_no_calls_is_told() {
+    use crate::cli::doctor::Level;
+    use crate::cli::doctor::envoy::version;
+    for (text, state, number, level) in [
+        ("1.40.0", "LIVE", (1, 40), Level::Ok),
+        ("1.36.4", "LIVE", (1, 36), Level::Ok),
+        ("1.35.9", "LIVE", (1, 35), Level::Failed),
+        ("1.40.0", "DRAINING", (1, 40), Level::Warning),
+    ] {
+        let mut seen = Findings::new("envoy");
+        let info = json!({"version": format!("abc/{text}/Clean/RELEASE/BoringSSL"), "state": state});
+        assert_eq!(version(&info, &mut seen), Some(number));
+        assert_eq!(seen.all.iter().map(|one| one.level).collect::<Vec<_>>(), [level], "{text} {state}");
+    }
+    assert_eq!(version(&json!({}), &mut Findings::new("envoy")), None);
+}

@@ -125,6 +125,14 @@ fn what_a_copy_of_the_filter_leaves_out_is_told() {
 }
 
 #[test]
+fn resource_that_cannot_set_the_flag_is_refused() {
+    for kind in ["WasmPlugin", "TrafficExtension"] {
+        let text = format!("apiVersion: extensions.istio.io/v1alpha1\nkind: {kind}\nmetadata: {{name: holdpoint}}\n");
+        assert!(found(&text).iter().any(|one| one.contains("flag-cannot-be-set")), "{:?}", found(&text));
+    }
+}
+
+#[test]
 fn every_document_of_a_kubernetes_file_is_looked_at_and_too_large_ones_are_refused() {
     let value = "version: \"2026-01-27\"\nrulez: []\n";
     let block = |indent: &str| value.lines().fold(String::new(), |text, line| text + indent + line + "\n");

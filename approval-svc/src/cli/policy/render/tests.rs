@@ -139,5 +139,12 @@ fn traps_of_meshes_that_somebody_edits_back_in_are_found_by_check() -> anyhow::R
         assert!(*text != istio && *text != gateway, "number {at} changes nothing\n{gateway}");
         assert!(codes(text).iter().any(|found| found == code), "number {at}: {code} {:?}", codes(text));
     }
+    let routes_missed = |text: &str| {
+        let file = crate::cli::policy::source::scan("mesh.yaml".as_ref(), text.to_owned());
+        let found = check::check(file, &check::Beside::default()).findings;
+        found.iter().filter(|one| one.code == "route-missing").count()
+    };
+    let unnamed = istio.replace("{server: tracker}", "{server: other}");
+    assert_eq!((routes_missed(&istio), routes_missed(&unnamed)), (0, 1), "a warning: {unnamed}");
     Ok(())
 }
