@@ -44,6 +44,10 @@ const CLAIM_MARGIN_MS: u64 = 10_000;
 /// How often one hold may ask anew because its grant went to another call or lapsed.
 const REOPENS_MAX: u32 = 8;
 
+/// What an agent reads whose call is judged otherwise than when it was approved: the policy is another one, or more is known of
+/// the tool.
+const CHANGED: &str = "the policy changed while this call waited; repeat the same call";
+
 /// A call that waits.
 pub(super) struct Hold {
     judged: Judged,
@@ -507,9 +511,7 @@ impl Exchange {
                 return Ok(Box::new(hold));
             }
             Verdict::Deny => Refusal::Denied(Box::new(now)),
-            Verdict::Allow => {
-                Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned())
-            }
+            Verdict::Allow => Refusal::Unsupported(CHANGED.to_owned()),
         };
         Err(Box::new(hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)))
     }

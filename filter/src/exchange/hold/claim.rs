@@ -7,7 +7,7 @@ use holdpoint_core::approval::{self, ClaimError, ClaimRequest, LiveHold, SignedC
 use holdpoint_core::audit::EntryKind;
 use holdpoint_core::decision::{Constraints, Permit};
 
-use super::{Hold, Next, RETRY_MS, Retry, Step, refused_by_service};
+use super::{CHANGED, Hold, Next, RETRY_MS, Retry, Step, refused_by_service};
 use crate::exchange::callout::{Callout, CalloutAnswer, ClaimAnswer, LeaseAnswer};
 use crate::exchange::leasing::{FleetLease, uncounted};
 use crate::exchange::overheard::Overheard;
@@ -280,8 +280,7 @@ impl Exchange {
                 if !usage::covers(&self.plugin, &hold.seat.leases, permit.constraints())
                     || !FleetLease::covers(hold.seat.fleet.as_ref(), permit.constraints()) =>
             {
-                let refusal =
-                    Refusal::Unsupported("the policy changed while this call waited; repeat the same call".to_owned());
+                let refusal = Refusal::Unsupported(CHANGED.to_owned());
                 hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around)
             }
             // The claim came so late that the place may be another call's by now.
@@ -304,11 +303,10 @@ impl Exchange {
                     vec![HostCommand::Count(Metric::ClaimRefused, 1), HostCommand::Log(LogLevel::Error, line)];
                 let refusal = match error {
                     ClaimError::PolicyDenies(decision) => Refusal::Denied(decision),
-                    ClaimError::Signature
-                    | ClaimError::Shape
-                    | ClaimError::Mismatch(_)
-                    | ClaimError::Expired
-                    | ClaimError::PolicyChanged(_) => Refusal::Unavailable,
+                    ClaimError::PolicyChanged(_) => Refusal::Unsupported(CHANGED.to_owned()),
+                    ClaimError::Signature | ClaimError::Shape | ClaimError::Mismatch(_) | ClaimError::Expired => {
+                        Refusal::Unavailable
+                    }
                 };
                 let (phase, ended) = hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
                 commands.extend(ended);
