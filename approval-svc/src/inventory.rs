@@ -131,7 +131,22 @@ impl Inventory {
             let is_past =
                 |before: &&&ItemRow| is_late && before.digest != entry.digest || is_superseded && before.is_removed;
             if let Some(before) = before.filter(is_past) {
-                // Another worker has told already what the server says since: this is known to have been, and no more.
+                // Another worker has told already what the server says since: this is known to have been, and no more. Only
+                // where that was taken for what had always been there, it was a change, and nobody could see it.
+                let told = self.store.inventory_definitions(server, page.kind, &entry.name).await?;
+                if before.digest != entry.digest
+                    && before.changed_at_ms.is_none()
+                    && told.iter().all(|row| row.digest == before.digest)
+                {
+                    drift.push(DriftRow {
+                        kind: page.kind,
+                        name: entry.name.clone(),
+                        change: DriftChange::Changed,
+                        before: Some(entry.digest),
+                        after: Some(before.digest),
+                        at_ms,
+                    });
+                }
                 push(InventoryWrite::Item(Box::new(SeenItem {
                     server: server.clone(),
                     kind: page.kind,

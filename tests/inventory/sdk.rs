@@ -128,6 +128,13 @@ async fn changed_tool_of_an_sdks_server_is_held_and_its_approver_sees_the_differ
     let token = stack.agent("agent-7")?;
     list(&stack, &token).await?;
     assert!(ran(&create(&stack, &token).await?));
+    // Another worker may tell of the next list sooner, and what is older by then changes nothing.
+    let auditor = Person::auditor(&stack.service)?;
+    probe::until("the first definitions are known", probe::PATIENCE, async || {
+        let view = auditor.get("/v1/inventory/servers/tracker").await.ok()?;
+        (view["tools"] == 2).then_some(())
+    })
+    .await?;
     server.offer(&json!({"create_issue": BAD, "list_issues": "Lists them"}))?;
     assert!(list(&stack, &token).await?.text().contains("create_issue"), "people may still let it run");
     let held = tools_call("create_issue", r#"{"title":"x"}"#, &token).begin(stack.port()).await?;

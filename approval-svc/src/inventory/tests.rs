@@ -145,6 +145,25 @@ async fn list_that_was_seen_before_the_latest_one_changes_nothing_when_it_is_tol
     assert_eq!(latest("one").await, says("later"));
 }
 
+/// The newer list is the first that is told: what it changed was there before.
+#[tokio::test]
+async fn change_between_two_lists_is_seen_although_the_older_one_is_told_last() {
+    let desk = desk().await;
+    let inventory = inventory(&desk);
+    for (source, at_ms, says) in [("gw/2", 100_050, "new"), ("gw/1", 100_000, "old"), ("gw/3", 100_010, "old")] {
+        let mut batch = shown("a", "", &[("one", says)], true);
+        (batch.source, batch.observations[0].at_ms) = (source.to_owned(), at_ms);
+        desk.bench.advance(10);
+        inventory.observe(batch).await.unwrap();
+    }
+    assert_eq!(drift(&desk).await, told(&[("one", Changed)]));
+    let rows = desk.bench.store.inventory_drift("github", 100).await.unwrap();
+    let (old, new) = (digest(TOOL, &text("one", "old")), digest(TOOL, &text("one", "new")));
+    assert_eq!((rows[0].before, rows[0].after), (Some(old), Some(new)));
+    let items = desk.bench.store.inventory_items("github").await.unwrap();
+    assert_eq!(items[0].digest, new, "what was seen last is the latest");
+}
+
 #[tokio::test]
 async fn a_definition_that_goes_back_and_forth_is_recorded_once_an_hour() {
     let desk = desk().await;
