@@ -155,11 +155,17 @@ pub fn keep(
 ) -> Result<(), String> {
     for limit in slots(constraints) {
         let key = leases::key(plugin, &limit.rule_id);
-        let of_it = taken.iter().find_map(|Lease(one)| match one {
+        // A batch has one for each of its calls.
+        let of_it = taken.iter().filter_map(|Lease(one)| match one {
             Taken::Slot(slot) if slot.is_of(&key) => Some(slot),
             Taken::Slot(_) | Taken::Counted(_) => None,
         });
-        if !of_it.is_some_and(|slot| leases::keep(shared, slot, limit, now_ms)) {
+        let (mut slots, mut kept) = (0_usize, 0_usize);
+        for slot in of_it {
+            slots = slots.saturating_add(1);
+            kept = kept.saturating_add(usize::from(leases::keep(shared, slot, limit, now_ms)));
+        }
+        if slots == 0 || kept < slots {
             return Err(limit.rule_id.clone());
         }
     }

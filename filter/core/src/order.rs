@@ -1,8 +1,8 @@
 //! Serves every step: small sets, maps and sorted lists that cost the module little.
 //!
 //! The standard library sorts before it builds a set or a map of many, and brings its sort along for each type: five to
-//! fourteen kilobytes of wasm, forty times. Ours hold a handful, so they are filled one by one; and what has to be sorted
-//! off the way of a call shares one sort, of positions. Where callers choose how many there are, the standard sort stays.
+//! fourteen kilobytes of wasm, forty times. Ours mostly hold a handful, so they are filled one by one; and what has to be
+//! sorted shares one sort, of positions. Neither takes more than n log n steps, whoever chooses how many there are.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};

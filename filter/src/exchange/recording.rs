@@ -148,8 +148,13 @@ impl Recording {
 
     fn refuse(mut self, refusal: &Refusal, around: &mut Surroundings<'_>) -> Next {
         self.leave_room(around);
-        let metric = if matches!(refusal, Refusal::Frozen { .. }) { Metric::Frozen } else { Metric::NotRecorded };
-        let mut commands = vec![HostCommand::Count(metric, 1)];
+        let metric = match refusal {
+            Refusal::Frozen { .. } => Some(Metric::Frozen),
+            Refusal::NotRecorded => Some(Metric::NotRecorded),
+            // Its entry is durable; something else stands in its way by now.
+            _ => None,
+        };
+        let mut commands: Vec<HostCommand> = metric.map(|metric| HostCommand::Count(metric, 1)).into_iter().collect();
         commands.extend(self.running.never_ran(refusal, around));
         (Phase::Ended, commands)
     }

@@ -21,8 +21,10 @@ pub fn namespace<'a>(metadata: &'a [u8], namespace: &str) -> Result<Option<Struc
         // map<string, google.protobuf.Struct> filter_metadata = 1;
         if let (1, Wire::Bytes(entry)) = field? {
             let (name, bytes) = map_entry(entry)?;
-            if name == namespace {
-                found = Some(Structure { bytes, depth: 0 });
+            // One that comes again counts; what it replaces has to be sound all the same.
+            let replaced = (name == namespace).then(|| found.replace(Structure { bytes, depth: 0 })).flatten();
+            if let Some(replaced) = replaced {
+                Said::Structure(replaced).check()?;
             }
         }
     }
@@ -152,7 +154,7 @@ fn value(bytes: &[u8], depth: u32) -> Result<Said<'_>, MetadataError> {
     let depth = depth.saturating_add(1);
     let mut read = Said::Null;
     for field in fields(bytes) {
-        read = match field? {
+        let said = match field? {
             (2, Wire::Fixed64(bits)) if f64::from_bits(bits).is_finite() => Said::Number(f64::from_bits(bits)),
             (3, Wire::Bytes(text)) => Said::Text(std::str::from_utf8(text).map_err(|_| MetadataError)?),
             (4, Wire::Varint(flag)) => Said::Bool(flag != 0),
@@ -161,6 +163,7 @@ fn value(bytes: &[u8], depth: u32) -> Result<Said<'_>, MetadataError> {
             (5, Wire::Bytes(_)) => return Err(MetadataError),
             (_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32) => Said::Null,
         };
+        std::mem::replace(&mut read, said).check()?;
     }
     Ok(read)
 }

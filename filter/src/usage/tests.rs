@@ -116,6 +116,19 @@ fn a_slot_lasts_from_the_beginning_of_its_call_and_one_that_others_have_by_then_
     assert_eq!(kept(&mut shared, &[], 5 * LEASE_MS), Err("r".to_owned()), "no slot at all");
 }
 
+/// A batch has a slot for each of its calls, all of one rule.
+#[test]
+fn every_slot_of_a_batch_lasts_from_its_beginning_or_none_of_it_begins() {
+    let two = limits(&[("r", 2)]);
+    let mut shared = prepared();
+    let mut leases = taken(take(&mut shared, &two, 1, 0));
+    leases.extend(taken(take(&mut shared, &two, 2, 0)));
+    assert_eq!(super::keep(&mut shared, PLUGIN, &leases, &two, LEASE_MS - 1), Ok(()));
+    assert!(matches!(take(&mut shared, &two, 3, LEASE_MS + 1), Leased::Full { .. }), "neither has run out");
+    taken(take(&mut shared, &two, 3, 3 * LEASE_MS));
+    assert_eq!(super::keep(&mut shared, PLUGIN, &leases, &two, 3 * LEASE_MS), Err("r".to_owned()), "one is another's");
+}
+
 #[test]
 fn all_limits_or_none() {
     let mut shared = prepared();
