@@ -151,9 +151,10 @@ async fn image_is_built_from_nothing_holds_nothing_else_and_runs_without_rights(
     };
     probe::until("the service is ready", probe::PATIENCE, ready).await??;
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-    let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).unwrap_or_default();
-    ensure!(line("Uid:").split_whitespace().all(|id| id == USER.to_string()), "{status}");
-    ensure!(line("CapEff:").bytes().all(|digit| digit == b'0'), "it has rights: {status}");
+    let line =
+        |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).context(status.clone());
+    ensure!(line("Uid:")?.split_whitespace().all(|id| id == USER.to_string()), "{status}");
+    ensure!(line("CapEff:")?.bytes().all(|digit| digit == b'0'), "it has rights: {status}");
 
     let beside = |words: &[&str]| {
         let words: Vec<String> = entry.iter().cloned().chain(words.iter().map(|word| (*word).to_owned())).collect();

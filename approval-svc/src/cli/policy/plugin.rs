@@ -55,8 +55,16 @@ fn walk(node: &Node, found: &mut Found) {
 
 /// Whether an HTTP filter is ours: by what it holds, or by its name where it comes from elsewhere.
 pub fn is_ours(filter: &Node) -> bool {
-    let config = either(filter, "typed_config", "typedConfig").and_then(|typed| typed.get("config"));
-    config.and_then(plugin_configuration).is_some() || text_at(filter, "name") == Some(NAME)
+    configuration(filter).is_some() || text_at(filter, "name") == Some(NAME)
+}
+
+/// The text that one of our filters reads, where it stands in the filter.
+pub fn document(filter: &Node) -> Option<&Node> {
+    configuration(filter)?.get("value")
+}
+
+fn configuration(filter: &Node) -> Option<&Node> {
+    either(filter, "typed_config", "typedConfig")?.get("config").and_then(plugin_configuration)
 }
 
 /// The `configuration` of a `PluginConfig` that is ours, by its name or by what it holds.

@@ -118,10 +118,34 @@ fn what_a_copy_of_the_filter_leaves_out_is_told() {
     let text = text.replace("\nstatic_resources:", &format!("\n{elsewhere}"));
     assert!(checked(&text).findings.iter().all(|one| one.code != "cluster-missing"), "it may come from elsewhere");
     assert_eq!(without("payload_in_metadata: jwt", "payload_in_metadata: claims"), "tokens-unverified");
+    let elsewhere = "payload_in_metadata: claims\n                  header_in_metadata: jwt";
+    assert_eq!(without("payload_in_metadata: jwt", elsewhere), "tokens-unverified", "the word alone is not enough");
     assert_eq!(without("use_remote_address: true", "use_remote_address: false"), "caller-headers-believed");
     let named = "metadata: {filter_metadata: {holdpoint: {server: tracker}}}";
     assert_eq!(without(named, "metadata: {}"), "route-without-server route-without-server");
     assert_eq!(without(named, "metadata: {filter_metadata: {holdpoint: {passthrough: true}}}"), "");
+}
+
+#[test]
+fn each_filter_is_held_against_its_own_chain_and_what_comes_from_elsewhere_against_nothing() {
+    let (start, rest) = BASE.split_once("  listeners:\n").unwrap();
+    let (listeners, end) = rest.split_once("  clusters:\n").unwrap();
+    let other = listeners
+        .replace("- name: mcp\n", "- name: other\n")
+        .replace("payload_in_metadata: jwt", "payload_in_metadata: claims")
+        .replace("metadata_key: jwt", "metadata_key: claims");
+    let of = |second: &str| {
+        let checked = checked(&format!("{start}  listeners:\n{listeners}{second}  clusters:\n{end}"));
+        checked.findings.into_iter().map(|one| one.code).filter(|code| code == "tokens-unverified").count()
+    };
+    assert_ne!(other.replace("claims", "jwt"), other);
+    assert_eq!(of(&other), 0, "each writes what its own filter reads");
+    assert_eq!(of(&other.replace("payload_in_metadata: claims", "payload_in_metadata: jwt")), 1, "one does not");
+    let unknown = other.replace("http.jwt_authn.v3.JwtAuthentication", "http.other.v3.Other");
+    assert_eq!(of(&unknown), 1);
+    let name = "- name: envoy.filters.http.jwt_authn\n";
+    let elsewhere = "- {name: from-elsewhere, config_discovery: {config_source: {ads: {}}}}\n          ";
+    assert_eq!(of(&unknown.replace(name, &format!("{elsewhere}{name}"))), 0, "what comes from elsewhere may verify");
 }
 
 #[test]
