@@ -140,6 +140,8 @@ async fn unit_allows_every_system_call_that_the_service_makes() -> anyhow::Resul
     ensure!(made.contains("fsync") || made.contains("fdatasync"), "the calls were read: {made:?}");
     let refused: Vec<&&str> = made
         .iter()
+        // A thread that is killed between two calls shows the kernel's own mark where a number would be: -11 is no call.
+        .filter(|name| !name.starts_with("syscall_0xffffffff"))
         .filter(|name| !allowed.iter().any(|one| one == **name) || taken.iter().any(|one| one == **name))
         .collect();
     ensure!(refused.is_empty(), "the unit would refuse {refused:?}");
