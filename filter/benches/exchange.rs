@@ -1,4 +1,5 @@
-//! What one small allowed call costs in the filter's own code, without any host: `cargo bench -p holdpoint-filter`.
+//! What one allowed call costs in the filter's own code, without any host: `cargo bench -p holdpoint-filter`. The bench
+//! takes two numbers: how many calls, and how many bytes of text one of them carries besides.
 #![expect(clippy::panic, reason = "no data path: a measurement without its subject is worth nothing")]
 
 use std::collections::BTreeMap;
@@ -85,12 +86,20 @@ fn head(metadata: &[u8]) -> RequestHead {
     }
 }
 
-const BODY: &[u8] =
-    br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","arguments":{"project":"core"}}}"#;
+/// The call of the mesh's bench; with more text, like its larger ones.
+fn body(text_bytes: usize) -> Vec<u8> {
+    let call =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","arguments":{"project":"core""#;
+    let prose = "as ordinary as arguments are, ".chars().cycle().take(text_bytes).collect::<String>();
+    let text = if prose.is_empty() { prose } else { format!(r#","text":"{prose}""#) };
+    format!("{call}{text}}}}}}}").into_bytes()
+}
 const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}"#;
 
 fn main() {
-    let calls: u32 = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(100_000);
+    let mut numbers = std::env::args().filter_map(|arg| arg.parse().ok());
+    let calls: u32 = numbers.next().unwrap_or(100_000);
+    let body = body(numbers.next().unwrap_or_default() as usize);
     let config = match FilterConfig::read(CONFIG.as_bytes()) {
         Ok(config) => Rc::new(config),
         Err(problems) => panic!("{problems}"),
@@ -108,7 +117,7 @@ fn main() {
         let mut exchange = Exchange::new(Rc::clone(&plugin), Rc::clone(&config));
         let events = [
             HostEvent::RequestHead(head(&metadata)),
-            HostEvent::RequestComplete { body: BODY.to_vec(), has_trailers: false },
+            HostEvent::RequestComplete { body: body.clone(), has_trailers: false },
             HostEvent::ResponseHead(ResponseHead {
                 status: 200,
                 format: AnswerFormat::Json,
