@@ -39,6 +39,14 @@ const FOLD_CHARS_MIN: usize = 400;
 /// How much of a folded string its line shows.
 const FOLD_PREVIEW_CHARS: usize = 100;
 
+/// One of the things that a list of choices offers.
+#[derive(Debug)]
+pub struct Choice {
+    pub word: &'static str,
+    pub name: &'static str,
+    pub chosen: bool,
+}
+
 /// A text of somebody else, with its hidden characters written out and marked.
 #[derive(Debug, Template)]
 #[template(

@@ -12,7 +12,6 @@ use holdpoint_core::candidate::{
 use holdpoint_core::decision::{AuditLevel, Decision};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::CallEnvelope;
-use holdpoint_core::mcp::Target;
 
 use crate::audit_buffer::BatchAnswer;
 
@@ -167,15 +166,7 @@ pub fn difference(
     wall_ms: u64,
 ) -> CandidateDifference {
     let clip = |text: &str| text.chars().take(NAME_CHARS_MAX).collect::<String>();
-    let tool = match envelope.message().target() {
-        Target::Tool(name) => Some(clip(name)),
-        Target::None
-        | Target::Resource(_)
-        | Target::Prompt(_)
-        | Target::Completion(_)
-        | Target::Task(_)
-        | Target::Subscription { .. } => None,
-    };
+    let tool = envelope.message().target().tool().map(clip);
     CandidateDifference {
         server: clip(envelope.server()),
         method: clip(envelope.method()),

@@ -9,7 +9,7 @@ use holdpoint_core::definition::Definition;
 use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::Annotations;
 use holdpoint_core::json::canonical::ObjectWriter;
-use holdpoint_core::mcp::{McpMessage, Target};
+use holdpoint_core::mcp::McpMessage;
 
 use crate::usage::{SharedData, Stored};
 
@@ -71,15 +71,7 @@ pub struct Keys {
 impl Keys {
     /// What `server` last said of the tool that `message` calls; nothing for any other message.
     pub fn learned(&mut self, shared: &mut dyn SharedData, server: &str, message: &McpMessage) -> Option<Learned> {
-        match message.target() {
-            Target::Tool(name) => under(shared, &self.of(server, name)),
-            Target::None
-            | Target::Resource(_)
-            | Target::Prompt(_)
-            | Target::Completion(_)
-            | Target::Task(_)
-            | Target::Subscription { .. } => None,
-        }
+        message.target().tool().and_then(|name| under(shared, &self.of(server, name)))
     }
 
     fn of(&mut self, server: &str, tool: &str) -> Key {

@@ -8,6 +8,8 @@ use holdpoint_core::decision::{ConcurrencyLimit, Constraints, RateLimit};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::identity::Principal;
 
+#[cfg(test)]
+pub(crate) mod in_memory;
 mod leases;
 #[cfg(test)]
 mod tests;

@@ -45,27 +45,16 @@ pub struct WrittenConfig {
 impl EnvoyConfig {
     /// The base configuration on ports that the system chooses, with two workers.
     pub fn base() -> anyhow::Result<Self> {
-        let document = read("envoy/envoy.yaml")?;
-        let mut config = Self {
-            document,
-            approval_token: "no-token".to_owned(),
-            workers: 2,
-            by_discovery: false,
-            environment: Vec::new(),
-        };
+        let mut config = Self::of_document(read("envoy/envoy.yaml")?)?;
         config.listen_on(0)?;
-        config.admin_on(0)?;
         Ok(config)
     }
 
     /// What stands before the approver's pages, `envoy/approvers.yaml`, with this identity provider, on ports that the
     /// system chooses.
     pub fn approvers(provider: &OidcProvider, service_port: u16) -> anyhow::Result<Self> {
-        let document = read("envoy/approvers.yaml")?;
-        let mut config =
-            Self { document, approval_token: String::new(), workers: 2, by_discovery: false, environment: Vec::new() };
+        let mut config = Self::of_document(read("envoy/approvers.yaml")?)?;
         config.listen_on(0)?;
-        config.admin_on(0)?;
         config.cluster_port("idp", provider.port())?;
         config.cluster_port(APPROVAL_CLUSTER, service_port)?;
         let filters = config.http_filters()?;

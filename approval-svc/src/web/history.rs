@@ -5,7 +5,7 @@ use holdpoint_core::approval::ApprovalStatus;
 use holdpoint_core::audit::Outcome;
 
 use super::inbox::{Row, pill};
-use super::{Frame, When};
+use super::{Choice, Frame, When};
 use crate::store::row::Past;
 
 /// Every status, in the order of the list to choose from.
@@ -43,14 +43,6 @@ pub struct Asked {
     pub tool: String,
     pub who: String,
     pub text: String,
-}
-
-/// One status to choose.
-#[derive(Debug)]
-pub struct Choice {
-    pub word: &'static str,
-    pub name: &'static str,
-    pub chosen: bool,
 }
 
 /// One approval of the past.

@@ -6,7 +6,7 @@ use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::decision::Verdict;
 
 use super::inbox::Ask;
-use super::{Frame, Shown, When, shown};
+use super::{Choice, Frame, Shown, When, shown};
 use crate::trail::{Found, Numbered};
 
 /// What can be looked for, in the order of the list to choose from.
@@ -77,14 +77,6 @@ impl Asked {
             ("call", &self.call),
         ]
     }
-}
-
-/// One thing to choose.
-#[derive(Debug)]
-pub struct Choice {
-    pub word: &'static str,
-    pub name: &'static str,
-    pub chosen: bool,
 }
 
 /// One entry in a list.

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use crate::approval::ServiceKeys;
 use crate::envelope::CallEnvelope;
 use crate::identity::Principal;
-use crate::mcp::Target;
 
 #[cfg(test)]
 mod tests;
@@ -149,15 +148,7 @@ impl SignedFreezes {
 impl FreezeList {
     /// The first freeze that covers this call.
     pub fn stops(&self, envelope: &CallEnvelope) -> Option<&Freeze> {
-        let tool = match envelope.message().target() {
-            Target::Tool(name) => Some(name.as_str()),
-            Target::None
-            | Target::Resource(_)
-            | Target::Prompt(_)
-            | Target::Completion(_)
-            | Target::Task(_)
-            | Target::Subscription { .. } => None,
-        };
+        let tool = envelope.message().target().tool();
         self.freezes.iter().find(|freeze| freeze.scope.covers(envelope.server(), tool, envelope.principal()))
     }
 }

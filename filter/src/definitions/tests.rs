@@ -1,28 +1,9 @@
 //! What is learned of tools, by several workers of one Envoy.
 
-use std::collections::BTreeMap;
-
 use holdpoint_core::definition::{DefinitionKind, digest};
 
 use super::*;
-
-#[derive(Default)]
-struct Shared(BTreeMap<String, (Vec<u8>, u32)>);
-
-impl SharedData for Shared {
-    fn load(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-        Some(self.0.get(key).cloned().unwrap_or_default())
-    }
-
-    fn store(&mut self, key: &str, value: &[u8], cas: u32) -> Stored {
-        let entry = self.0.entry(key.to_owned()).or_default();
-        if cas != 0 && entry.1 != cas {
-            return Stored::Raced;
-        }
-        *entry = (value.to_vec(), entry.1 + 1);
-        Stored::Done
-    }
-}
+use crate::usage::in_memory::Shared;
 
 fn shared() -> Shared {
     let mut shared = Shared::default();

@@ -1,7 +1,5 @@
 //! One exchange driven event by event: literal messages in, the fate of the call and what the service was asked out.
 
-use std::collections::BTreeMap;
-
 use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::{
     APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, CancelHolds, Claim, ClaimRequest, OpenApproval, SignedClaim,
@@ -13,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::identity::metadata::encode;
-use crate::usage::{self, Stored};
+use crate::usage::in_memory::Shared;
 
 mod allowed;
 mod answers;
@@ -77,25 +75,6 @@ fn config_with(policy: &str) -> Rc<FilterConfig> {
     match FilterConfig::read(text.as_bytes()) {
         Ok(config) => Rc::new(config),
         Err(problems) => panic!("{problems}"),
-    }
-}
-
-/// Shared data of one Envoy.
-#[derive(Default)]
-struct Shared(BTreeMap<String, (Vec<u8>, u32)>);
-
-impl SharedData for Shared {
-    fn load(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-        Some(self.0.get(key).cloned().unwrap_or_default())
-    }
-
-    fn store(&mut self, key: &str, value: &[u8], cas: u32) -> Stored {
-        let entry = self.0.entry(key.to_owned()).or_default();
-        if cas != 0 && entry.1 != cas {
-            return Stored::Raced;
-        }
-        *entry = (value.to_vec(), entry.1 + 1);
-        Stored::Done
     }
 }
 

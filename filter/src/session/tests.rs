@@ -1,30 +1,12 @@
 //! Who was given a session has it, and nobody else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use holdpoint_core::identity::ActorType;
 use holdpoint_core::json::{Document, Limits};
 
 use super::*;
-use crate::usage::Stored;
-
-#[derive(Default)]
-struct Shared(BTreeMap<String, (Vec<u8>, u32)>);
-
-impl SharedData for Shared {
-    fn load(&mut self, key: &str) -> Option<(Vec<u8>, u32)> {
-        Some(self.0.get(key).cloned().unwrap_or_default())
-    }
-
-    fn store(&mut self, key: &str, value: &[u8], cas: u32) -> Stored {
-        let entry = self.0.entry(key.to_owned()).or_default();
-        if entry.1 != cas {
-            return Stored::Raced;
-        }
-        *entry = (value.to_vec(), cas + 1);
-        Stored::Done
-    }
-}
+use crate::usage::in_memory::Shared;
 
 fn shared() -> Shared {
     let mut shared = Shared::default();

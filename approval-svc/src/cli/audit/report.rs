@@ -161,24 +161,10 @@ impl Report {
             | EntryKind::GrantChanged
             | EntryKind::PolicyInForce
             | EntryKind::ArgumentsErased
-            | EntryKind::PayloadsErased
-                if self.changes.len() == ROWS_MAX =>
-            {
-                self.changes_left_out += 1;
-            }
-            EntryKind::TokenChanged
-            | EntryKind::KeyChanged
-            | EntryKind::SourceBegan
-            | EntryKind::FreezeChanged
-            | EntryKind::DefinitionChanged
-            | EntryKind::PolicyRegistered
-            | EntryKind::DelegationChanged
-            | EntryKind::GrantChanged
-            | EntryKind::PolicyInForce
-            | EntryKind::ArgumentsErased
-            | EntryKind::PayloadsErased => {
-                self.changes.push(Noted::of(seq, entry));
-            }
+            | EntryKind::PayloadsErased => match self.changes.len() {
+                ROWS_MAX => self.changes_left_out += 1,
+                _ => self.changes.push(Noted::of(seq, entry)),
+            },
             EntryKind::ApprovalOpened
             | EntryKind::ApprovalJoined
             | EntryKind::ApprovalEscalated

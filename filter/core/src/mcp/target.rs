@@ -53,6 +53,19 @@ impl Target {
         }
     }
 
+    /// The name of the tool that it is.
+    pub fn tool(&self) -> Option<&str> {
+        match self {
+            Self::Tool(name) => Some(name),
+            Self::None
+            | Self::Resource(_)
+            | Self::Prompt(_)
+            | Self::Completion(_)
+            | Self::Task(_)
+            | Self::Subscription { .. } => None,
+        }
+    }
+
     /// What the `mcp-name` header repeats, and whether 2026-07-28 demands it. Where it does not, some clients send it all
     /// the same.
     pub(super) fn in_name_header(&self, method: &Method) -> Option<(&str, bool)> {
