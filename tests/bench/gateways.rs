@@ -49,6 +49,8 @@ pub(crate) enum Variant {
     None,
     /// Envoy's own `mcp` filter, and `rbac` with the quickstart's one unconditional denial.
     Native,
+    /// A wasm filter that reads all of a call and its answer, and judges nothing: less no wasm filter can cost.
+    Floor,
     /// Envoy's `ext_authz` filter, which sends each call with its body to a service (gRPC).
     ExtAuthz,
     /// Envoy's `ext_proc` filter, which sends each body to a service (gRPC).
@@ -67,10 +69,11 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Direct,
         Self::None,
         Self::Native,
+        Self::Floor,
         Self::ExtAuthz,
         Self::ExtProc,
         Self::AllowAll,
@@ -94,7 +97,7 @@ impl Variant {
     /// Whether our filter stands there.
     pub(crate) fn is_holdpoint(self) -> bool {
         match self {
-            Self::Direct | Self::None | Self::Native | Self::ExtAuthz | Self::ExtProc => false,
+            Self::Direct | Self::None | Self::Native | Self::Floor | Self::ExtAuthz | Self::ExtProc => false,
             Self::AllowAll | Self::Holdpoint | Self::Rules | Self::Required | Self::Unrecorded => true,
         }
     }
@@ -102,7 +105,7 @@ impl Variant {
     /// Whether the denied call does not come through.
     fn denies(self) -> bool {
         match self {
-            Self::Direct | Self::None | Self::AllowAll => false,
+            Self::Direct | Self::None | Self::Floor | Self::AllowAll => false,
             Self::Native
             | Self::ExtAuthz
             | Self::ExtProc
@@ -124,6 +127,7 @@ impl Variant {
             Self::Direct => "direct",
             Self::None => "none",
             Self::Native => "native",
+            Self::Floor => "wasm, nothing judged",
             Self::ExtAuthz => "ext_authz",
             Self::ExtProc => "ext_proc",
             Self::AllowAll => "holdpoint, allow all",
@@ -184,7 +188,7 @@ impl Gateways {
     pub(crate) fn beside_cpu_ns(&self, variant: Variant) -> Option<u64> {
         match variant {
             Variant::Direct => self.upstream.cpu_ns(),
-            Variant::None | Variant::Native => None,
+            Variant::None | Variant::Native | Variant::Floor => None,
             Variant::ExtAuthz | Variant::ExtProc => self.judge.cpu_ns(),
             Variant::AllowAll | Variant::Holdpoint | Variant::Rules | Variant::Required | Variant::Unrecorded => {
                 self.sink.cpu_ns()
@@ -288,7 +292,19 @@ fn document(variant: Variant) -> anyhow::Result<FilterDocument> {
 pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     let mut config = EnvoyConfig::base()?;
     config.workers(1);
-    config.wasm_file(if variant == Variant::Unrecorded { wasm::unrecorded()? } else { wasm::module()? })?;
+    config.wasm_file(match variant {
+        Variant::Floor => wasm::floor()?,
+        Variant::Unrecorded => wasm::unrecorded()?,
+        Variant::Direct
+        | Variant::None
+        | Variant::Native
+        | Variant::ExtAuthz
+        | Variant::ExtProc
+        | Variant::AllowAll
+        | Variant::Holdpoint
+        | Variant::Rules
+        | Variant::Required => wasm::module()?,
+    })?;
     config.filter_document(&document(variant)?.text())?;
 
     direct_responses(&mut config)?;
@@ -303,7 +319,13 @@ pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
     }
     let at = filters.iter().position(|filter| filter["name"] == FILTER).context("the base has no Holdpoint filter")?;
     match variant {
-        Variant::AllowAll | Variant::Holdpoint | Variant::Rules | Variant::Required | Variant::Unrecorded => {}
+        // The same place and the same VM, another module in it.
+        Variant::Floor
+        | Variant::AllowAll
+        | Variant::Holdpoint
+        | Variant::Rules
+        | Variant::Required
+        | Variant::Unrecorded => {}
         Variant::Direct | Variant::None => {
             filters.remove(at);
         }

@@ -60,9 +60,10 @@ const WARM_UP_MS: u64 = 200;
 /// Measures what the Holdpoint filter costs an allowed MCP call.
 ///
 /// Envoy with one worker and an upstream that costs nothing, in variants that are measured in turns: no filter; Envoy's
-/// own mcp and RBAC filters; Envoy's ext_authz and ext_proc filters with the smallest service that could judge; the
-/// Holdpoint filter with a policy that allows everything, with the quickstart's, with a thousand further rules, and with
-/// every call waiting for its entry in the record. Before them a row without any Envoy: how far the load itself comes.
+/// own mcp and RBAC filters; a wasm filter that reads what Holdpoint must read and judges nothing; Envoy's ext_authz and
+/// ext_proc filters with the smallest service that could judge; the Holdpoint filter with a policy that allows everything,
+/// with the quickstart's, with a thousand further rules, and with every call waiting for its entry in the record. Before
+/// them a row without any Envoy: how far the load itself comes.
 ///
 /// Tables go to standard output, progress to standard error; the same tables, every number and a picture to mesh.md,
 /// mesh.json and mesh.svg under bench/ of the target directory.

@@ -10,37 +10,47 @@ use crate::{cargo, repository};
 
 const TARGET: &str = "wasm32-wasip1";
 
+const PACKAGE: &str = "holdpoint-filter";
+
 /// The path of `holdpoint_filter.wasm`, built from this checkout. Built once per process; later calls are free.
 /// Installs the wasm target if this machine has none.
 pub fn module() -> anyhow::Result<&'static Path> {
     static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    once(&MODULE, "the filter (wasm)", &[])
+    once(&MODULE, "the filter (wasm)", PACKAGE, &[])
 }
 
 /// The same without its record, for measuring what that costs. In a folder of its own: cargo gives both one name.
 pub fn unrecorded() -> anyhow::Result<&'static Path> {
     static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let folder = repository::target_dir().join("unrecorded").display().to_string();
-    once(&MODULE, "the filter without its record (wasm)", &["--features", "unrecorded", "--target-dir", &folder])
+    let more = ["--features", "unrecorded", "--target-dir", &folder];
+    once(&MODULE, "the filter without its record (wasm)", PACKAGE, &more)
+}
+
+/// The filter that reads what ours must read and judges nothing (`tests/floor/`).
+pub fn floor() -> anyhow::Result<&'static Path> {
+    static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    once(&MODULE, "the filter that judges nothing (wasm)", "holdpoint-floor", &[])
 }
 
 fn once(
     module: &'static OnceLock<Result<PathBuf, String>>,
     what: &str,
+    package: &str,
     more: &[&str],
 ) -> anyhow::Result<&'static Path> {
-    match module.get_or_init(|| build(what, more).map_err(|error| format!("{error:#}"))) {
+    match module.get_or_init(|| build(what, package, more).map_err(|error| format!("{error:#}"))) {
         Ok(path) => Ok(path),
         Err(error) => Err(anyhow!("{error}")),
     }
 }
 
-fn build(what: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
+fn build(what: &str, package: &str, more: &[&str]) -> anyhow::Result<PathBuf> {
     ensure_target()?;
     // `cargo build` would make a library for Rust beside the module, and leave out the optimisation over all crates.
-    let module =
-        ["rustc", "-p", "holdpoint-filter", "--crate-type", "cdylib", "--profile", "filter", "--target", TARGET];
-    cargo::make(what, &[&module[..], more].concat(), |name| name.ends_with("holdpoint_filter.wasm"))
+    let module = ["rustc", "-p", package, "--lib", "--crate-type", "cdylib", "--profile", "filter", "--target", TARGET];
+    let file = format!("{}.wasm", package.replace('-', "_"));
+    cargo::make(what, &[&module[..], more].concat(), |name| name.ends_with(&file))
 }
 
 fn ensure_target() -> anyhow::Result<()> {
