@@ -2,8 +2,9 @@
 //! verifies the signed claim under the policy in force now, and only then lets the call run.
 //!
 //! ```text
-//! Opening ⇄ Registering          the service must know the policy that asks
+//! Opening ⇄ Telling              the service must know the policy that asks
 //!    └─► Polling ─► (Busy) ─► (Leasing) ─► Claiming ─► forwarded
+//! Claiming ─► Telling ─► Opening   what was claimed is not what is asked for by then: asked anew, as another hold
 //! any of them ─► Retrying        the service is away; the hold goes on when it is back in time
 //! before Opening or (Leasing) ─► InLine     many others ask just now
 //! ```
@@ -74,7 +75,8 @@ enum Step {
     Opening {
         ask: u32,
     },
-    Registering {
+    /// The service is told what it has to know before it is asked: the policy that asks, or that what was claimed did not run.
+    Telling {
         ask: u32,
     },
     Polling {
@@ -125,7 +127,7 @@ impl Step {
     /// Whether the service is being asked for something that it answers at once.
     fn is_answered_at_once(&self) -> bool {
         match self {
-            Self::Opening { .. } | Self::Registering { .. } | Self::Leasing { .. } | Self::Claiming { .. } => true,
+            Self::Opening { .. } | Self::Telling { .. } | Self::Leasing { .. } | Self::Claiming { .. } => true,
             Self::Polling { .. } | Self::Retrying { .. } | Self::InLine { .. } | Self::Busy { .. } => false,
         }
     }
@@ -360,7 +362,7 @@ impl Exchange {
                     let read = StateAnswer::read(&answer, hold.judged.envelope.call_digest());
                     self.on_state(*hold, read, around)
                 }
-                Step::Registering { ask } if ask == answered => match answer.status {
+                Step::Telling { ask } if ask == answered => match answer.status {
                     Some(200..=204) => self.reopen(*hold, around),
                     Some(_) | None => hold.retry(Retry::Open, around),
                 },
@@ -370,7 +372,7 @@ impl Exchange {
                 }
                 Step::Opening { .. }
                 | Step::Polling { .. }
-                | Step::Registering { .. }
+                | Step::Telling { .. }
                 | Step::Leasing { .. }
                 | Step::Claiming { .. }
                 | Step::Retrying { .. }
@@ -421,7 +423,7 @@ impl Exchange {
             }
             StateAnswer::PolicyUnknown => {
                 let ask = self.next_ask();
-                hold.step = Step::Registering { ask };
+                hold.step = Step::Telling { ask };
                 let callout = Callout::register(&hold.seat.config, ask);
                 let commands = hold.ask(callout, around.now_ms);
                 hold.stay(commands)
@@ -521,7 +523,7 @@ impl Exchange {
         let is_over = now_ms >= hold.deadline_ms;
         let is_answer_lost = now_ms >= hold.answer_by_ms;
         match hold.step {
-            Step::Opening { .. } | Step::Registering { .. } if is_answer_lost => hold.retry(Retry::Open, around),
+            Step::Opening { .. } | Step::Telling { .. } if is_answer_lost => hold.retry(Retry::Open, around),
             Step::Claiming { ref nonce, .. } if is_answer_lost => {
                 let nonce = nonce.clone();
                 hold.retry(Retry::Claim { nonce }, around)
@@ -529,7 +531,7 @@ impl Exchange {
             Step::Leasing { .. } if is_answer_lost => hold.without_places(around),
             // A claim in flight is settled by its own answer: to give up now could burn the grant for nothing.
             // So is an opening, which is answered at once: its answer names the request that the client is told of.
-            Step::Leasing { .. } | Step::Claiming { .. } | Step::Opening { .. } | Step::Registering { .. } => {
+            Step::Leasing { .. } | Step::Claiming { .. } | Step::Opening { .. } | Step::Telling { .. } => {
                 hold.stay(Vec::new())
             }
             Step::Polling { .. } if is_over => hold.out_of_patience(around),
@@ -577,7 +579,7 @@ impl Exchange {
             Step::InLine { then: Asking::Open, .. } => self.open_in_turn(hold, true, around),
             Step::InLine { then: Asking::Judge, .. } => self.judge_in_turn(hold, true, around),
             Step::Opening { .. }
-            | Step::Registering { .. }
+            | Step::Telling { .. }
             | Step::Polling { .. }
             | Step::Retrying { .. }
             | Step::Busy { .. }

@@ -3,7 +3,7 @@
 use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::{
     APPROVAL_SCHEMA, ApprovalState, ApprovalStatus, CancelHolds, Claim, ClaimRequest, OpenApproval, SignedClaim,
-    signed_bytes,
+    WithdrawCause, WithdrawHold, signed_bytes,
 };
 use holdpoint_core::audit::{AuditEntry, EntryKind, Outcome};
 use holdpoint_core::digest::hex_encode;

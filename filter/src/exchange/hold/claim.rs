@@ -199,6 +199,29 @@ impl Exchange {
         }
     }
 
+    /// The grant was used by the claim, and what people approved is not what is asked for by now: another policy is in force, or
+    /// more is known of the tool. The service is told that nothing ran, then the call is asked anew, as another hold, for a
+    /// hold claims once.
+    fn ask_as_another(&mut self, hold: Hold, around: &mut Surroundings<'_>) -> Next {
+        if around.now_ms >= hold.deadline_ms {
+            let refusal = Refusal::Unsupported(CHANGED.to_owned());
+            return hold.seat.end(&refusal, WithdrawCause::Refused, HoldEnd::Refused, around);
+        }
+        // Before anything is told: should no answer to that come, it is what is asked for now that is opened.
+        let mut hold = match self.under_current_policy(hold, around) {
+            Ok(hold) => *hold,
+            Err(ended) => return *ended,
+        };
+        let mut commands = hold.seat.give_back(around);
+        let withdrawal = hold.seat.withdrawal(WithdrawCause::Refused, None);
+        hold.seat.hold_id = around.worker.ids.next_id();
+        hold.approval = None;
+        let ask = self.next_ask();
+        hold.step = Step::Telling { ask };
+        commands.extend(hold.ask(Callout { ask, ..withdrawal }, around.now_ms));
+        hold.stay(commands)
+    }
+
     pub(super) fn on_claim_answer(
         &mut self,
         mut hold: Hold,
@@ -235,7 +258,7 @@ impl Exchange {
                 let nonce = match &hold.step {
                     Step::Claiming { nonce, .. } => nonce.clone(),
                     Step::Opening { .. }
-                    | Step::Registering { .. }
+                    | Step::Telling { .. }
                     | Step::Polling { .. }
                     | Step::Retrying { .. }
                     | Step::InLine { .. }
@@ -299,11 +322,22 @@ impl Exchange {
             }
             Err(error) => {
                 let line = format!("hold {}: claim of approval {approval_id} refused: {error}", hold.seat.hold_id);
-                let mut commands =
-                    vec![HostCommand::Count(Metric::ClaimRefused, 1), HostCommand::Log(LogLevel::Error, line)];
+                let level = match error {
+                    ClaimError::PolicyChanged(_) => LogLevel::Warn,
+                    ClaimError::PolicyDenies(_)
+                    | ClaimError::Signature
+                    | ClaimError::Shape
+                    | ClaimError::Mismatch(_)
+                    | ClaimError::Expired => LogLevel::Error,
+                };
+                let mut commands = vec![HostCommand::Count(Metric::ClaimRefused, 1), HostCommand::Log(level, line)];
                 let refusal = match error {
                     ClaimError::PolicyDenies(decision) => Refusal::Denied(decision),
-                    ClaimError::PolicyChanged(_) => Refusal::Unsupported(CHANGED.to_owned()),
+                    ClaimError::PolicyChanged(_) => {
+                        let (phase, asked) = self.ask_as_another(hold, around);
+                        commands.extend(asked);
+                        return (phase, commands);
+                    }
                     ClaimError::Signature | ClaimError::Shape | ClaimError::Mismatch(_) | ClaimError::Expired => {
                         Refusal::Unavailable
                     }

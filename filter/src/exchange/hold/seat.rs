@@ -75,8 +75,12 @@ impl Seat {
 
     /// Tells the service that this hold can never claim from now on.
     pub(super) fn withdraw(&self, cause: WithdrawCause, rejoin_ms: Option<u64>) -> HostCommand {
-        let record = WithdrawHold { cause, rejoin_ms };
-        HostCommand::Tell(Callout::withdraw(&self.config.approval, &self.hold_id, &record))
+        HostCommand::Tell(self.withdrawal(cause, rejoin_ms))
+    }
+
+    /// What says so.
+    pub(super) fn withdrawal(&self, cause: WithdrawCause, rejoin_ms: Option<u64>) -> Callout {
+        Callout::withdraw(&self.config.approval, &self.hold_id, &WithdrawHold { cause, rejoin_ms })
     }
 
     /// Gives back what was taken for a call that does not run now.

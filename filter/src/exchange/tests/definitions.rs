@@ -113,7 +113,11 @@ fn a_definition_that_changes_while_the_claim_is_under_way_stops_the_call() {
     let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
     let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
     list_tools(&mut bench, BAD);
-    assert!(!bench.answer(&mut exchange, &did, 200, &signed).forwards());
+    let did = bench.answer(&mut exchange, &did, 200, &signed);
+    assert!(!did.forwards());
+    let did = bench.answer(&mut exchange, &did, 204, &json!({}));
+    let anew: OpenApproval = did.asked_record();
+    assert_eq!(anew.definition.and_then(|fact| fact.seen), Some(digest(BAD)), "and has it asked anew");
     let mut bench = Bench::new();
     list_tools(&mut bench, GOOD);
     let (mut exchange, did) = bench.hold();
@@ -122,6 +126,29 @@ fn a_definition_that_changes_while_the_claim_is_under_way_stops_the_call() {
     let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
     list_tools(&mut bench, GOOD);
     assert!(bench.answer(&mut exchange, &did, 200, &signed).forwards(), "the same list is no change");
+}
+
+/// As after every start of Envoy, when calls come before anybody has listed the tools.
+#[test]
+fn a_tool_that_is_first_listed_while_a_claim_is_under_way_has_its_call_asked_anew_and_run_when_approved() {
+    let mut bench = Bench::new();
+    let (mut exchange, did) = bench.hold();
+    let open: OpenApproval = did.asked_record();
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+    let used = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    list_tools(&mut bench, GOOD);
+    let did = bench.answer(&mut exchange, &did, 200, &used);
+    assert!(!did.forwards(), "people were not shown what the tool is");
+    assert!(did.asked().path.ends_with("/withdraw"));
+    let did = bench.answer(&mut exchange, &did, 503, &"upstream connect error");
+    assert!(!did.forwards());
+    let did = bench.wake_after(&mut exchange, 300);
+    let anew: OpenApproval = did.asked_record();
+    assert_eq!((open.definition, anew.definition.as_ref().and_then(|fact| fact.seen)), (None, Some(digest(GOOD))));
+    let did = bench.answer(&mut exchange, &did, 200, &state(&anew, ApprovalStatus::Approved));
+    let signed = signed_with(&service_key(), &claim(&anew, &did.asked_record()));
+    let did = bench.answer(&mut exchange, &did, 200, &signed);
+    assert!(did.forwards(), "{:?}", did.0);
 }
 
 #[test]
