@@ -9,6 +9,7 @@
 //! HOLDPOINT_SEED=7 HOLDPOINT_SOAK_S=60 cargo test … soak                                that one again, or longer
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
@@ -27,6 +28,7 @@ use super::seen::{self, assert_record_verifies};
 mod account;
 mod calls;
 mod dice;
+mod logs;
 mod memory;
 mod mischief;
 mod people;
@@ -34,6 +36,7 @@ mod people;
 use account::Account;
 use calls::Agent;
 use dice::Dice;
+use logs::Logs;
 use memory::Memory;
 use mischief::Mischief;
 use people::Decisions;
@@ -121,7 +124,11 @@ async fn soak(seed: u64, lasts: Duration) -> anyhow::Result<()> {
         })
         .service_settings(seen::without_rate_limits)
         .service_settings(|service| service.port = Some(service_port))
-        .envoy(move |config| config.cluster_port(APPROVAL_CLUSTER, near).expect("the cluster"))
+        .envoy(move |config| {
+            config.cluster_port(APPROVAL_CLUSTER, near).expect("the cluster");
+            // The times in its log are then those of the service's.
+            config.environment("TZ", PathBuf::from("UTC0"));
+        })
         .start()
         .await?;
     stack.upstream.answer_with(calls::answer);
@@ -140,7 +147,7 @@ async fn soak(seed: u64, lasts: Duration) -> anyhow::Result<()> {
     let people = tokio::spawn(Arc::clone(&decisions).decide(bob, Arc::clone(&ground)));
 
     let mut memory = Memory::default();
-    let mut mischief = Mischief::new(dice.fork(AGENTS), lasts);
+    let mut mischief = Mischief::new(dice.fork(AGENTS), lasts, Logs::since(ground.began));
     let mut said = Instant::now();
     while ground.began.elapsed() < lasts {
         mischief.turn(&mut stack, &relay, &ground).await?;
@@ -170,7 +177,7 @@ async fn soak(seed: u64, lasts: Duration) -> anyhow::Result<()> {
 
     let account = Account::take(&stack, &auditor, calls, &decisions, mischief.faults()).await?;
     say(&format!("{}{}{}", account.report(lasts, seed), mischief.report(), memory.report()));
-    account.check()?;
+    account.check(&mischief.logs(&stack))?;
     memory.check()?;
     assert_record_verifies(&stack.service)
 }

@@ -10,6 +10,7 @@ use holdpoint_tests::probe;
 use holdpoint_tests::stack::Stack;
 
 use super::calls::{Ask, Called, Manner, Seen, number_of};
+use super::logs::Logs;
 use super::mischief::{Broke, Fault};
 use super::people::{Decisions, denies};
 
@@ -17,6 +18,8 @@ use super::people::{Decisions, denies};
 const BUFFERED_MS: u64 = 2_000;
 /// How long a fault may be felt after it is over: polls end, connections open again, holds go on.
 const AFTERMATH_MS: u64 = 6_000;
+/// What the record says of a claim after which nothing ran.
+const UNUSED: &str = "ended between the claim and the forward";
 /// How many findings are told.
 const TOLD_MAX: usize = 20;
 
@@ -27,7 +30,9 @@ struct Recorded {
     verdicts: Vec<String>,
     /// How often an approval of it was used.
     claims: usize,
-    /// What became of it.
+    /// How often its wait ended between the claim and the forward, as when its tool was first listed just then: it is asked anew.
+    unused: usize,
+    /// What became of it otherwise.
     outcomes: Vec<String>,
 }
 
@@ -37,7 +42,14 @@ pub(super) struct Account {
     runs: BTreeMap<u64, usize>,
     recorded: BTreeMap<u64, Recorded>,
     entries: usize,
-    findings: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+/// What does not add up, and when, since the soak began.
+struct Finding {
+    what: String,
+    began: Duration,
+    ended: Duration,
 }
 
 impl Account {
@@ -82,18 +94,22 @@ impl Account {
         self.calls.get(at)
     }
 
-    fn compare(&self, decisions: &Decisions, faults: &[Broke]) -> Vec<String> {
+    fn compare(&self, decisions: &Decisions, faults: &[Broke]) -> Vec<Finding> {
         let mut findings = Vec::new();
         let nothing = Recorded::default();
         for number in self.runs.keys().filter(|number| self.call(**number).is_none()) {
-            findings.push(format!("call {number} ran and nobody made it"));
+            let what = format!("call {number} ran and nobody made it");
+            findings.push(Finding { what, began: Duration::ZERO, ended: Duration::ZERO });
         }
         for call in &self.calls {
             let runs = self.runs.get(&call.number).copied().unwrap_or_default();
             let recorded = self.recorded.get(&call.number).unwrap_or(&nothing);
             let lost = dies_with_envoy(call, faults);
             let undisturbed = !faults.iter().any(|broke| concerns(call, broke, AFTERMATH_MS));
-            let mut find = |what: &str| findings.push(format!("{what}: {runs} runs, {recorded:?}, {call:?}"));
+            let mut find = |what: &str| {
+                let what = format!("{what}: {runs} runs, {recorded:?}, {call:?}");
+                findings.push(Finding { what, began: call.began, ended: call.ended });
+            };
 
             if runs > 1 {
                 find("it ran twice");
@@ -108,7 +124,7 @@ impl Account {
                     Ask::Write | Ask::BreaksOff if !decisions.is_approved(call.number) => {
                         find("a call ran that nobody approved");
                     }
-                    Ask::Write | Ask::BreaksOff if recorded.claims != 1 => {
+                    Ask::Write | Ask::BreaksOff if recorded.claims != recorded.unused + 1 => {
                         find("it ran without its claim in the record")
                     }
                     Ask::Read | Ask::Stream | Ask::Secret | Ask::List
@@ -149,7 +165,7 @@ impl Account {
     }
 
     /// Fails with what was found, or when there was too little to find anything in.
-    pub(super) fn check(&self) -> anyhow::Result<()> {
+    pub(super) fn check(&self, logs: &Logs) -> anyhow::Result<()> {
         for ask in [Ask::Read, Ask::Stream, Ask::Secret, Ask::List, Ask::Write] {
             if !self.calls.iter().any(|call| call.ask == ask && call.seen == Seen::Result) {
                 bail!("no {ask:?} succeeded: the soak shows nothing");
@@ -158,7 +174,9 @@ impl Account {
         if self.findings.is_empty() {
             return Ok(());
         }
-        let told: Vec<&str> = self.findings.iter().take(TOLD_MAX).map(String::as_str).collect();
+        let told: Vec<String> = (self.findings.iter().take(TOLD_MAX))
+            .map(|finding| format!("{}\n{}", finding.what, logs.around(finding.began, finding.ended)))
+            .collect();
         bail!("{} calls do not add up:\n{}", self.findings.len(), told.join("\n"));
     }
 
@@ -254,6 +272,9 @@ async fn read(auditor: &Person) -> anyhow::Result<(usize, BTreeMap<u64, Recorded
                 ("decision", Some(number)) => {
                     recorded.entry(number).or_default().verdicts.extend(text("verdict"));
                 }
+                ("outcome", Some(number)) if text("detail").is_some_and(|detail| detail.contains(UNUSED)) => {
+                    recorded.entry(number).or_default().unused += 1;
+                }
                 ("outcome", Some(number)) => recorded.entry(number).or_default().outcomes.extend(text("outcome")),
                 ("approval_opened", Some(number)) => {
                     opened.extend(text("approval_id").map(|id| (id, number)));
@@ -286,11 +307,12 @@ mod tests {
         let runs = if runs == 0 { BTreeMap::new() } else { BTreeMap::from([(number, runs)]) };
         let recorded = BTreeMap::from([(number, recorded)]);
         let account = Account { calls: vec![call], runs, recorded, entries: 0, findings: Vec::new() };
-        account.compare(&Decisions::default(), faults).join("\n")
+        let findings = account.compare(&Decisions::default(), faults);
+        findings.into_iter().map(|finding| finding.what).collect::<Vec<_>>().join("\n")
     }
 
     fn told(verdict: &str, claims: usize, outcome: &str) -> Recorded {
-        Recorded { verdicts: vec![verdict.to_owned()], claims, outcomes: vec![outcome.to_owned()] }
+        Recorded { verdicts: vec![verdict.to_owned()], claims, unused: 0, outcomes: vec![outcome.to_owned()] }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdpoint_tests::relay::{Link, Relay};
 use holdpoint_tests::stack::Stack;
 
-use super::{Ground, dice::Dice};
+use super::{Ground, dice::Dice, logs::Logs};
 
 /// What breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,11 +41,12 @@ pub(super) struct Mischief {
     /// When the wire is whole again, and what it was until then.
     mends: Option<(Duration, Fault, Duration)>,
     broke: Vec<Broke>,
+    logs: Logs,
 }
 
 impl Mischief {
-    pub(super) fn new(dice: Dice, lasts: Duration) -> Self {
-        Self { dice, lasts, next: Duration::from_secs(2), mends: None, broke: Vec::new() }
+    pub(super) fn new(dice: Dice, lasts: Duration, logs: Logs) -> Self {
+        Self { dice, lasts, next: Duration::from_secs(2), mends: None, broke: Vec::new(), logs }
     }
 
     /// Breaks what is due, and mends what has been broken long enough.
@@ -73,6 +74,7 @@ impl Mischief {
         match fault {
             Fault::Service => {
                 stack.service.kill();
+                self.logs.keep("service", stack.service.process());
                 tokio::time::sleep(self.dice.between_ms(0, 1_500)).await;
                 stack.service.restart().await?;
                 self.broke.push(Broke { fault, from: now, until: ground.began.elapsed() });
@@ -116,10 +118,18 @@ impl Mischief {
 
     async fn restart_envoy(&mut self, stack: &mut Stack, ground: &Ground) -> anyhow::Result<()> {
         stack.envoy.process().kill();
+        self.logs.keep("Envoy", stack.envoy.process());
         tokio::time::sleep(self.dice.between_ms(0, 300)).await;
         stack.envoy.restart().await?;
         ground.port.store(stack.port(), Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What all that lived have written, those that still do included.
+    pub(super) fn logs(mut self, stack: &Stack) -> Logs {
+        self.logs.keep("Envoy", stack.envoy.process());
+        self.logs.keep("service", stack.service.process());
+        self.logs
     }
 
     /// Everything that broke.
