@@ -1,7 +1,7 @@
 //! `cargo bench-mesh --holds 1000,4000,10000`: whether allowed calls notice how many others wait for people.
 //!
 //! One Envoy with two workers, the real service with its database on the disk, a server that counts. For each number of
-//! waiting calls: allowed traffic before and while they wait, memory, how soon an approved call is at the server, how
+//! waiting calls: allowed traffic before and while they wait, memory, what both spend while nobody calls, how soon an approved call is at the server, how
 //! long it takes to release all of them. Every call is accounted for; a lost one, or one that ran twice, fails the run.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::calls::{Calls, Kind, UPSTREAM_ANSWER, message};
 use crate::load::{self, Connection, Load, Target, Wire};
+use crate::process_usage::{cpu_ns, since};
 use crate::report;
 use crate::samples::percentile;
 
@@ -33,6 +34,8 @@ const BATCH_MAX: usize = 50;
 const BATCHES_AT_ONCE: usize = 4;
 /// Single approvals whose way to the server is timed.
 const TIMED_APPROVALS: usize = 100;
+/// For how long it is watched what both spend while calls only wait: at least as long as any of them waits for one answer.
+const WATCHED: Duration = Duration::from_secs(60);
 /// Principals that share the waiting calls.
 const AGENTS: usize = 50;
 
@@ -64,6 +67,9 @@ pub(crate) struct Step {
     during: Load,
     envoy_rss: Option<u64>,
     service_rss: Option<u64>,
+    /// Of one processor, while calls wait and nobody calls or decides, in percent.
+    envoy_busy: Option<f64>,
+    service_busy: Option<f64>,
     opened_in: Duration,
     approve_to_server_ns: Vec<u64>,
     released_in: Duration,
@@ -116,6 +122,8 @@ async fn step(held: usize, window: Duration) -> anyhow::Result<Step> {
     }
     let opened_in = began.elapsed();
     say(&format!("  all wait after {:.1} s", opened_in.as_secs_f64()));
+    let (envoy_busy, service_busy) = busy_while_waiting(&stack).await;
+    say(&format!("  Envoy {} %, service {} % while they wait", percent(envoy_busy), percent(service_busy)));
     let during = load::run(&allowed, ALLOWED_CONNECTIONS, window).await?;
     let envoy_rss = stack.envoy.process().rss_bytes();
     let service_rss = stack.service.process().rss_bytes();
@@ -149,7 +157,32 @@ async fn step(held: usize, window: Duration) -> anyhow::Result<Step> {
     account(&ran, waiting, held).await?;
     let released_in = began.elapsed();
     say(&format!("  all released after {:.1} s", released_in.as_secs_f64()));
-    Ok(Step { held, before, during, envoy_rss, service_rss, opened_in, approve_to_server_ns, released_in })
+    Ok(Step {
+        held,
+        before,
+        during,
+        envoy_rss,
+        service_rss,
+        envoy_busy,
+        service_busy,
+        opened_in,
+        approve_to_server_ns,
+        released_in,
+    })
+}
+
+/// How much of a processor Envoy and service take while calls only wait.
+async fn busy_while_waiting(stack: &Stack) -> (Option<f64>, Option<f64>) {
+    let spent = || (cpu_ns(stack.envoy.pid()), cpu_ns(stack.service.process().pid()));
+    let (began, before) = (Instant::now(), spent());
+    tokio::time::sleep(WATCHED).await;
+    let (elapsed_ns, after) = (began.elapsed().as_nanos() as f64, spent());
+    let busy = |before, after| since(before, after).map(|spent_ns| spent_ns as f64 / elapsed_ns * 100.0);
+    (busy(before.0, after.0), busy(before.1, after.1))
+}
+
+fn percent(busy: Option<f64>) -> String {
+    busy.map_or_else(|| "–".to_owned(), |busy| format!("{busy:.1}"))
 }
 
 type Waiting = JoinSet<anyhow::Result<()>>;
@@ -259,8 +292,8 @@ async fn account(ran: &Ran, mut waiting: Waiting, held: usize) -> anyhow::Result
 /// The table.
 pub(crate) fn markdown(steps: &[Step], machine: &report::Machine) -> String {
     let mut out = machine.line() + "\n\n";
-    out += "| calls waiting | allowed p50 ms (before → while) | allowed p99 ms (before → while) | p99 ratio | allowed calls/s (before → while) | approve → server p50 / p99 ms | all began to wait in s | all released in s | Envoy MB | service MB |\n";
-    out += "|---|---|---|---|---|---|---|---|---|---|\n";
+    out += "| calls waiting | allowed p50 ms (before → while) | allowed p99 ms (before → while) | p99 ratio | allowed calls/s (before → while) | approve → server p50 / p99 ms | Envoy / service CPU % while they wait | all began to wait in s | all released in s | Envoy MB | service MB |\n";
+    out += "|---|---|---|---|---|---|---|---|---|---|---|\n";
     for step in steps {
         let ms = |load: &Load, percent| at(&load.latencies_ns, percent) / 1e6;
         let per_s = |load: &Load| load.latencies_ns.len() as f64 / load.elapsed.as_secs_f64();
@@ -268,7 +301,7 @@ pub(crate) fn markdown(steps: &[Step], machine: &report::Machine) -> String {
             |bytes: Option<u64>| bytes.map_or_else(|| "–".to_owned(), |bytes| format!("{:.0}", bytes as f64 / 1e6));
         let _ = writeln!(
             out,
-            "| {} | {:.2} → {:.2} | {:.2} → {:.2} | {:.2} | {:.0} → {:.0} | {:.1} / {:.1} | {:.1} | {:.1} | {} | {} |",
+            "| {} | {:.2} → {:.2} | {:.2} → {:.2} | {:.2} | {:.0} → {:.0} | {:.1} / {:.1} | {} / {} | {:.1} | {:.1} | {} | {} |",
             step.held,
             ms(&step.before, 50),
             ms(&step.during, 50),
@@ -279,6 +312,8 @@ pub(crate) fn markdown(steps: &[Step], machine: &report::Machine) -> String {
             per_s(&step.during),
             at(&step.approve_to_server_ns, 50) / 1e6,
             at(&step.approve_to_server_ns, 99) / 1e6,
+            percent(step.envoy_busy),
+            percent(step.service_busy),
             step.opened_in.as_secs_f64(),
             step.released_in.as_secs_f64(),
             megabytes(step.envoy_rss),
@@ -311,6 +346,8 @@ pub(crate) fn to_json(steps: &[Step]) -> Value {
                 "released_in_s": step.released_in.as_secs_f64(),
                 "envoy_rss_bytes": step.envoy_rss,
                 "service_rss_bytes": step.service_rss,
+                "envoy_busy_percent": step.envoy_busy,
+                "service_busy_percent": step.service_busy,
             })
         })
         .collect()
