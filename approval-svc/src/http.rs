@@ -27,6 +27,7 @@ pub mod openapi;
 pub mod pages;
 pub mod path;
 pub mod policies;
+pub mod policies_page;
 pub mod prefer;
 pub mod problem;
 pub mod record;

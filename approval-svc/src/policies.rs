@@ -113,6 +113,11 @@ pub async fn report(store: &dyn Store, ledger: &Ledger, report: PolicyReport) ->
     Ok(())
 }
 
+/// What every gateway that was seen in the last minutes has in force.
+pub async fn in_force(store: &dyn Store, now_ms: u64) -> Result<Vec<InForceRow>, StoreError> {
+    store.all_in_force(now_ms.saturating_sub(GONE_AFTER_MS), ROWS_MAX).await
+}
+
 /// The policies registered last, behind one of them, with the gateways that have each in force and were seen in the last
 /// minutes.
 pub async fn list(
@@ -120,8 +125,7 @@ pub async fn list(
     behind: Option<(u64, Digest)>,
     rows_max: u32,
 ) -> Result<Vec<(Digest, u64, Vec<InForceRow>)>, StoreError> {
-    let now_ms = store.now_ms().await?;
-    let in_force = store.all_in_force(now_ms.saturating_sub(GONE_AFTER_MS), ROWS_MAX).await?;
+    let in_force = in_force(store, store.now_ms().await?).await?;
     let policies = store.policies(behind, rows_max).await?;
     let with_gateways = policies.into_iter().map(|(id, registered_at_ms)| {
         let gateways = in_force.iter().filter(|row| row.report.snapshot_id == id).cloned().collect();

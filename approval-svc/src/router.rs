@@ -15,7 +15,7 @@ use crate::freezes::Freezes;
 use crate::http::{
     about, approvals, audit, auth, batch_page, candidates, delegations, delegations_page, events, freezes,
     freezes_page, grants, grants_page, history, holds, inventory, inventory_page, leases, notices, openapi, pages,
-    policies, problem, record, record_page, requester, session, slack, status, traced,
+    policies, policies_page, problem, record, record_page, requester, session, slack, status, traced,
 };
 use crate::inventory::Inventory;
 use crate::ledger::Ledger;
@@ -156,6 +156,7 @@ fn pages_router() -> Router<App> {
         .route("/inventory", get(inventory_page::list))
         .route("/inventory/{server}", get(inventory_page::server))
         .route("/inventory/{server}/definition", get(inventory_page::definition))
+        .route("/policies", get(policies_page::list))
         .route("/history", get(history::search))
         .route("/grants", get(grants_page::list))
         .route("/grants/{id}/revoke", post(grants_page::revoke))

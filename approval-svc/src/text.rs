@@ -155,6 +155,7 @@ pub fn span(ms: u64) -> String {
         0 => format!("{ms} ms"),
         seconds @ 1..120 => format!("{seconds} s"),
         seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3_600),
+        seconds @ 7_200..259_200 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
     }
 }

@@ -18,6 +18,7 @@ pub mod grants;
 pub mod history;
 pub mod inbox;
 pub mod inventory;
+pub mod policies;
 pub mod reach;
 pub mod record;
 pub mod requester;
@@ -60,6 +61,11 @@ pub struct Shown {
 }
 
 impl HtmlSafe for Shown {}
+
+/// A digest as pages show it: `sha256:` and the first digits.
+fn short(digest: &str) -> String {
+    digest.chars().take(19).collect()
+}
 
 /// Makes a text fit for a page.
 pub fn shown(text: &str) -> Shown {

@@ -170,6 +170,35 @@ impl Asker {
         self.send("/v1/audit/entries", &batch).await
     }
 
+    /// Tells that two gateways decide by the registered policy, a third by another, and that one tries a candidate.
+    pub async fn tries_a_policy(&self) -> anyhow::Result<()> {
+        let other = r#"{"version":"2026-01-27"}"#;
+        let newer = Digest::tagged(SNAPSHOT_TAG, other.as_bytes());
+        let url = format!("{}/v1/policies/{newer}", self.base);
+        let answer = self.http.put(url).bearer_auth(&self.token).body(other).send().await?;
+        ensure!(answer.status().is_success(), "{}", answer.text().await?);
+        for (number, (gateway, id)) in
+            [("edge-1", snapshot_id()), ("edge-2", snapshot_id()), ("edge-3", newer)].into_iter().enumerate()
+        {
+            let report = json!({"gateway": gateway, "instance": format!("{number:032x}"), "plugin": "holdpoint",
+                                "sequence": 1, "snapshot_id": id, "since_ms": 1_764_000_000_000_u64});
+            self.send("/v1/policies/in-force", &report).await?;
+        }
+        let differs = |tool: &str, change: &str, today: &str, then: &str, calls: u32| {
+            json!({"server": "tracker", "method": "tools/call", "tool": tool, "change": change, "verdict": today,
+                   "rule_id": "reads-run", "candidate_verdict": then, "candidate_rule_id": "closed-on-sundays",
+                   "calls": calls, "sample": {"call_digest": newer, "at_ms": 1_764_000_300_000_u64}})
+        };
+        let differences = [
+            differs("list_issues", "tighter", "allow", "deny", 12),
+            differs("create_issue_from_a_template_with_a_long_name", "looser", "require_approval", "allow", 3),
+        ];
+        let report = json!({"gateway": "edge-1", "source": "edge-1/7", "plugin": "holdpoint",
+            "snapshot_id": snapshot_id(), "candidate_id": newer, "since_ms": 1_764_000_000_000_u64,
+            "until_ms": 1_764_000_300_000_u64, "compared": 1_204, "unlisted": 2, "differences": differences});
+        self.send("/v1/policies/candidates", &report).await
+    }
+
     async fn send(&self, path: &str, body: &Value) -> anyhow::Result<()> {
         let sent = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body).send().await?;
         ensure!(sent.status().is_success(), "{path}: {}", sent.text().await?);

@@ -53,6 +53,7 @@ impl Desk {
         let id = self.asker.hold_as("create_issue", json!({"project": "site", "n": 1}), grants).await?;
         let other = self.hold("create_issue", json!({"n": 7})).await?;
         self.asker.sees_servers().await?;
+        self.asker.tries_a_policy().await?;
         self.sign_in("bob").await?;
         for (dark, width) in [(false, 1_080), (true, 390)] {
             self.browser.look(width, 900, dark).await?;
@@ -60,6 +61,7 @@ impl Desk {
                 "/delegations".to_owned(),
                 "/freezes".to_owned(),
                 "/grants".to_owned(),
+                "/policies".to_owned(),
                 "/record".to_owned(),
                 "/record?what=kind%3Aclaim&who=nobody".to_owned(),
                 format!("/approvals/{id}/timeline"),

@@ -17,6 +17,7 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
     let Some(mut desk) = Desk::open().await? else { return Ok(()) };
     let alice = Person::approver(&desk.service, "alice", &["sre"])?;
     desk.asker.sees_servers().await?;
+    desk.asker.tries_a_policy().await?;
     for (title, denied) in [("Rotate the signing keys", false), ("Drop the staging tables", true)] {
         let id = desk.hold("create_issue", json!({"project": "site", "title": title})).await?;
         let view = alice.show(&id).await?;
@@ -76,6 +77,8 @@ async fn pages_fit_a_desk_and_a_phone_in_light_and_dark() -> anyhow::Result<()> 
         ("definition", &desk.service.url(&format!("/approvals/{moved}")), 1_080, 1_400, false),
         ("definition-phone", &desk.service.url(&format!("/approvals/{moved}")), 390, 1_900, true),
         ("freezes", &desk.service.url("/freezes"), 1_080, 600, false),
+        ("policies", &desk.service.url("/policies"), 1_080, 900, false),
+        ("policies-phone", &desk.service.url("/policies"), 390, 1_100, true),
         ("record", &desk.service.url("/record"), 1_080, 1_000, false),
         ("record-phone", &desk.service.url("/record"), 390, 1_200, true),
         ("timeline", &desk.service.url(&format!("/approvals/{ran}/timeline")), 1_080, 900, false),

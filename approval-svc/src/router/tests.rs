@@ -21,6 +21,7 @@ mod lists;
 mod oidc;
 mod once;
 mod pages;
+mod policies;
 mod record;
 mod waits;
 

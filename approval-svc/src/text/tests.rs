@@ -37,4 +37,5 @@ fn json_names_are_told_from_strings() {
 fn times_and_spans_read_well() {
     assert_eq!(time(1_700_000_000_123), "2023-11-14 22:13:20Z");
     assert_eq!([span(5), span(61_000), span(900_000), span(86_400_000)], ["5 ms", "61 s", "15 min", "24 h"]);
+    assert_eq!([span(259_199_999), span(259_200_000)], ["71 h", "3 days"]);
 }

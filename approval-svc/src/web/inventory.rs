@@ -6,7 +6,7 @@ use askama::Template;
 use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::digest::Digest;
 
-use super::{CallText, Difference, Frame, Shown, When, shown};
+use super::{CallText, Difference, Frame, Shown, When, short, shown};
 use crate::inventory::difference;
 use crate::inventory::view::{ItemView, ServerLine, ServerView, ServersView};
 use crate::store::inventory::{DefinitionRow, DriftChange, IntroductionRow};
@@ -318,11 +318,6 @@ impl DefinitionPage {
             frame,
         }
     }
-}
-
-/// `sha256:` and the first digits.
-fn short(digest: &str) -> String {
-    digest.chars().take(19).collect()
 }
 
 /// Where a server, or one thing of it, has its page.

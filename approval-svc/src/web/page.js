@@ -11,7 +11,8 @@
     if (seconds < 1) return "moments";
     if (seconds < 120) return `${seconds} s`;
     if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
-    return `${Math.floor(seconds / 3600)} h`;
+    if (seconds < 259200) return `${Math.floor(seconds / 3600)} h`;
+    return `${Math.floor(seconds / 86400)} days`;
   };
 
   // Nobody is read a countdown, but that five minutes and one minute are left is said, once each.

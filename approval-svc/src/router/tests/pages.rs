@@ -86,7 +86,7 @@ impl Desk {
 }
 
 impl Browser<'_> {
-    async fn get(&self, path: &str) -> Answer {
+    pub(super) async fn get(&self, path: &str) -> Answer {
         self.desk.browse(&self.cookie, Method::GET, path, &[], "").await
     }
 
