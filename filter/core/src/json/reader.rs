@@ -29,6 +29,10 @@ const NODES_AT_FIRST: usize = 64;
 /// Up to this many keys comparing each with each is cheaper than sorting; beyond it the cost must not grow by squares.
 const KEYS_COMPARED_PAIRWISE_MAX: usize = 12;
 
+/// A string of fewer bytes is looked at by words alone: nearly all are.
+const SHORT_BYTES: usize = 64;
+const BLOCK_BYTES: usize = 32;
+
 /// What JavaScript makes the prototype of an object that is copied key by key.
 const PROTOTYPE: &str = "__proto__";
 const PROTOTYPE_LITERAL: &[u8] = b"\"__proto__\"";
@@ -210,20 +214,28 @@ impl Reader<'_> {
         Ok(if escaped { node.escaped() } else { node })
     }
 
-    /// Moves to the next quote, backslash or control character, eight bytes at a time.
+    /// Moves to the next quote, backslash or control character.
     #[inline(always)]
     fn skip_plain(&mut self) {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let (words, tail) = rest.as_chunks::<8>();
-        for word in words {
-            let stops = stops(u64::from_le_bytes(*word));
-            if stops != 0 {
-                self.step((stops.trailing_zeros() / 8) as usize);
-                return;
-            }
-            self.step(8);
+        let short = rest.get(..SHORT_BYTES).unwrap_or(rest);
+        let plain = plain_bytes(short);
+        self.step(plain);
+        if plain == SHORT_BYTES {
+            self.skip_long();
         }
-        self.step(tail.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)).count());
+    }
+
+    /// The same where a text goes on for long: in blocks, for which a processor with vectors has one comparison.
+    #[inline(never)]
+    fn skip_long(&mut self) {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let (blocks, _) = rest.as_chunks::<BLOCK_BYTES>();
+        let ends = |block: &[u8; BLOCK_BYTES]| block.iter().fold(false, |ends, byte| ends | ends_plain(*byte));
+        let blocks = blocks.iter().take_while(|block| !ends(block)).count();
+        self.step(blocks.wrapping_mul(BLOCK_BYTES));
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        self.step(plain_bytes(rest));
     }
 
     fn escape(&mut self) -> Result<(), ReadError> {
@@ -348,6 +360,27 @@ impl Reader<'_> {
 /// Offsets and counts fit: [`text::utf8`] refuses texts of more bytes than 32 bits count.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// How many bytes there are before the first quote, backslash or control character, looked at by eight.
+#[inline(always)]
+fn plain_bytes(bytes: &[u8]) -> usize {
+    let (words, tail) = bytes.as_chunks::<8>();
+    let mut plain = 0_usize;
+    for word in words {
+        let stops = stops(u64::from_le_bytes(*word));
+        if stops != 0 {
+            return plain.wrapping_add((stops.trailing_zeros() / 8) as usize);
+        }
+        plain = plain.wrapping_add(8);
+    }
+    plain.wrapping_add(tail.iter().take_while(|byte| !ends_plain(**byte)).count())
+}
+
+/// Whether it is a quote, a backslash or a control character.
+#[inline(always)]
+fn ends_plain(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
 }
 
 /// A word whose lowest set bit marks the first quote, backslash or control character among eight bytes; 0 if none.
