@@ -4,15 +4,19 @@
 //! certificate that it validated, and what a listed client with such a certificate says. Nothing that a caller merely
 //! sends is believed, `x-forwarded-client-cert` least of all.
 
+use std::sync::Arc;
+
 use holdpoint_core::config::{IdentitySource, Proof};
 use holdpoint_core::identity::Principal;
 
 mod claims;
+mod known;
 pub mod metadata;
 mod peer;
 #[cfg(test)]
 mod tests;
 
+pub use known::Known;
 pub use peer::PeerCertificate;
 
 /// Longest issuer, subject, agent, tenant, group or scope, in bytes.
@@ -50,14 +54,18 @@ impl std::fmt::Display for IdentityError {
 impl std::error::Error for IdentityError {}
 
 /// Finds the principal. Sources are asked in their order; one that is absent is passed over only when it is optional,
-/// and one that is there and cannot be used ends the search.
-pub fn resolve(sources: &[IdentitySource], facts: &CallerFacts<'_>) -> Result<Principal, IdentityError> {
+/// and one that is there and cannot be used ends the search. Of `known` nothing is asked but whom the same claims named.
+pub fn resolve(
+    sources: &[IdentitySource],
+    facts: &CallerFacts<'_>,
+    known: &mut Known,
+) -> Result<Arc<Principal>, IdentityError> {
     let mut absent = IdentityError::Absent("this gateway has no source of identities");
     for source in sources {
         let found = match &source.proof {
-            Proof::Jwt { metadata_key } => claims::find(metadata_key, facts),
-            Proof::MtlsUriSan => peer::find(facts),
-            Proof::Header { name, from_peers } => peer::find_named(name, from_peers, facts),
+            Proof::Jwt { metadata_key } => claims::find(metadata_key, facts, known),
+            Proof::MtlsUriSan => peer::find(facts).map(Arc::new),
+            Proof::Header { name, from_peers } => peer::find_named(name, from_peers, facts).map(Arc::new),
         };
         match found {
             Err(error @ IdentityError::Absent(_)) if source.is_optional => absent = error,

@@ -12,6 +12,7 @@ use holdpoint_core::digest::{self, Digest};
 
 use crate::definitions::Keys;
 use crate::exchange::Callout;
+use crate::identity::Known;
 
 #[cfg(test)]
 mod tests;
@@ -108,6 +109,8 @@ pub struct Worker {
     /// The Envoy node, as the record and the service name this gateway.
     pub gateway: String,
     pub definition_keys: Keys,
+    /// Who came lately.
+    pub known: Known,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
     /// How far the wall clock is ahead of the clock that deadlines run on.
     wall_ahead_ms: i64,
@@ -129,6 +132,7 @@ impl Worker {
             logs_debug: false,
             gateway,
             definition_keys: Keys::default(),
+            known: Known::default(),
             in_force: BTreeMap::new(),
             wall_ahead_ms: 0,
             bodies_arrive: BTreeSet::new(),

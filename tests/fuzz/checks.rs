@@ -15,7 +15,7 @@ use holdpoint_core::mcp::sse::{Event, Splitter};
 use holdpoint_core::mcp::{self, Head, MessageKind, Posted, Target};
 use holdpoint_core::policy::NoUsage;
 use holdpoint_core::yaml;
-use holdpoint_filter::identity::{self, CallerFacts, metadata};
+use holdpoint_filter::identity::{self, CallerFacts, Known, metadata};
 
 // The codec of the ABI's header lists is part of the wasm-only side; it is plain code.
 #[path = "../../filter/src/host/pairs.rs"]
@@ -196,7 +196,7 @@ pub(crate) fn pairs(bytes: &[u8]) {
 pub(crate) fn metadata(bytes: &[u8]) {
     let _ = metadata::namespace(bytes, "holdpoint");
     let facts = CallerFacts { headers: &[], dynamic_metadata: bytes, certificate: None };
-    if let Ok(principal) = identity::resolve(&quickstart().identity, &facts) {
+    if let Ok(principal) = identity::resolve(&quickstart().identity, &facts, &mut Known::default()) {
         assert!(!principal.issuer.is_empty() && !principal.subject.is_empty());
         assert!(principal.issuer.len() <= 512 && principal.subject.len() <= 512);
         assert!(principal.groups.len() <= 1_000 && principal.scopes.len() <= 1_000);

@@ -94,6 +94,14 @@ impl Principal {
     /// Who it is, without the groups and scopes, of which there can be very many: what records carry.
     #[must_use]
     pub fn named(&self) -> Self {
-        Self { groups: BTreeSet::new(), scopes: BTreeSet::new(), ..self.clone() }
+        Self {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            agent_id: self.agent_id.clone(),
+            actor_type: self.actor_type,
+            tenant: self.tenant.clone(),
+            groups: BTreeSet::new(),
+            scopes: BTreeSet::new(),
+        }
     }
 }

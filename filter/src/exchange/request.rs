@@ -54,10 +54,10 @@ impl Exchange {
             dynamic_metadata: &head.dynamic_metadata,
             certificate: head.certificate.as_ref(),
         };
-        let principal = match identity::resolve(&self.config.identity, &caller) {
+        let principal = match identity::resolve(&self.config.identity, &caller, &mut around.worker.known) {
             Ok(principal) => principal,
             // Only who sent nothing is anonymous: what is there and cannot be used is refused below.
-            Err(IdentityError::Absent(_)) if head.route.judges_anonymous => Principal::anonymous(),
+            Err(IdentityError::Absent(_)) if head.route.judges_anonymous => Arc::new(Principal::anonymous()),
             Err(error) => {
                 let takes_tokens = self.config.identity.iter().any(|source| matches!(source.proof, Proof::Jwt { .. }));
                 let why = error.to_string();
@@ -77,8 +77,7 @@ impl Exchange {
         if !matches!(head.value(":method"), Some(b"POST" | b"GET" | b"DELETE")) {
             return (Phase::Ended, vec![HostCommand::Reply(refusal::method_not_allowed())]);
         }
-        let waiting =
-            AwaitingBody { head, principal: Arc::new(principal), began_at_ms: around.now_ms, saw_body: false };
+        let waiting = AwaitingBody { head, principal, began_at_ms: around.now_ms, saw_body: false };
         let mut commands = vec![HostCommand::Pause];
         // Only until the first body proves that Envoy delivers them: afterwards a slow body is Envoy's
         // `request_timeout`'s matter, and a wake-up for every request would cost more than judging it.
@@ -335,5 +334,8 @@ pub(super) fn refused_line(kind: &str, entry: &AuditEntry, around: &Surroundings
 }
 
 pub(super) fn bounded(text: &str) -> String {
-    text.chars().take(DETAIL_CHARS_MAX).collect()
+    match text.len() <= DETAIL_CHARS_MAX {
+        true => text.to_owned(),
+        false => text.chars().take(DETAIL_CHARS_MAX).collect(),
+    }
 }

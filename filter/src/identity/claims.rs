@@ -1,9 +1,10 @@
 //! Step 4: the principal of a bearer token, from the claims that Envoy's `jwt_authn` verified.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::metadata::{self, MetadataError, Said, Structure};
-use super::{CallerFacts, IdentityError, is_name};
+use super::{CallerFacts, IdentityError, Known, is_name};
 use holdpoint_core::identity::{ActorType, Principal};
 use holdpoint_core::order;
 
@@ -17,13 +18,24 @@ const NAMES_MAX: usize = 1_000;
 ///
 /// A token that came and left no claims was not verified (`jwt_authn` may be told to let such ones pass): it is
 /// unusable, not absent. A token in the query string would end up in every log, and MCP forbids it.
-pub(super) fn find(metadata_key: &str, facts: &CallerFacts<'_>) -> Result<Principal, IdentityError> {
+pub(super) fn find(
+    metadata_key: &str,
+    facts: &CallerFacts<'_>,
+    known: &mut Known,
+) -> Result<Arc<Principal>, IdentityError> {
     if facts.headers.iter().any(|(name, value)| name == b":path" && has_token_in_query(value)) {
         return Err(IdentityError::Unusable("a token does not belong into the query string; send it as a header"));
     }
     let namespace = metadata::namespace(facts.dynamic_metadata, JWT_AUTHN_NAMESPACE).map_err(unreadable)?;
     match namespace.map(|all| all.get(metadata_key)).transpose().map_err(unreadable)?.flatten() {
-        Some(Said::Structure(claims)) => from_claims(claims),
+        Some(Said::Structure(claims)) => match known.find(claims) {
+            Some(principal) => Ok(principal),
+            None => {
+                let principal = Arc::new(from_claims(claims)?);
+                known.keep(claims, &principal);
+                Ok(principal)
+            }
+        },
         Some(Said::Null | Said::Number(_) | Said::Text(_) | Said::Bool(_) | Said::List(_)) => {
             Err(IdentityError::Unusable("the token's claims are not an object"))
         }
@@ -81,6 +93,7 @@ impl<'a> Claims<'a> {
     }
 }
 
+#[inline(never)]
 pub(super) fn from_claims(token: Structure<'_>) -> Result<Principal, IdentityError> {
     let claims = Claims::of(token).map_err(unreadable)?;
     let issuer = name(claims.iss)?.ok_or(IdentityError::Unusable("claim `iss` is missing"))?;

@@ -42,15 +42,24 @@ impl<'a> Structure<'a> {
     /// Its members, in the order of the bytes; of several of one name the last counts. What is inside them is looked at by
     /// [`Said::check`] or by whoever walks on.
     pub fn members(self) -> impl Iterator<Item = Result<(&'a str, Said<'a>), MetadataError>> {
-        let entries = fields(self.bytes).filter_map(|field| match field {
-            Ok((1, Wire::Bytes(entry))) => Some(Ok(entry)),
-            Ok((_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32)) => None,
-            Err(error) => Some(Err(error)),
-        });
-        entries.map(move |entry| {
+        self.entries().map(move |entry| {
             let (name, content) = map_entry(entry?)?;
             Ok((name, value(content, self.depth.saturating_add(1))?))
         })
+    }
+
+    /// The bytes of its members, each with its name; nobody has looked into them.
+    pub(super) fn entries(self) -> impl Iterator<Item = Result<&'a [u8], MetadataError>> {
+        fields(self.bytes).filter_map(|field| match field {
+            Ok((1, Wire::Bytes(entry))) => Some(Ok(entry)),
+            Ok((_, Wire::Varint(_) | Wire::Fixed64(_) | Wire::Bytes(_) | Wire::Fixed32)) => None,
+            Err(error) => Some(Err(error)),
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, depth: 0 }
     }
 
     /// The member of that name, when it and all others are sound to their ground. Of the one that is found only its own

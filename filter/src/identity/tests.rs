@@ -90,9 +90,13 @@ impl Caller {
         self
     }
 
-    fn resolve(&self, sources: &[IdentitySource]) -> Result<Principal, IdentityError> {
+    fn resolve(&self, sources: &[IdentitySource]) -> Result<Arc<Principal>, IdentityError> {
+        self.resolve_with(sources, &mut Known::default())
+    }
+
+    fn resolve_with(&self, sources: &[IdentitySource], known: &mut Known) -> Result<Arc<Principal>, IdentityError> {
         let certificate = self.certificate.as_ref();
-        resolve(sources, &CallerFacts { headers: &self.headers, dynamic_metadata: &self.metadata, certificate })
+        resolve(sources, &CallerFacts { headers: &self.headers, dynamic_metadata: &self.metadata, certificate }, known)
     }
 
     fn is_unusable(&self, sources: &[IdentitySource]) -> bool {
@@ -117,6 +121,22 @@ fn a_token_that_nobody_verified_is_unusable_rather_than_absent() {
     assert!(caller.is_unusable(&[jwt(true), mtls()]));
     let caller = Caller::default().header(":path", b"/mcp?a=b&access_token=x").certificate("spiffe://mesh/agents/7");
     assert!(caller.is_unusable(&[jwt(true), mtls()]));
+}
+
+#[test]
+fn who_is_known_is_refused_for_all_that_would_refuse_a_stranger() {
+    let mut known = Known::default();
+    let sources = [jwt(true), mtls()];
+    let alice = || Caller::default().claims(&json!({"iss": "i", "sub": "alice"}));
+    let first = alice().resolve_with(&sources, &mut known).expect("a principal");
+    let again = alice().header(":path", b"/mcp").resolve_with(&sources, &mut known).expect("a principal");
+    assert!(Arc::ptr_eq(&first, &again), "read once");
+    let in_query = alice().header(":path", b"/mcp?access_token=x");
+    assert!(matches!(in_query.resolve_with(&sources, &mut known), Err(IdentityError::Unusable(_))));
+    let unproven = Caller::default().header("authorization", b"Bearer x");
+    assert!(matches!(unproven.resolve_with(&sources, &mut known), Err(IdentityError::Unusable(_))));
+    let other = IdentitySource { proof: Proof::Jwt { metadata_key: "other".to_owned() }, is_optional: false };
+    assert!(matches!(alice().resolve_with(&[other], &mut known), Err(IdentityError::Absent(_))));
 }
 
 #[test]
