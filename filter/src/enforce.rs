@@ -86,7 +86,7 @@ pub struct Passage<'a> {
     /// What becomes of credentials: those the catalogue forwards pass, the others never do.
     pub credential: &'a CallCredential,
     /// These never pass, bound or not.
-    pub stripped: &'a BTreeSet<&'a str>,
+    pub stripped: &'a [&'a str],
 }
 
 /// The edits that make a request obey its constraints.
@@ -109,7 +109,7 @@ pub fn header_edits<'a>(
             || passage.bound.contains(name)
             || passage.credential.forwarded.iter().any(|forwarded| forwarded == name);
         let stripped =
-            passage.stripped.contains(name) || passage.credential.stripped.iter().any(|stripped| stripped == name);
+            passage.stripped.contains(&name) || passage.credential.stripped.iter().any(|stripped| stripped == name);
         let is_removed = |edit: &HeaderEdit| matches!(edit, HeaderEdit::Remove(removed) if removed == name);
         if (steers || stripped || !passes) && !edits.iter().any(is_removed) {
             edits.push(HeaderEdit::Remove(name.to_owned()));

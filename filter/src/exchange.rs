@@ -249,6 +249,32 @@ enum Phase {
     Ended,
 }
 
+/// What the server has told of tasks while it answered.
+#[inline(never)]
+fn take_turns(
+    turns: Vec<TaskTurn>,
+    running: &mut response::Running,
+    (plugin, config): (&str, &FilterConfig),
+    around: &mut Surroundings<'_>,
+) -> Vec<HostCommand> {
+    let mut told = Vec::new();
+    let over: BTreeSet<u64> = order::set(turns.iter().filter_map(TaskTurn::ended));
+    for turn in turns {
+        match turn {
+            // What it has taken stays with the call, and is free when that has ended.
+            TaskTurn::Began { task, .. } if over.contains(&task) => {}
+            TaskTurn::Began { task, ttl_ms } => told.extend(running.goes_on_as(task, ttl_ms, around)),
+            TaskTurn::Ended { .. } => {}
+        }
+    }
+    // The server chooses how many it names; what is not freed here ends with its time.
+    for task in over.into_iter().take(TASKS_ENDED_MAX) {
+        usage::end_task(around.shared, plugin, config.policy.concurrency_rules(), task, around.now_ms);
+        told.extend(leasing::end_task(config, task));
+    }
+    told
+}
+
 /// What an exchange may touch beside itself.
 pub struct Surroundings<'a> {
     pub now_ms: u64,
@@ -285,20 +311,8 @@ impl Exchange {
         if let (Phase::Running(running), Some(overheard)) = (&mut phase, &mut self.overheard) {
             overheard.listen(&event, around);
             let turns = overheard.take_turns();
-            let over: BTreeSet<u64> = order::set(turns.iter().filter_map(TaskTurn::ended));
-            for turn in turns {
-                match turn {
-                    // What it has taken stays with the call, and is free when that has ended.
-                    TaskTurn::Began { task, .. } if over.contains(&task) => {}
-                    TaskTurn::Began { task, ttl_ms } => told.extend(running.goes_on_as(task, ttl_ms, around)),
-                    TaskTurn::Ended { .. } => {}
-                }
-            }
-            // The server chooses how many it names; what is not freed here ends with its time.
-            for task in over.into_iter().take(TASKS_ENDED_MAX) {
-                let rules = self.config.policy.concurrency_rules();
-                usage::end_task(around.shared, &self.plugin, rules, task, around.now_ms);
-                told.extend(leasing::end_task(&self.config, task));
+            if !turns.is_empty() {
+                told = take_turns(turns, running, (&self.plugin, &self.config), around);
             }
         }
         let (phase, mut commands) = match (phase, event) {

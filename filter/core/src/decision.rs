@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -137,7 +138,8 @@ pub struct OutputLimits {
 impl OutputLimits {
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        let Self { max_bytes, redact, redaction_level } = self;
+        max_bytes.is_none() && redact.is_empty() && redaction_level.is_none()
     }
 
     /// Whether the text of the answer may have to change.
@@ -519,12 +521,13 @@ pub struct Evaluated {
 pub struct Permit {
     approved_call: Option<Digest>,
     snapshot_id: Digest,
-    constraints: Constraints,
+    /// Shared: whatever a permit becomes part of names them.
+    constraints: Arc<Constraints>,
 }
 
 impl Permit {
     pub(crate) fn new(approved_call: Option<Digest>, snapshot_id: Digest, constraints: Constraints) -> Self {
-        Self { approved_call, snapshot_id, constraints }
+        Self { approved_call, snapshot_id, constraints: Arc::new(constraints) }
     }
 
     /// Digest of the call that people approved; `None` where the policy alone allowed it.
@@ -549,7 +552,7 @@ impl Permit {
 #[derive(Debug)]
 pub struct PermitSet {
     permits: Vec<Permit>,
-    constraints: Constraints,
+    constraints: Arc<Constraints>,
 }
 
 impl PermitSet {
@@ -557,7 +560,7 @@ impl PermitSet {
     pub fn of_all(permits: Vec<Permit>, messages: usize) -> Option<Self> {
         let united = |sum: Constraints, permit: &Permit| sum.united(permit.constraints());
         (!permits.is_empty() && permits.len() == messages)
-            .then(|| Self { constraints: permits.iter().fold(Constraints::default(), united), permits })
+            .then(|| Self { constraints: Arc::new(permits.iter().fold(Constraints::default(), united)), permits })
     }
 
     /// Under which constraints all of it runs.
@@ -574,6 +577,6 @@ impl PermitSet {
 impl From<Permit> for PermitSet {
     /// The set for one message.
     fn from(permit: Permit) -> Self {
-        Self { constraints: permit.constraints().clone(), permits: vec![permit] }
+        Self { constraints: Arc::clone(&permit.constraints), permits: vec![permit] }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn check(names: &[&str], constraints: &Constraints, approved: bool, edits: &[HeaderEdit]) {
-    let (bound, stripped) = (["x-bound".to_owned()].into(), ["x-actor"].into());
+    let (bound, stripped) = (["x-bound".to_owned()].into(), ["x-actor"]);
     let credential = CallCredential {
         forwarded: vec!["x-api-key".into()],
         stripped: vec!["authorization".into(), "cookie".into()],

@@ -124,9 +124,9 @@ impl Exchange {
         else {
             return (Phase::Ended, commands);
         };
-        let constraints = elements
-            .iter()
-            .fold(permit.constraints().clone(), |sum, element| self.of_answer(&element.judged.envelope, &sum, around));
+        let constraints = elements.iter().fold(permit.constraints().clone(), |sum, element| {
+            self.of_answer(&element.judged.envelope, &sum, around).into_owned()
+        });
         let running = Running::new(&asked, governing, &constraints, leases, first_entry, around.now_ms)
             .beside(entries)
             .leaving_all(trail);

@@ -1,6 +1,6 @@
 //! Steps 5 to 7 and 10: one call from its sealing to its fate, and what its entries, its line and its forward say.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use holdpoint_core::audit::payload::{Part, Salt};
 use holdpoint_core::audit::{AuditEntry, EntryKind};
@@ -11,7 +11,6 @@ use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::{Call, CallEnvelope, SealError};
 use holdpoint_core::freeze::Freeze;
 use holdpoint_core::mcp::{McpMessage, MessageKind, Method, Target};
-use holdpoint_core::order;
 
 use super::beside;
 use super::call_trace::CallTrace;
@@ -204,19 +203,19 @@ impl Exchange {
 
     /// What binds the answer to a call. A task's result is the answer to an earlier call, of which is known whether any rule
     /// limited it; if one did, or if that is not known, all that any rule asks of answers applies.
-    pub(super) fn of_answer(
+    pub(super) fn of_answer<'c>(
         &self,
         envelope: &CallEnvelope,
-        constraints: &Constraints,
+        constraints: &'c Constraints,
         around: &mut Surroundings<'_>,
-    ) -> Constraints {
-        let Target::Task(id) = envelope.message().target() else { return constraints.clone() };
+    ) -> Cow<'c, Constraints> {
+        let Target::Task(id) = envelope.message().target() else { return Cow::Borrowed(constraints) };
         let owner = SessionOwner::new(envelope.server(), envelope.principal());
         match session::task_origin(around.shared, &owner, id, around.now_ms) {
-            Some(TaskOrigin::Unlimited) => constraints.clone(),
+            Some(TaskOrigin::Unlimited) => Cow::Borrowed(constraints),
             Some(TaskOrigin::Limited) | None => {
                 let all = self.config.policy.strictest_answer(envelope.principal(), envelope.server());
-                constraints.united(&Constraints { output: all.output, ..Constraints::default() })
+                Cow::Owned(constraints.united(&Constraints { output: all.output, ..Constraints::default() }))
             }
         }
     }
@@ -479,12 +478,12 @@ impl Judged {
 }
 
 /// Headers that say for whom a trusted client acts: to the server they would look like the gateway's own word.
-fn identity_headers(config: &FilterConfig) -> BTreeSet<&str> {
+fn identity_headers(config: &FilterConfig) -> Vec<&str> {
     let named = config.identity.iter().filter_map(|source| match &source.proof {
         Proof::Header { name, .. } => Some(name.as_str()),
         Proof::Jwt { .. } | Proof::MtlsUriSan => None,
     });
-    order::set(named)
+    named.collect()
 }
 
 /// Whether the record names the call by its digest. By default that of a call that runs at once does not: nobody looks

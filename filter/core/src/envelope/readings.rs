@@ -61,8 +61,9 @@ impl Reading {
         self.labels.rename(name, value);
     }
 
-    pub(super) fn with_resource(self, resource: Fact) -> Self {
-        Self { resource, ..self }
+    pub(super) fn with_resource(mut self, resource: Fact) -> Self {
+        self.resource = resource;
+        self
     }
 
     pub(super) fn with_action(mut self, action: Option<ActionClass>) -> Self {

@@ -224,6 +224,10 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 fn is_json(content_type: &str) -> bool {
+    // What nearly every client says.
+    if content_type == "application/json" {
+        return true;
+    }
     let mut parts = content_type.split(';').map(|part| part.trim_matches([' ', '\t']));
     let is_utf8 = |part: &str| matches!(part.to_ascii_lowercase().as_str(), "charset=utf-8" | "charset=\"utf-8\"");
     parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) && parts.all(is_utf8)
@@ -231,6 +235,9 @@ fn is_json(content_type: &str) -> bool {
 
 /// The value without the white space around it, if it is printable ASCII.
 fn readable(value: &[u8]) -> Option<&str> {
-    let value = std::str::from_utf8(value).ok()?.trim_matches([' ', '\t']);
-    value.bytes().all(|byte| (0x20..0x7f).contains(&byte)).then_some(value)
+    let mut value = value;
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    std::str::from_utf8(value).ok().filter(|_| value.iter().all(|byte| (0x20..0x7f).contains(byte)))
 }

@@ -37,6 +37,15 @@ impl OwnRound {
     /// What `message` carries of Holdpoint's own rounds; nothing when it carries none, and goes on as it is.
     pub fn of(message: &McpMessage) -> Result<Option<Self>, Malformed> {
         let Some(params) = message.params() else { return Ok(None) };
+        // Most messages are no later round of anything.
+        if message.request_state().is_none() && message.input_responses().is_none() {
+            return Ok(None);
+        }
+        Self::of_later_round(message, params)
+    }
+
+    #[inline(never)]
+    fn of_later_round(message: &McpMessage, params: Value<'_>) -> Result<Option<Self>, Malformed> {
         let wrapped = match message.request_state().and_then(|state| state.as_str()) {
             Some(state) => state.strip_prefix(STATE_PREFIX).map(Wrapped::read).transpose()?,
             None => None,

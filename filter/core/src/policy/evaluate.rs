@@ -35,10 +35,10 @@ pub(super) enum Decider {
 pub(super) struct Judgement {
     pub(super) verdict: Verdict,
     pub(super) decider: Decider,
-    /// Indexes of all rules that had a say.
-    rules: BTreeSet<usize>,
+    /// Indexes of all rules that had a say, rising.
+    rules: Vec<usize>,
     /// The verdict and the observed rules that had a say, if the policy observes any.
-    observed: Option<(Verdict, BTreeSet<usize>)>,
+    observed: Option<(Verdict, Vec<usize>)>,
     /// The least that any rule says which matches, or may match.
     audit: Option<AuditLevel>,
     /// The bound of the deciding rule that the call breaks.
@@ -54,7 +54,7 @@ pub(super) struct Tally {
     /// Of rules that grant, one that does nothing else says best why.
     granted_plainly: Option<usize>,
     granted_bounded: Option<usize>,
-    rules: BTreeSet<usize>,
+    rules: Vec<usize>,
     /// What the first rule that denies found broken, if it denies for that.
     broken: Option<String>,
 }
@@ -77,7 +77,7 @@ impl Tally {
         if let Some(slot) = slot {
             slot.get_or_insert(index);
         }
-        self.rules.insert(index);
+        self.rules.push(index);
     }
 
     pub(super) fn verdict(&self, topic: Topic, open_by_default: bool) -> (Verdict, Decider) {
@@ -126,6 +126,10 @@ impl PolicySnapshot {
         }
         let decision = self.decide(envelope, usage, &mut Untraced);
         let permit = match decision.verdict {
+            // Most calls have none, and nothing is cheaper to make than to copy.
+            Verdict::Allow if decision.constraints.is_empty() => {
+                Some(Permit::new(None, self.id(), Constraints::default()))
+            }
             Verdict::Allow => Some(Permit::new(None, self.id(), decision.constraints.clone())),
             Verdict::RequireApproval | Verdict::Deny => None,
         };
@@ -154,8 +158,10 @@ impl PolicySnapshot {
             .map(|reading| (reading, self.judge(envelope, reading, usage, &of_caller, tracer)))
             .collect();
         let verdict = judgements.iter().map(|(_, judgement)| judgement.verdict).max().unwrap_or(Verdict::Deny);
-        let taken: BTreeSet<usize> =
-            order::set(judgements.iter().flat_map(|(_, judgement)| judgement.rules.iter().copied()));
+        let mut taken = Vec::new();
+        judgements.iter().for_each(|(_, judgement)| taken.extend_from_slice(&judgement.rules));
+        taken.sort_unstable();
+        taken.dedup();
         let rules: Vec<&SnapshotRule> = taken.iter().filter_map(|index| self.rules.get(*index)).collect();
         // The first rule by id, so that a reason does not depend on the order of readings; a rule before the default.
         let decided = judgements
@@ -201,7 +207,7 @@ impl PolicySnapshot {
         let mut tally = Tally::default();
         // As if every rule were enforced.
         let mut all = self.observes.then(Tally::default);
-        let mut observed = BTreeSet::new();
+        let mut observed = Vec::new();
         let mut audit = reading.audit;
         let asked = if T::WRITES { (0..self.rules.len()).collect() } else { self.index.candidates(&facts, of_caller) };
         for (index, SnapshotRule { rule, .. }) in asked.into_iter().filter_map(|at| Some((at, self.rules.get(at)?))) {
@@ -260,7 +266,7 @@ impl PolicySnapshot {
         &self,
         envelope: &CallEnvelope,
         decided: Option<&(&Reading, Judgement)>,
-        taken: &BTreeSet<usize>,
+        taken: &[usize],
     ) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let mut first = None;

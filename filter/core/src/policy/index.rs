@@ -46,7 +46,8 @@ pub(super) struct RuleIndex {
     always: Vec<usize>,
     /// Those that name topics, for messages of which only these are asked.
     naming_topics: Vec<usize>,
-    facets: BTreeMap<Facet, Shelf>,
+    /// Each facet once.
+    facets: Vec<(Facet, Shelf)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -67,30 +68,19 @@ impl RuleIndex {
         }
         let crowd = |keys: &Vec<Key>| keys.iter().filter_map(|key| named.get(key)).max().copied();
         let mut index = Self::default();
+        let mut facets: BTreeMap<Facet, Shelf> = BTreeMap::new();
         for (number, compiled) in rules.iter().enumerate() {
             if !compiled.rule.matches.topics.is_empty() {
                 index.naming_topics.push(number);
             }
             let rarest = needs.get(number).and_then(|needs| needs.iter().min_by_key(|keys| crowd(keys)));
             match rarest {
-                Some(keys) => keys.iter().for_each(|key| index.put(key, number)),
+                Some(keys) => keys.iter().for_each(|key| put(&mut facets, key, number)),
                 None => index.always.push(number),
             }
         }
+        index.facets = facets.into_iter().collect();
         index
-    }
-
-    fn put(&mut self, key: &Key, number: usize) {
-        match key {
-            Key::Exactly(facet, value) => {
-                self.facets.entry(*facet).or_default().exactly.entry(value.clone()).or_default().push(number);
-            }
-            Key::Beginning(facet, value) => {
-                let shelf = self.facets.entry(*facet).or_default();
-                shelf.lengths.insert(value.len());
-                shelf.beginnings.entry(value.clone()).or_default().push(number);
-            }
-        }
     }
 
     /// The rules that stand under nothing, or under what this caller is: the same for all readings of one call, so they are
@@ -146,6 +136,19 @@ impl RuleIndex {
         found.sort_unstable();
         found.dedup();
         found
+    }
+}
+
+fn put(facets: &mut BTreeMap<Facet, Shelf>, key: &Key, number: usize) {
+    match key {
+        Key::Exactly(facet, value) => {
+            facets.entry(*facet).or_default().exactly.entry(value.clone()).or_default().push(number);
+        }
+        Key::Beginning(facet, value) => {
+            let shelf = facets.entry(*facet).or_default();
+            shelf.lengths.insert(value.len());
+            shelf.beginnings.entry(value.clone()).or_default().push(number);
+        }
     }
 }
 

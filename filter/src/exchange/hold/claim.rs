@@ -317,7 +317,7 @@ impl Exchange {
                     return hold.seat.end(&Refusal::Busy { rule_id }, WithdrawCause::Refused, HoldEnd::Refused, around);
                 }
                 self.overheard = Some(Box::new(Overheard::answer_to(&hold.judged.envelope, permit.constraints())));
-                let answer = self.of_answer(&hold.judged.envelope, permit.constraints(), around);
+                let answer = self.of_answer(&hold.judged.envelope, permit.constraints(), around).into_owned();
                 hold.release(&self.plugin, permit, &answer, &approval_id, around)
             }
             Err(error) => {

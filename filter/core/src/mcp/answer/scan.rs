@@ -118,6 +118,7 @@ impl Scanner {
         usize::try_from(self.depth) == Ok(self.open.len()) && self.open.last() == Some(&true)
     }
 
+    #[inline(never)]
     fn keep(&mut self, bytes: &[u8]) {
         if !self.expects_key {
             return;
@@ -127,6 +128,7 @@ impl Scanner {
         self.key.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
 
+    #[inline(never)]
     fn end_of_key(&mut self) {
         self.expects_key = false;
         // A message is the outermost object, or an object in the outermost array.
@@ -140,6 +142,7 @@ impl Scanner {
     }
 
     /// Whether some reader could take the key for `name`: without regard to case, and any key with escapes.
+    #[inline(never)]
     fn key_may_be(&self, name: &str) -> bool {
         if self.key.contains(&b'\\') || self.key.iter().any(|byte| !byte.is_ascii()) {
             return true;
