@@ -1,7 +1,7 @@
 //! Steps 8 and 12: what one plugin has with its approval service on this worker: entries and sightings on their way there,
 //! who waits for an entry, and what was heard to be frozen. Two plugins of one Envoy may have two services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
 use holdpoint_core::approval::ServiceKeys;
@@ -107,6 +107,8 @@ pub struct Desk {
     pub freezes_turn: Turn,
     /// Exchanges that wait for an entry, by its counter.
     awaiting_record: BTreeMap<u64, u32>,
+    /// Exchanges whose entry was settled and who have not heard of it: the counters it was among, and whether they are durable.
+    recorded: VecDeque<(u32, Range<u64>, bool)>,
 }
 
 impl Desk {
@@ -124,6 +126,7 @@ impl Desk {
             candidates_turn: Turn::default(),
             freezes_turn: Turn::default(),
             awaiting_record: BTreeMap::new(),
+            recorded: VecDeque::new(),
         }
     }
 
@@ -137,11 +140,16 @@ impl Desk {
         !self.awaiting_record.is_empty()
     }
 
-    /// Takes the exchanges that wait for entries with these counters.
-    pub fn take_recorded(&mut self, counters: &Range<u64>) -> Vec<u32> {
-        let mut recorded = self.awaiting_record.split_off(&counters.start);
-        let mut later = recorded.split_off(&counters.end);
+    /// Whoever waits for an entry with one of these counters is to hear what became of it.
+    pub fn settle_recorded(&mut self, counters: &Range<u64>, is_durable: bool) {
+        let mut settled = self.awaiting_record.split_off(&counters.start);
+        let mut later = settled.split_off(&counters.end);
         self.awaiting_record.append(&mut later);
-        recorded.into_values().collect()
+        self.recorded.extend(settled.into_values().map(|exchange| (exchange, counters.clone(), is_durable)));
+    }
+
+    /// The next one who is to hear it.
+    pub fn next_recorded(&mut self) -> Option<(u32, Range<u64>, bool)> {
+        self.recorded.pop_front()
     }
 }

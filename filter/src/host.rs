@@ -45,7 +45,13 @@ mod shared;
 /// How often deadlines are looked at. Envoy's timers are per root context and worker; one tick serves every hold.
 const TICK_MS: u32 = 50;
 
-/// The same where calls wait for their entries (`audit.required`): entries leave, many at once, with each tick.
+/// How many answers and releases one callback may cause, and how soon the next tick is while there are more. Envoy carries them
+/// out when the callback is over, each from within the one before it, for each calls into the VM again: of a hundred and more V8 says
+/// that the stack is full, and the VM is dead with all who wait on its worker.
+const SETTLED_MAX: u32 = 16;
+const TICK_AGAIN_MS: u32 = 1;
+
+/// The same as [`TICK_MS`] where calls wait for their entries (`audit.required`): entries leave, many at once, with each tick.
 const TICK_RECORDED_MS: u32 = 5;
 
 /// How soon a change of the log level takes effect, and growth of the VM's memory shows.
@@ -55,6 +61,8 @@ thread_local! {
     /// When the event that is being handled came.
     static BEGAN_AT_US: Cell<u64> = const { Cell::new(0) };
     static NEXT_LOOK_AT_MS: Cell<u64> = const { Cell::new(0) };
+    /// Answers and releases since the last tick, or answer of a callout, began.
+    static SETTLED: Cell<u32> = const { Cell::new(0) };
     /// What this VM keeps. Several root contexts share it while a configuration is replaced.
     static WORKER: RefCell<Option<Worker>> = const { RefCell::new(None) };
     /// What each plugin has with its service.
@@ -85,7 +93,7 @@ enum Waiting {
 
 proxy_wasm::main! {{
     logger::install();
-    proxy_wasm::set_root_context(|context_id| Box::new(Root { context_id, plugin: Rc::from(""), config: None }));
+    proxy_wasm::set_root_context(|context_id| Box::new(Root { context_id, plugin: Rc::from(""), config: None, hurries: false }));
 }}
 
 /// Follows the level of Envoy's logger: lines that it would drop are not even made.
@@ -109,6 +117,27 @@ struct Root {
     context_id: u32,
     plugin: Rc<str>,
     config: Option<Rc<FilterConfig>>,
+    /// Its ticks come fast, because the last one did not get through.
+    hurries: bool,
+}
+
+impl Root {
+    /// Has the next tick come soon when this one left something over, and in its time otherwise.
+    fn pace(&mut self) {
+        let is_behind = has_settled_enough();
+        if self.hurries == is_behind {
+            return;
+        }
+        let is_required = self.config.as_ref().is_some_and(|config| config.audit.required);
+        if abi::set_tick_period_ms(if is_behind { TICK_AGAIN_MS } else { tick_ms(is_required) }).is_ok() {
+            self.hurries = is_behind;
+        }
+    }
+}
+
+/// How often a plugin looks at deadlines.
+fn tick_ms(is_record_required: bool) -> u32 {
+    if is_record_required { TICK_RECORDED_MS } else { TICK_MS }
 }
 
 impl Context for Root {
@@ -123,8 +152,7 @@ impl RootContext for Root {
         match FilterConfig::read(&text) {
             Ok(mut config) => {
                 self.plugin = facts::plugin().into();
-                let tick_ms = if config.audit.required { TICK_RECORDED_MS } else { TICK_MS };
-                if let Err(error) = abi::set_tick_period_ms(tick_ms) {
+                if let Err(error) = abi::set_tick_period_ms(tick_ms(config.audit.required)) {
                     log::error!("holdpoint: no ticks from the host (status {}): configuration refused", error.0);
                     return false;
                 }
@@ -180,20 +208,29 @@ impl RootContext for Root {
         }
         // Bounded per tick, so that a crowd of deadlines cannot starve the worker's other work.
         const WAKES_MAX: usize = 1_000;
+        SETTLED.set(0);
+        let plugins: Vec<Rc<str>> = DESKS.with_borrow(|desks| desks.keys().cloned().collect());
+        plugins.iter().for_each(record::tell_settled);
         for _ in 0..WAKES_MAX {
+            if has_settled_enough() {
+                break;
+            }
             let Some(Some(context_id)) = with_worker(|worker| worker.next_due(now_ms)) else { break };
             deliver_detached(context_id, HostEvent::Wake);
         }
-        let plugins: Vec<Rc<str>> = DESKS.with_borrow(|desks| desks.keys().cloned().collect());
         for plugin in &plugins {
             // Who comes into the line meanwhile is called with the next tick.
             for _ in 0..with_desk(plugin, |desk| desk.queue.len()).unwrap_or_default().min(WAKES_MAX) {
+                if has_settled_enough() {
+                    break;
+                }
                 let Some(Some(context_id)) = with_desk(plugin, |desk| desk.queue.call()) else { break };
                 deliver_detached(context_id, HostEvent::Turn);
             }
         }
         // What the exchanges did made another context effective.
         if abi::set_effective_context(self.context_id).is_ok() {
+            self.pace();
             for _ in 0..WAKES_MAX {
                 let Some(Some(callout)) = with_worker(|worker| worker.next_told(now_ms)) else { break };
                 tell(&callout);
@@ -421,6 +458,7 @@ fn deliver_detached(context_id: u32, event: HostEvent) {
 }
 
 fn on_callout_answered(token: u32) {
+    SETTLED.set(0);
     let Some(waiting) = CALLOUTS.with_borrow_mut(|all| all.remove(&token)) else { return };
     let headers = abi::headers(abi::Headers::CalloutResponse).unwrap_or_default();
     let wire = headers.iter().find(|(name, _)| name.as_slice() == WIRE_HEADER.as_bytes());
@@ -529,6 +567,7 @@ fn change_answer(changed: Result<(), abi::HostError>) {
 /// Once the head of an answer has left, all that Envoy can still do with a local reply is to reset the stream, and unlike
 /// a direct reset it does so after this call into the VM has returned.
 fn close_answer() {
+    note_settled();
     if let Err(error) = abi::send_local_reply(500, &[], &[], "holdpoint_answer_closed") {
         log::error!("holdpoint: an answer could not be closed (status {})", error.0);
     }
@@ -561,21 +600,33 @@ fn release(forward: &Forward, place: Place) -> Action {
             return Action::Pause;
         }
     }
-    if place == Place::Detached
-        && let Err(error) = abi::continue_request()
-    {
-        log::error!("holdpoint: a released call could not go on (status {})", error.0);
+    if place == Place::Detached {
+        note_settled();
+        if let Err(error) = abi::continue_request() {
+            log::error!("holdpoint: a released call could not go on (status {})", error.0);
+        }
     }
     Action::Continue
 }
 
 fn reply(local: &refusal::LocalReply) {
+    note_settled();
     let headers: Vec<(&str, &str)> = local.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let details = format!("holdpoint_{}", local.details);
     if let Err(error) = abi::send_local_reply(local.status, &headers, local.body.as_bytes(), &details) {
         // The request stays paused: without an answer, but never through.
         log::error!("holdpoint: a refusal could not be sent (status {})", error.0);
     }
+}
+
+/// Envoy has something to carry out when this callback is over.
+fn note_settled() {
+    SETTLED.set(SETTLED.get().saturating_add(1));
+}
+
+/// Whether the rest has to wait for another callback.
+fn has_settled_enough() -> bool {
+    SETTLED.get() >= SETTLED_MAX
 }
 
 /// Sends a callout for whose answer nobody waits.

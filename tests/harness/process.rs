@@ -53,10 +53,24 @@ impl ChildProcess {
 
     /// Asks it to end (SIGTERM); does not wait.
     pub fn terminate(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Has it stand still, as a machine that is suspended (SIGSTOP), until [`ChildProcess::resume`].
+    pub fn pause(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Has it go on.
+    pub fn resume(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: libc::c_int) {
         let child = &mut *self.child();
         if let (Ok(None), Ok(pid)) = (child.try_wait(), libc::pid_t::try_from(child.id())) {
             // SAFETY: kill(2) has no memory effects; the child is not reaped, so the id is still its own.
-            unsafe { libc::kill(pid, libc::SIGTERM) };
+            unsafe { libc::kill(pid, signal) };
         }
     }
 

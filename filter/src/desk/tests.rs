@@ -9,11 +9,14 @@ fn who_waits_for_an_entry_is_found_by_its_counter() {
     for counter in 0..5 {
         desk.await_record(counter, 100 + u32::try_from(counter).expect("small"));
     }
-    assert_eq!(desk.take_recorded(&(1..3)), [101, 102]);
-    assert_eq!(desk.take_recorded(&(0..2)), [100]);
-    assert!(desk.is_record_awaited());
-    assert_eq!(desk.take_recorded(&(3..9)), [103, 104]);
-    assert!(!desk.is_record_awaited());
+    let mut settle = |counters: std::ops::Range<u64>| {
+        desk.settle_recorded(&counters, true);
+        let told: Vec<u32> = std::iter::from_fn(|| desk.next_recorded()).map(|(exchange, ..)| exchange).collect();
+        (told, desk.is_record_awaited())
+    };
+    assert_eq!(settle(1..3), (vec![101, 102], true));
+    assert_eq!(settle(0..2), (vec![100], true));
+    assert_eq!(settle(3..9), (vec![103, 104], false));
 }
 
 #[test]

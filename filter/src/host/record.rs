@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use super::{deliver_detached, gauges, in_force_of, with_desk};
+use super::{deliver_detached, gauges, has_settled_enough, in_force_of, with_desk};
 use crate::audit_buffer::BatchAnswer;
+use crate::desk::Desk;
 use crate::exchange::{Callout, HostEvent};
 use crate::metrics::Metric;
 
@@ -44,8 +45,14 @@ pub(super) fn settle(plugin: &Rc<str>, said: BatchAnswer, code: &str) {
         gauges::add(Metric::AuditLost, i64::try_from(lost).unwrap_or(i64::MAX));
         log::error!("holdpoint: the service will not take {lost} audit entries: {code}");
     }
-    for context_id in with_desk(plugin, |desk| desk.take_recorded(&settled.counters)).unwrap_or_default() {
-        let (counters, is_durable) = (settled.counters.clone(), settled.is_durable);
+    with_desk(plugin, |desk| desk.settle_recorded(&settled.counters, settled.is_durable));
+    tell_settled(plugin);
+}
+
+/// Lets those who wait for their entries hear what became of them, as many as one callback may.
+pub(super) fn tell_settled(plugin: &Rc<str>) {
+    while !has_settled_enough() {
+        let Some(Some((context_id, counters, is_durable))) = with_desk(plugin, Desk::next_recorded) else { return };
         deliver_detached(context_id, HostEvent::Recorded { counters, is_durable });
     }
 }
