@@ -181,7 +181,7 @@ fn each_setting_and_counter_by_itself_is_told() {
         "rules": {"policies": {"other": {"principals": [{"filter_state": {"key": "wasm.holdpoint.server"}}]}}},
     }});
     type Change = Box<dyn Fn(&mut Dump)>;
-    let changes: [(&str, Level, &str, Change); 14] = [
+    let changes: [(&str, Level, &str, Change); 16] = [
         (
             "admin",
             Warning,
@@ -221,6 +221,16 @@ fn each_setting_and_counter_by_itself_is_told() {
                 *filters = json!([filters[0], guard]);
             }),
         ),
+        ("gateway's token", Failed, "the service refused it 3", Box::new(counts("cluster.holdpoint.upstream_rq_401"))),
+        (
+            "gateway's token",
+            Warning,
+            "the service has refused it 3",
+            Box::new(|dump| {
+                dump.stats.insert("cluster.holdpoint.upstream_rq_403".to_owned(), 3);
+                dump.stats.insert("cluster.holdpoint.upstream_rq_2xx".to_owned(), 1);
+            }),
+        ),
         ("claims", Failed, "3 ", Box::new(counts("wasmcustom.holdpoint.claims_refused_total"))),
         (
             "record",
@@ -242,6 +252,24 @@ fn each_setting_and_counter_by_itself_is_told() {
         assert!(!tells(&unchanged) || part.starts_with("the default"), "{check} {part} was so before: {unchanged:#?}");
     }
     assert!(!said(&by_certificate(40)).iter().any(|one| one.check == "certificates"));
+}
+
+#[test]
+fn key_that_is_being_retired_is_told_apart_from_the_service_s_own_and_from_a_stranger_s() {
+    use crate::cli::doctor::Level::{self, Failed, Ok, Skipped, Warning};
+    let trusted = "ed25519:7ca06f9da9355ebfaafe9e7a53f8ce896c68bf1d88d9aedc7d342be05b40604f";
+    let said = |service_key: Option<&str>, previous_key: Option<&str>| {
+        let dump = super::super::envoy::sorted(&json!({"configs": [listener(plugin(), json!([]))]}));
+        let (service_key, previous_key) = (service_key.map(str::to_owned), previous_key.map(str::to_owned));
+        let mut seen = Findings::new("envoy");
+        examine(&dump, &Wanted { service_key, previous_key, ..Wanted::default() }, &mut seen);
+        let found: Vec<Level> = seen.all.iter().filter(|one| one.check == "service key").map(|one| one.level).collect();
+        found
+    };
+    assert_eq!(said(None, None), [Skipped]);
+    assert_eq!(said(Some(trusted), Some("ed25519:old")), [Ok]);
+    assert_eq!(said(Some("ed25519:new"), Some(trusted)), [Warning], "what it trusts signs for a while yet");
+    assert_eq!(said(Some("ed25519:new"), Some("ed25519:old")), [Failed]);
 }
 
 #[test]
