@@ -42,7 +42,7 @@ mod inventory;
 pub(super) mod marks;
 mod notices;
 mod payloads;
-mod reads;
+pub(super) mod reads;
 mod words;
 mod writes;
 

@@ -103,21 +103,18 @@ pub(super) fn approval_of(row: &Row) -> Answer<Approval> {
     })
 }
 
+/// What is due at `$1`, at most `$2` rows. It is asked all the time, so each part has an index in which it finds nothing else.
+/// The clock of a status goes before the rejoin clock when both have run out.
+pub(in crate::store) const DUE: &str = "SELECT id, status, version, 'clock' AS cause FROM approvals \
+     WHERE status IN ('pending', 'approved') AND expires_at_ms <= $1 \
+     UNION ALL SELECT id, status, version, 'rejoin' FROM approvals \
+     WHERE status = 'pending' AND rejoin_by_ms IS NOT NULL AND rejoin_by_ms <= $1 AND expires_at_ms > $1 \
+     UNION ALL SELECT id, status, version, 'escalation' FROM approvals \
+     WHERE status = 'pending' AND escalates_at_ms IS NOT NULL AND escalated_at_ms IS NULL \
+     AND escalates_at_ms <= $1 AND expires_at_ms > $1 LIMIT $2";
+
 pub(super) async fn due(readers: &Pool, now_ms: u64, rows_max: u32) -> Answer<Vec<Due>> {
-    // The clock of a status goes before the rejoin clock when both have run out.
-    let rows = query(
-        "SELECT id, status, version, 'clock' AS cause FROM approvals \
-         WHERE status IN ('pending', 'approved') AND expires_at_ms <= $1 \
-         UNION ALL SELECT id, status, version, 'rejoin' FROM approvals \
-         WHERE status = 'pending' AND rejoin_by_ms IS NOT NULL AND rejoin_by_ms <= $1 AND expires_at_ms > $1 \
-         UNION ALL SELECT id, status, version, 'escalation' FROM approvals \
-         WHERE status = 'pending' AND escalates_at_ms IS NOT NULL AND escalated_at_ms IS NULL \
-         AND escalates_at_ms <= $1 AND expires_at_ms > $1 LIMIT $2",
-    )
-    .bind(int(now_ms))
-    .bind(i64::from(rows_max))
-    .fetch_all(readers)
-    .await?;
+    let rows = query(DUE).bind(int(now_ms)).bind(i64::from(rows_max)).fetch_all(readers).await?;
     let due_of = |row: &Row| {
         let cause: &str = row.try_get("cause")?;
         Ok(Due {

@@ -8,7 +8,7 @@ use holdpoint_core::approval::ApprovalStatus;
 
 use super::*;
 use crate::store::row::{HistoryFilter, Judge, Readable};
-use crate::store::sql::{history, machine_clock, marks};
+use crate::store::sql::{history, machine_clock, marks, reads};
 use crate::store::{Change, Store, Write, contract};
 
 #[tokio::test]
@@ -62,6 +62,24 @@ async fn history_of_a_server_a_tool_or_a_tenant_is_read_by_an_index_in_its_order
         let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
         assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:?}");
         assert!(!plan.iter().any(|step| step.contains("FOR ORDER BY")), "nothing is sorted: {plan:?}");
+    }
+}
+
+/// Twice a second, however many wait.
+#[tokio::test]
+async fn what_is_due_is_found_without_a_look_at_what_is_not() {
+    use sqlx::{AssertSqlSafe, Row};
+    let bench = contract::open().await;
+    let mut connection = SqliteConnectOptions::new().filename(bench.dir.join("holdpoint.db")).connect().await.unwrap();
+    let statement = format!("EXPLAIN QUERY PLAN {}", reads::DUE);
+    let rows = sqlx::query(AssertSqlSafe(statement)).fetch_all(&mut connection).await.unwrap();
+    let plan: Vec<String> = rows.iter().map(|row| row.get::<String, _>("detail")).collect();
+    for index in [
+        "approvals_due (status=? AND expires_at_ms<?)",
+        "approvals_rejoin (status=? AND rejoin_by_ms>? AND rejoin_by_ms<?)",
+        "approvals_escalate (status=? AND escalates_at_ms>? AND escalates_at_ms<?)",
+    ] {
+        assert!(plan.iter().any(|step| step.contains(index)), "{index}: {plan:?}");
     }
 }
 
