@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// A token is looked at again after this long even if nothing was noticed. Longer than one leg of a gateway's poll, which
 /// begins with a look: ten thousand of them wait at once.
-const LOOK_AGAIN_TOKEN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN_TOKEN: Duration = Duration::from_secs(60);
 
 /// How many tokens were revoked, as of now.
 #[derive(Clone, Debug)]

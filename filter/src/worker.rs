@@ -55,6 +55,14 @@ impl Ids {
         u64::from_le_bytes([a, b, c, d, e, f, g, h]).wrapping_add(self.counter)
     }
 
+    /// A number from 0 to `most`, another one for each asker, so that not all of them do something at the same time. Anybody can
+    /// guess it.
+    pub fn spread(&mut self, most: u64) -> u64 {
+        // Neighbours among the numbers come to lie far apart (Fibonacci hashing).
+        let scattered = self.next_number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        scattered.checked_rem(most.saturating_add(1)).unwrap_or_default()
+    }
+
     /// At most 32, which nobody else gets.
     fn next_bytes<const N: usize>(&mut self) -> [u8; N] {
         const { assert!(N <= 32, "a digest has no more") };
@@ -86,6 +94,16 @@ impl HoldRoom {
             (self.holds, self.held_bytes) = (holds, held_bytes);
         }
         fits
+    }
+
+    /// How many have room.
+    pub fn len(&self) -> u32 {
+        self.holds
+    }
+
+    /// Whether nobody has.
+    pub fn is_empty(&self) -> bool {
+        self.holds == 0
     }
 
     /// Gives back what `enter` took.

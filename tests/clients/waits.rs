@@ -28,7 +28,7 @@ const WAITS_S: [u64; 4] = [5, 40, 90, 600];
 
 /// The defaults of a gateway, and the bound of the quickstart's policy.
 const HOLD_MS_MAX: u64 = 45_000;
-const LEG_MS_MAX: u64 = 20_000;
+const LEG_MS_MAX: u64 = 55_000;
 const PATIENCE_MS: u64 = 60_000;
 const RUNTIME_MS_MAX: u64 = 30_000;
 

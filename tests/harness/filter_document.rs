@@ -45,7 +45,7 @@ impl FilterDocument {
         Ok(Self {
             service_key: service_key.to_owned(),
             hold_ms_max: 45_000,
-            leg_ms_max: 20_000,
+            leg_ms_max: 55_000,
             client_patience_ms: 60_000,
             outage_ms_max: 10_000,
             body_wait_ms: 10_000,

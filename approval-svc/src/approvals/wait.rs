@@ -8,11 +8,9 @@ use tokio::time::{Instant, sleep_until};
 use super::Approvals;
 use crate::store::StoreError;
 
-/// Longest wait of one poll.
+/// Longest wait of one poll, which ends with a look: so late at the most does anybody hear of what woke nobody. To look more
+/// often would be work for each of ten thousand that wait.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
-/// Even without a wake-up, the row is read again after this long. Longer than one leg of a gateway's poll, which ends with a
-/// look: ten thousand of them wait at once.
-const RECHECK: Duration = Duration::from_secs(30);
 
 /// What a poll waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +45,7 @@ impl Approvals {
             }
             tokio::select! {
                 () = waiter.woken() => {}
-                () = sleep_until(deadline.min(Instant::now() + RECHECK)) => {}
+                () = sleep_until(deadline) => {}
                 // An error means that whoever could stop the service is gone, which is the same.
                 _ = stopping.changed() => return Ok(Some(state)),
             }

@@ -207,7 +207,7 @@ fn approval(section: &Cursor<'_>, problems: &mut Problems) -> Option<ApprovalSet
     const DAY_MS: u64 = 86_400_000;
     let mut ms = |name, default, bounds| number(&fields, name, default, bounds, problems);
     let hold_ms_max = ms("hold_ms_max", 45_000, 100..=DAY_MS);
-    let leg_ms_max = ms("leg_ms_max", 20_000, 100..=60_000);
+    let leg_ms_max = ms("leg_ms_max", 55_000, 100..=60_000);
     let client_patience_ms = ms("client_patience_ms", 60_000, 1_000..=DAY_MS);
     let outage_ms_max = ms("outage_ms_max", 10_000, 0..=DAY_MS);
     let rejoin_ms = ms("rejoin_ms", 120_000, 0..=DAY_MS);

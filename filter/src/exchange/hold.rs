@@ -30,8 +30,17 @@ use crate::metrics::{HoldEnd, Metric};
 use crate::refusal::Refusal;
 use seat::Seat;
 
-/// How long between two tries while the service is away.
+/// How long between the first two tries while the service is away, and between any two of them.
 const RETRY_MS: u64 = 250;
+const RETRY_MS_MAX: u64 = 2_000;
+
+/// Of many who lost their answers at the same moment, so many of a worker try again in a millisecond, and the last of them
+/// after so long.
+const RETRIES_PER_MS: u64 = 5;
+const RETRY_SPREAD_MS_MAX: u64 = 2_000;
+
+/// The part of a leg by which one may be shorter than another: calls that came together do not ask together for ever.
+const LEG_SPREAD: u64 = 4;
 
 /// A poll answered sooner than this without news did not wait: the next one is paced like a retry.
 const POLL_MS_MIN: u64 = 100;
@@ -220,8 +229,19 @@ impl Hold {
     }
 
     /// How long the next leg may wait.
-    fn leg_ms(&self, now_ms: u64) -> u64 {
-        self.seat.config.approval.leg_ms_max.min(self.deadline_ms.saturating_sub(now_ms))
+    fn leg_ms(&self, around: &mut Surroundings<'_>) -> u64 {
+        let leg_ms_max = self.seat.config.approval.leg_ms_max;
+        let leg_ms = leg_ms_max.saturating_sub(around.worker.ids.spread(leg_ms_max / LEG_SPREAD));
+        leg_ms.min(self.deadline_ms.saturating_sub(around.now_ms))
+    }
+
+    /// When to try again after the service has been away for so long: the more seldom the longer that is, but once more before
+    /// it is too long.
+    fn retry_at_ms(&self, away_ms: u64, around: &mut Surroundings<'_>) -> u64 {
+        let left_ms = self.seat.config.approval.outage_ms_max.saturating_sub(away_ms);
+        let pause_ms = away_ms.min(RETRY_MS_MAX).min(left_ms).max(RETRY_MS);
+        let spread_ms = (u64::from(around.worker.room.len()) / RETRIES_PER_MS).min(RETRY_SPREAD_MS_MAX);
+        around.now_ms.saturating_add(pause_ms).saturating_add(around.worker.ids.spread(spread_ms))
     }
 
     /// Asks, and makes sure to be woken if no answer ever comes.
@@ -309,7 +329,7 @@ impl Hold {
             commands.extend(ended);
             return (phase, commands);
         }
-        let at_ms = around.now_ms.saturating_add(RETRY_MS);
+        let at_ms = self.retry_at_ms(away_ms, around);
         self.step = Step::Retrying { at_ms, then };
         commands.push(HostCommand::WakeAt(at_ms));
         self.stay(commands)
@@ -466,7 +486,7 @@ impl Exchange {
         let Some(approval) = &hold.approval else { return self.reopen(hold, around) };
         let ask = self.next_ask();
         hold.polled_at_ms = Some(around.now_ms);
-        let callout = Callout::poll(&hold.seat.config.approval, approval, hold.leg_ms(around.now_ms), ask);
+        let callout = Callout::poll(&hold.seat.config.approval, approval, hold.leg_ms(around), ask);
         hold.step = Step::Polling { ask };
         let commands = hold.ask(callout, around.now_ms);
         hold.stay(commands)

@@ -338,6 +338,46 @@ fn a_service_that_answers_polls_without_waiting_is_not_asked_in_a_loop() {
 }
 
 #[test]
+fn calls_that_came_together_do_not_ask_together_for_ever() {
+    let mut bench = Bench::new();
+    let mut legs = Vec::new();
+    for _ in 0..3 {
+        let (mut exchange, did) = bench.hold();
+        let open: OpenApproval = did.asked_record();
+        let did = bench.answer(&mut exchange, &did, 202, &state(&open, ApprovalStatus::Pending));
+        legs.push(did.asked().timeout_ms);
+    }
+    assert!(
+        legs.iter().all(|leg_ms| (6_000..=7_000).contains(leg_ms)),
+        "up to a quarter less than 4 s, and 3 s: {legs:?}"
+    );
+    assert!(legs.iter().any(|leg_ms| *leg_ms != legs[0]), "{legs:?}");
+}
+
+#[test]
+fn a_service_that_stays_away_is_asked_more_and_more_seldom_and_once_more_at_the_end() {
+    let mut bench = Bench::new();
+    let (mut exchange, mut did) = bench.hold();
+    let mut asked_after_ms = Vec::new();
+    let began_ms = bench.now_ms;
+    loop {
+        did = bench.answer(&mut exchange, &did, 503, &"upstream connect error");
+        let Some(at_ms) = did.0.iter().find_map(|command| match command {
+            HostCommand::WakeAt(at_ms) => Some(*at_ms),
+            _ => None,
+        }) else {
+            break;
+        };
+        let early = bench.wake_after(&mut exchange, at_ms - bench.now_ms - 1);
+        assert!(early.0.is_empty(), "{:?}", early.0);
+        did = bench.wake_after(&mut exchange, 1);
+        asked_after_ms.push(bench.now_ms - began_ms);
+    }
+    assert_eq!(asked_after_ms, [250, 500, 1_000, 2_000]);
+    assert!(did.tool_error().contains("approval service is unavailable"));
+}
+
+#[test]
 fn a_claim_whose_answer_is_lost_is_sent_again_as_the_same_claim() {
     let mut bench = Bench::new();
     let (mut exchange, open, did) = approved(&mut bench);
