@@ -32,11 +32,15 @@ struct Abi {
 
 impl Abi {
     fn start() -> anyhow::Result<Self> {
+        Self::start_under(&FilterDocument::quickstart(SERVICE_KEY)?)
+    }
+
+    fn start_under(filter: &FilterDocument) -> anyhow::Result<Self> {
         let arguments = ["-p", "holdpoint-abi", "--features", "host", "--profile", "abi"];
         let binary = cargo::build("the wasmtime host", &arguments, |name| name.ends_with("/holdpoint-abi"))?;
         let files = tempfile::tempdir()?;
         let document = files.path().join("filter.yaml");
-        std::fs::write(&document, FilterDocument::quickstart(SERVICE_KEY)?.text())?;
+        std::fs::write(&document, filter.text())?;
         let mut command = Command::new(binary);
         command.arg(wasm::module()?).arg(document).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start the wasmtime host")?;
@@ -45,8 +49,19 @@ impl Abi {
         Ok(Self { child, stdin, stdout, _files: files })
     }
 
-    /// Plays one request. `fault` is a host call and the status that it fails with.
+    /// Plays one request that is not answered. `fault` is a host call and the status that it fails with.
     fn play(&mut self, message: &Message, framing: Framing, fault: Option<(&str, u32)>) -> anyhow::Result<Value> {
+        self.exchange(message, framing, None, fault)
+    }
+
+    /// The same, with what the server answers.
+    fn exchange(
+        &mut self,
+        message: &Message,
+        framing: Framing,
+        answer: Option<&str>,
+        fault: Option<(&str, u32)>,
+    ) -> anyhow::Result<Value> {
         let mut headers = vec![
             (b":method".to_vec(), message.method.clone().into_bytes()),
             (b":path".to_vec(), message.path.clone().into_bytes()),
@@ -56,11 +71,15 @@ impl Abi {
         let body = match framing {
             Framing::Whole | Framing::Trailers if message.body.is_empty() => Vec::new(),
             Framing::Whole | Framing::Trailers => vec![message.body.clone()],
+            Framing::Part => vec![message.body.clone(), Vec::new()],
             Framing::Pieces => message.body.chunks(7).map(<[u8]>::to_vec).collect(),
         };
         let claims = json!({"jwt": {"iss": "https://idp.example", "sub": "agent-7"}});
         let identity = encode::metadata("envoy.filters.http.jwt_authn", &claims);
         let route = encode::metadata("holdpoint", &json!({"server": "tracker"}));
+        let answer_headers = [(":status", "200"), ("content-type", "application/json")];
+        let answer = answer
+            .map(|body| (answer_headers.map(|(name, value)| (name.as_bytes(), value.as_bytes())), body.as_bytes()));
         let asked = json!({
             "headers": headers,
             "body": body,
@@ -70,6 +89,7 @@ impl Abi {
                 ("xds\0route_metadata", route),
                 ("xds\0cluster_name", b"tracker"),
             ],
+            "answer": answer,
             "fault": fault,
         });
         writeln!(self.stdin, "{asked}")?;
@@ -90,8 +110,58 @@ impl Drop for Abi {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Framing {
     Whole,
+    /// Whole, and its end after it: as Envoy reads a small body over HTTP/1.1.
+    Part,
     Pieces,
     Trailers,
+}
+
+/// What an allowed call costs in Envoy is to a good part what it asks of it. Who makes another host call sees it here.
+const MADE_OF_AN_ALLOWED_CALL: &[&str] = &[
+    "> proxy_on_context_create",
+    "> proxy_on_request_headers",
+    "proxy_get_header_map_pairs",
+    "proxy_get_property metadata",
+    "proxy_get_property xds.route_metadata",
+    "clock_time_get",
+    "> proxy_on_request_body",
+    "> proxy_on_request_body",
+    "proxy_get_buffer_bytes",
+    "clock_time_get",
+    "proxy_get_shared_data",
+    "proxy_increment_metric",
+    "proxy_set_property holdpoint.verdict",
+    "proxy_set_property holdpoint.rule",
+    "proxy_set_property holdpoint.snapshot",
+    "proxy_set_property holdpoint.server",
+    "proxy_remove_header_map_value authorization",
+    "> proxy_on_response_headers",
+    "proxy_get_header_map_pairs",
+    "clock_time_get",
+    "> proxy_on_response_body",
+    "clock_time_get",
+    "proxy_get_buffer_bytes",
+    "> proxy_on_log",
+    "clock_time_get",
+    "> proxy_on_done",
+    "> proxy_on_delete",
+];
+
+#[test]
+fn allowed_call_makes_these_host_calls_and_no_other() -> anyhow::Result<()> {
+    const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}"#;
+    let mut abi = Abi::start()?;
+    let cases = corpus::cases()?;
+    let allowed = cases.iter().find(|case| case.name == "allowed-call").and_then(corpus::Case::message);
+    let mut allowed = allowed.context("the case of an allowed call")?;
+    allowed.headers.push((b"authorization".to_vec(), b"Bearer x".to_vec()));
+    // The first call of a worker finds nothing that it could remember.
+    abi.exchange(&allowed, Framing::Part, Some(ANSWER), None)?;
+    let became = abi.exchange(&allowed, Framing::Part, Some(ANSWER), None)?;
+    assert_eq!(became["forwarded"], true, "{became}");
+    let made: Vec<&str> = became["made"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    assert_eq!(made, MADE_OF_AN_ALLOWED_CALL);
+    Ok(())
 }
 
 #[test]
@@ -128,6 +198,21 @@ fn corpus_on_wasmtime_is_stopped_as_the_corpus_says() -> anyhow::Result<()> {
     }
     anyhow::ensure!(wrong.is_empty(), "{} requests:\n{}", wrong.len(), wrong.join("\n"));
     assert!(played >= 600, "only {played} requests were played");
+    Ok(())
+}
+
+#[test]
+fn server_is_recognised_by_the_cluster_of_its_route() -> anyhow::Result<()> {
+    let cases = corpus::cases()?;
+    let allowed = cases.iter().find(|case| case.name == "allowed-call").and_then(corpus::Case::message);
+    let allowed = allowed.context("the case of an allowed call")?;
+    for (cluster, is_known) in [("tracker", true), ("another", false)] {
+        let mut document = FilterDocument::quickstart(SERVICE_KEY)?;
+        let by = format!("match: {{route_metadata: tracker, clusters: [{cluster}]}}");
+        document.policy = document.policy.replace("match: {route_metadata: tracker}", &by);
+        let became = Abi::start_under(&document)?.play(&allowed, Framing::Whole, None)?;
+        assert_eq!(became["forwarded"], is_known, "{cluster}: {became}");
+    }
     Ok(())
 }
 

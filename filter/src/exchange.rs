@@ -29,6 +29,7 @@ use crate::usage::{self, SharedData};
 use crate::worker::Worker;
 use holdpoint_core::config::FilterConfig;
 use holdpoint_core::order;
+use holdpoint_core::policy::PolicySnapshot;
 use overheard::TaskTurn;
 
 mod batch;
@@ -90,7 +91,7 @@ pub struct RequestHead {
     /// The client's certificate, if it showed one and [`Exchange::reads_certificate`].
     pub certificate: Option<PeerCertificate>,
     pub route: RouteMetadata,
-    /// Name of the cluster the route selects.
+    /// Name of the cluster the route selects, if [`Exchange::reads_cluster`].
     pub cluster: Option<String>,
 }
 
@@ -138,6 +139,11 @@ impl AnswerFormat {
     pub fn of(content_types: &[&[u8]]) -> Self {
         const EVENTS: &[u8] = b"text/event-stream";
         const JSON: &[u8] = b"application/json";
+        match content_types {
+            [JSON] => return Self::Json,
+            [EVENTS] => return Self::EventStream,
+            _ => {}
+        }
         let text = content_types.join(&b',').to_ascii_lowercase();
         let says = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
         let mut parts = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
@@ -300,8 +306,19 @@ impl Exchange {
         self.config.identity.iter().any(|source| source.proof.reads_certificate())
     }
 
+    /// Whether a policy looks at the cluster: reading it costs a host call. (A call that is held while a policy comes into
+    /// force that does, and nothing before did, is of no server to that one, and refused.)
+    pub fn reads_cluster(&self) -> bool {
+        self.config.policy.reads_cluster() || self.config.candidate.as_ref().is_some_and(PolicySnapshot::reads_cluster)
+    }
+
     /// Takes one event and says what to do. Never fails: what cannot go on is refused.
     pub fn handle(&mut self, event: HostEvent, around: &mut Surroundings<'_>) -> Vec<HostCommand> {
+        if let HostEvent::RequestPart { buffered_bytes } = event
+            && self.keeps_part(buffered_bytes, around.worker)
+        {
+            return vec![HostCommand::Pause];
+        }
         let phase = std::mem::replace(&mut self.phase, Phase::Ended);
         if let (Phase::Running(_), HostEvent::ResponseHead(head)) = (&phase, &event) {
             self.note_session(head, around);
@@ -317,9 +334,7 @@ impl Exchange {
         }
         let (phase, mut commands) = match (phase, event) {
             (Phase::AwaitingHead, HostEvent::RequestHead(head)) => self.on_head(head, around),
-            (Phase::AwaitingBody(waiting), HostEvent::RequestPart { buffered_bytes }) => {
-                self.on_part(waiting, buffered_bytes, around)
-            }
+            (Phase::AwaitingBody(waiting), HostEvent::RequestPart { .. }) => self.too_large(&waiting, around),
             (Phase::AwaitingBody(waiting), HostEvent::RequestComplete { body, has_trailers }) => {
                 self.on_complete(*waiting, body, has_trailers, around)
             }

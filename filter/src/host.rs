@@ -273,13 +273,13 @@ struct Http {
 impl Http {
     /// Hands an event over and carries out the commands; answers what the callback has to return.
     fn deliver(&self, event: HostEvent) -> Action {
-        self.deliver_at(event, Place::Callback)
+        self.deliver_at(event, Place::Callback, clock::now_us())
     }
 
-    fn deliver_at(&self, event: HostEvent, place: Place) -> Action {
+    fn deliver_at(&self, event: HostEvent, place: Place, now_us: u64) -> Action {
         match &self.exchange {
             Some(exchange) => {
-                let commands = handle(exchange, event);
+                let commands = handle(exchange, event, now_us);
                 let plugin = Rc::clone(exchange.borrow().plugin());
                 carry_out(self.context_id, &plugin, commands, place)
             }
@@ -299,7 +299,7 @@ impl Context for Http {
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
-        let Some(headers) = abi::headers(abi::Headers::Request) else {
+        let Some(headers) = facts::request_headers() else {
             reply(&refusal::broken("its headers cannot be read"));
             return Action::Pause;
         };
@@ -312,7 +312,11 @@ impl HttpContext for Http {
                 .filter(|exchange| exchange.borrow().reads_certificate())
                 .and_then(|_| facts::certificate()),
             route: facts::route(),
-            cluster: facts::cluster(),
+            cluster: self
+                .exchange
+                .as_ref()
+                .filter(|exchange| exchange.borrow().reads_cluster())
+                .and_then(|_| facts::cluster()),
         };
         let action = self.deliver(HostEvent::RequestHead(head));
         if end_of_stream && action == Action::Pause {
@@ -326,7 +330,14 @@ impl HttpContext for Http {
             let body = abi::body(abi::Body::Request).unwrap_or_default();
             return self.deliver(HostEvent::RequestComplete { body, has_trailers: false });
         }
-        self.deliver(HostEvent::RequestPart { buffered_bytes: u64::try_from(size).unwrap_or(u64::MAX) })
+        let buffered_bytes = u64::try_from(size).unwrap_or(u64::MAX);
+        let keeps = |exchange: &Rc<RefCell<Exchange>>| {
+            with_worker(|worker| exchange.borrow_mut().keeps_part(buffered_bytes, worker)).unwrap_or_default()
+        };
+        if self.exchange.as_ref().is_some_and(keeps) {
+            return Action::Pause;
+        }
+        self.deliver(HostEvent::RequestPart { buffered_bytes })
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
@@ -344,6 +355,7 @@ impl HttpContext for Http {
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let now_us = clock::now_us();
         // While the answer is kept, `size` counts what was kept before as well.
         let new_bytes = size.saturating_sub(self.kept_bytes);
         let mut action = if self.kept_bytes > 0 { Action::Pause } else { Action::Continue };
@@ -359,10 +371,10 @@ impl HttpContext for Http {
             } else {
                 HostEvent::ResponsePassed { size_bytes: u64::try_from(new_bytes).unwrap_or(u64::MAX) }
             };
-            action = self.deliver(event);
+            action = self.deliver_at(event, Place::Callback, now_us);
         }
         if end_of_stream {
-            action = self.deliver(HostEvent::ResponseComplete);
+            action = self.deliver_at(HostEvent::ResponseComplete, Place::Callback, now_us);
         }
         self.kept_bytes = if action == Action::Pause { size } else { 0 };
         action
@@ -370,7 +382,7 @@ impl HttpContext for Http {
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
         let place = if self.kept_bytes > 0 { Place::Callback } else { Place::TrailersOnly };
-        self.deliver_at(HostEvent::ResponseComplete, place)
+        self.deliver_at(HostEvent::ResponseComplete, place, clock::now_us())
     }
 
     fn on_log(&mut self) {
@@ -429,8 +441,7 @@ fn follow_wall_clock() {
     DESKS.with_borrow_mut(|desks| desks.values_mut().for_each(|desk| desk.audit.wall_ahead_ms = ahead_ms));
 }
 
-fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent) -> Vec<HostCommand> {
-    let now_us = clock::now_us();
+fn handle(exchange: &Rc<RefCell<Exchange>>, event: HostEvent, now_us: u64) -> Vec<HostCommand> {
     BEGAN_AT_US.set(now_us);
     let now_ms = now_us / 1_000;
     let mut exchange = exchange.borrow_mut();
@@ -451,7 +462,7 @@ fn deliver_detached(context_id: u32, event: HostEvent) {
     if let Some(exchange) = exchange
         && abi::set_effective_context(context_id).is_ok()
     {
-        let commands = handle(&exchange, event);
+        let commands = handle(&exchange, event, clock::now_us());
         let plugin = Rc::clone(exchange.borrow().plugin());
         carry_out(context_id, &plugin, commands, Place::Detached);
     }
@@ -460,11 +471,12 @@ fn deliver_detached(context_id: u32, event: HostEvent) {
 fn on_callout_answered(token: u32) {
     SETTLED.set(0);
     let Some(waiting) = CALLOUTS.with_borrow_mut(|all| all.remove(&token)) else { return };
-    let headers = abi::headers(abi::Headers::CalloutResponse).unwrap_or_default();
-    let wire = headers.iter().find(|(name, _)| name.as_slice() == WIRE_HEADER.as_bytes());
+    let bytes = abi::headers(abi::Headers::CalloutResponse).unwrap_or_default();
+    let headers = pairs::read(&bytes).unwrap_or_default();
+    let wire = headers.iter().find(|(name, _)| *name == WIRE_HEADER.as_bytes());
     let answer = CalloutAnswer::received(
         facts::status(&headers),
-        wire.map(|(_, value)| value.as_slice()),
+        wire.map(|(_, value)| *value),
         abi::body(abi::Body::CalloutResponse).unwrap_or_default(),
     );
     match waiting {
@@ -519,7 +531,9 @@ fn carry_out(context_id: u32, plugin: &Rc<str>, commands: Vec<HostCommand>, plac
                 }
             }
             HostCommand::Tell(callout) => tell(&callout),
-            HostCommand::TellAt(at_ms, callout) => {
+            HostCommand::TellAt(at_ms, mut callout) => {
+                // By then nothing will be known of this exchange.
+                callout.cluster = callout.cluster.or_else(facts::cluster);
                 let no_room = with_worker(|worker| worker.tell_at(at_ms, callout)).flatten();
                 no_room.iter().for_each(tell);
             }
@@ -632,21 +646,26 @@ fn has_settled_enough() -> bool {
 /// Sends a callout for whose answer nobody waits.
 fn tell(callout: &Callout) {
     if call_out(callout).is_none() {
-        log::warn!("holdpoint: {} could not be told: {} {}", callout.cluster, callout.method, callout.path);
+        log::warn!("holdpoint: {} could not be told: {} {}", callout.authority, callout.method, callout.path);
     }
 }
 
 /// Starts a callout from the effective context; `None` when the host would not.
 fn call_out(callout: &Callout) -> Option<u32> {
+    let of_route = if callout.cluster.is_none() { facts::cluster() } else { None };
+    let Some(cluster) = callout.cluster.as_deref().or(of_route.as_deref()) else {
+        log::error!("holdpoint: no callout to `{}`: its cluster is not known", callout.authority);
+        return None;
+    };
     let mut headers =
         vec![(":method", callout.method), (":path", callout.path.as_str()), (":authority", callout.authority.as_str())];
     headers.extend(callout.headers.iter().map(|(name, value)| (*name, value.as_str())));
     let body = (!callout.body.is_empty()).then_some(callout.body.as_slice());
     let timeout = Duration::from_millis(u64::from(callout.timeout_ms));
-    match proxy_wasm::hostcalls::dispatch_http_call(&callout.cluster, headers, body, Vec::new(), timeout) {
+    match proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout) {
         Ok(token) => Some(token),
         Err(status) => {
-            log::error!("holdpoint: no callout to cluster `{}`: {status:?} (is the cluster defined?)", callout.cluster);
+            log::error!("holdpoint: no callout to cluster `{cluster}`: {status:?} (is the cluster defined?)");
             None
         }
     }

@@ -19,8 +19,8 @@ use holdpoint_core::config::{ApprovalSettings, FilterConfig};
 pub struct Callout {
     /// Names this callout within its exchange; 0 when nobody waits for the answer.
     pub ask: u32,
-    /// The Envoy cluster it goes to.
-    pub cluster: String,
+    /// The Envoy cluster it goes to; `None`: where the request of this exchange goes.
+    pub cluster: Option<String>,
     pub authority: String,
     pub method: &'static str,
     pub path: String,
@@ -93,7 +93,7 @@ impl Callout {
     fn new(settings: &ApprovalSettings, method: &'static str, path: String, body: Vec<u8>) -> Self {
         Self {
             ask: 0,
-            cluster: settings.cluster.clone(),
+            cluster: Some(settings.cluster.clone()),
             authority: settings.authority.clone(),
             method,
             path,
@@ -171,9 +171,8 @@ impl Callout {
         Self::new(settings, "POST", format!("/v1/leases/{holder}/end"), json(record))
     }
 
-    /// Tells an MCP server something beside the call that it is answering.
+    /// Tells the MCP server of this exchange something beside the call that it is answering.
     pub(super) fn to_server(
-        cluster: String,
         authority: String,
         path: String,
         headers: Vec<(&'static str, String)>,
@@ -184,7 +183,8 @@ impl Callout {
             ("accept", "application/json, text/event-stream".to_owned()),
         ];
         all.extend(headers);
-        Self { ask: 0, cluster, authority, method: "POST", path, headers: all, body, timeout_ms: timeout(PROMPT_MS) }
+        let timeout_ms = timeout(PROMPT_MS);
+        Self { ask: 0, cluster: None, authority, method: "POST", path, headers: all, body, timeout_ms }
     }
 
     /// Says which policy this gateway has in force.

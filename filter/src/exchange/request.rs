@@ -19,6 +19,7 @@ use crate::identity::{self, CallerFacts, IdentityError};
 use crate::line;
 use crate::metrics::Metric;
 use crate::refusal::{self, Asked, LocalReply, Refusal};
+use crate::worker::Worker;
 
 /// What the route's metadata in namespace `holdpoint` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,18 +88,12 @@ impl Exchange {
         (Phase::AwaitingBody(Box::new(waiting)), commands)
     }
 
-    pub(super) fn on_part(
-        &self,
-        mut waiting: Box<AwaitingBody>,
-        buffered_bytes: u64,
-        around: &mut Surroundings<'_>,
-    ) -> (Phase, Vec<HostCommand>) {
+    /// Whether all that a part of the body asks for is to wait for the rest; takes note that it has come.
+    pub fn keeps_part(&mut self, buffered_bytes: u64, worker: &mut Worker) -> bool {
+        let Phase::AwaitingBody(waiting) = &mut self.phase else { return false };
         waiting.saw_body = true;
-        around.worker.note_body(&self.plugin);
-        if buffered_bytes > self.config.limits.body_bytes_max {
-            return self.too_large(&waiting, around);
-        }
-        (Phase::AwaitingBody(waiting), vec![HostCommand::Pause])
+        worker.note_body(&self.plugin);
+        buffered_bytes <= self.config.limits.body_bytes_max
     }
 
     pub(super) fn on_body_wait_over(
@@ -210,7 +205,7 @@ impl Exchange {
         }
     }
 
-    fn too_large(&self, waiting: &AwaitingBody, around: &Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
+    pub(super) fn too_large(&self, waiting: &AwaitingBody, around: &Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
         let reply = refusal::too_large(self.config.limits.body_bytes_max);
         malformed(&waiting.principal, &waiting.head, "body over `limits.body_bytes_max`", reply, around)
     }

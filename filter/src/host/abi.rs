@@ -213,16 +213,14 @@ pub(crate) fn replace_body(which: Body, bytes: &[u8]) -> Result<(), HostError> {
     checked(unsafe { sys::proxy_set_buffer_bytes(which as u32, 0, usize::MAX, bytes.as_ptr(), bytes.len()) })
 }
 
-/// All headers as bytes, repeated ones repeated; `None` when the map is not there in this callback.
-pub(crate) fn headers(which: Headers) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+/// All headers as a list for [`super::pairs::read`], repeated ones repeated; `None` when the map is not there in this
+/// callback.
+pub(crate) fn headers(which: Headers) -> Option<Vec<u8>> {
     let mut data = null_mut();
     let mut size = 0;
     // SAFETY: the pointers are to live locals.
     let status = unsafe { sys::proxy_get_header_map_pairs(which as u32, &raw mut data, &raw mut size) };
-    if status != STATUS_OK {
-        return None;
-    }
-    super::pairs::read(&owned(data, size))
+    (status == STATUS_OK).then(|| owned(data, size))
 }
 
 /// Sets a header to one value, whatever it was.
@@ -239,9 +237,8 @@ pub(crate) fn remove_header(which: Headers, name: &str) -> Result<(), HostError>
     checked(unsafe { sys::proxy_remove_header_map_value(which as u32, name.as_ptr(), name.len()) })
 }
 
-/// A property by its path; `None` when it is not there.
-pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
-    let path = path.join("\0");
+/// A property by its path, parts joined by NUL; `None` when it is not there.
+pub(crate) fn property(path: &str) -> Option<Vec<u8>> {
     let mut data = null_mut();
     let mut size = 0;
     // SAFETY: pointers are to live locals, or a live slice with its length.

@@ -1,7 +1,10 @@
 //! The ABI's list of name and value pairs: a count, all lengths, then every name and value with a closing NUL.
 
+/// A list of names and values where they stand.
+pub(super) type Pairs<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// Reads a list as the host gives it; `None` when it contradicts itself.
-pub(super) fn read(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+pub(super) fn read(bytes: &[u8]) -> Option<Pairs<'_>> {
     if bytes.is_empty() {
         return Some(Vec::new());
     }
@@ -42,9 +45,9 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(four.try_into().ok()?))
 }
 
-fn take(bytes: &[u8], at: &mut usize, length: u32) -> Option<Vec<u8>> {
+fn take<'a>(bytes: &'a [u8], at: &mut usize, length: u32) -> Option<&'a [u8]> {
     let end = at.checked_add(usize::try_from(length).ok()?)?;
-    let taken = bytes.get(*at..end)?.to_vec();
+    let taken = bytes.get(*at..end)?;
     *at = end.checked_add(1)?;
     Some(taken)
 }

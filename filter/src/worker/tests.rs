@@ -63,7 +63,7 @@ fn claims_are_judged_by_the_wall_clock_however_far_it_was_set() {
 fn what_a_server_is_told_later_waits_for_its_time_and_beyond_its_bound_for_nothing() {
     let callout = |ask| Callout {
         ask,
-        cluster: String::new(),
+        cluster: None,
         authority: String::new(),
         method: "POST",
         path: String::new(),

@@ -15,7 +15,16 @@ const NOW_NS: u64 = 1_790_000_000_000_000_000;
 fn fault(caller: &mut Caller<'_, Host>, name: &'static str) -> Option<u32> {
     let host = caller.data_mut();
     host.called.insert(name);
+    host.made.push(name.to_owned());
     host.fault.as_ref().filter(|(faulty, _)| faulty == name).map(|(_, status)| *status)
+}
+
+/// Says what the call that is being made is about.
+fn note(caller: &mut Caller<'_, Host>, what: &str) {
+    if let Some(last) = caller.data_mut().made.last_mut() {
+        *last += " ";
+        *last += &what.replace('\0', ".");
+    }
 }
 
 /// `name(parameters) -> status`, with the fault looked up first.
@@ -57,6 +66,7 @@ pub(crate) fn define(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         let host = caller.data();
         let whole = match which {
             0 => &host.body,
+            1 => &host.answer_body,
             7 => &host.configuration,
             _ => return Ok(NOT_FOUND),
         };
@@ -66,7 +76,11 @@ pub(crate) fn define(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         Ok(OK)
     });
     host_call!(linker, "proxy_get_header_map_pairs", |caller, which: u32, at: u32, size_at: u32| {
-        let pairs = if which == 0 { caller.data().headers.clone() } else { Vec::new() };
+        let pairs = match which {
+            0 => caller.data().headers.clone(),
+            2 => caller.data().answer_headers.clone(),
+            _ => Vec::new(),
+        };
         give(&mut caller, &encoded(&pairs), at, size_at)?;
         Ok(OK)
     });
@@ -76,22 +90,27 @@ pub(crate) fn define(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |caller, _map: u32, name: u32, name_size: u32, value: u32, value_size: u32| {
             let name = text(&mut caller, name, name_size)?;
             let value = text(&mut caller, value, value_size)?;
+            note(&mut caller, &name);
             caller.data_mut().edits.push((name, Some(value)));
             Ok(OK)
         }
     );
     host_call!(linker, "proxy_remove_header_map_value", |caller, _map: u32, name: u32, name_size: u32| {
         let name = text(&mut caller, name, name_size)?;
+        note(&mut caller, &name);
         caller.data_mut().edits.push((name, None));
         Ok(OK)
     });
     host_call!(linker, "proxy_get_property", |caller, path: u32, path_size: u32, at: u32, size_at: u32| {
         let path = text(&mut caller, path, path_size)?;
+        note(&mut caller, &path);
         let Some(value) = caller.data().properties.get(&path).cloned() else { return Ok(NOT_FOUND) };
         give(&mut caller, &value, at, size_at)?;
         Ok(OK)
     });
-    host_call!(linker, "proxy_set_property", |_caller, _path: u32, _path_size: u32, _value: u32, _value_size: u32| {
+    host_call!(linker, "proxy_set_property", |caller, path: u32, path_size: u32, _value: u32, _value_size: u32| {
+        let path = text(&mut caller, path, path_size)?;
+        note(&mut caller, &path);
         Ok(OK)
     });
     host_call!(linker, "proxy_get_shared_data", |caller,
@@ -192,6 +211,7 @@ fn wasi(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         WASI,
         "clock_time_get",
         |mut caller: Caller<'_, Host>, _: u32, _: u64, at: u32| -> wasmtime::Result<u32> {
+            caller.data_mut().made.push("clock_time_get".to_owned());
             put(&mut caller, at, &NOW_NS.to_le_bytes())?;
             Ok(OK)
         },

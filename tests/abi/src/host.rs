@@ -17,11 +17,15 @@ pub(crate) struct Host {
     pub(crate) configuration: Vec<u8>,
     pub(crate) headers: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
+    pub(crate) answer_headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) answer_body: Vec<u8>,
     pub(crate) properties: BTreeMap<String, Vec<u8>>,
     pub(crate) shared: BTreeMap<Vec<u8>, (Vec<u8>, u32)>,
     pub(crate) metrics: Vec<Vec<u8>>,
     pub(crate) fault: Option<(String, u32)>,
     pub(crate) called: BTreeSet<&'static str>,
+    /// Every callback and every host call since the request began, in their order.
+    pub(crate) made: Vec<String>,
     pub(crate) reply: Option<(u32, String)>,
     pub(crate) edits: Vec<(String, Option<String>)>,
     pub(crate) callouts: u32,
@@ -66,6 +70,7 @@ impl Vm {
         host.properties.extend(asked.properties.iter().cloned());
         host.fault.clone_from(&asked.fault);
         host.called.clear();
+        host.made.clear();
         host.reply = None;
         host.edits.clear();
         let mut became = Became::default();
@@ -91,7 +96,18 @@ impl Vm {
             action = self.call("proxy_on_request_trailers", (context, 1_u32))?;
             goes_on = action == CONTINUE && self.store.data().reply.is_none();
         }
+        if goes_on && let Some((headers, body)) = &asked.answer {
+            let host = self.store.data_mut();
+            host.answer_headers.clone_from(headers);
+            host.answer_body.clone_from(body);
+            let (count, size) = (u32::try_from(headers.len())?, u32::try_from(body.len())?);
+            let _: u32 = self.call("proxy_on_response_headers", (context, count, 0_u32))?;
+            let _: u32 = self.call("proxy_on_response_body", (context, size, 1_u32))?;
+        }
+        // A tick is not the request's.
+        let made = std::mem::take(&mut self.store.data_mut().made);
         self.call::<(u32,), ()>("proxy_on_tick", (ROOT,))?;
+        self.store.data_mut().made = made;
         self.call::<(u32,), ()>("proxy_on_log", (context,))?;
         let _: u32 = self.call("proxy_on_done", (context,))?;
         self.call::<(u32,), ()>("proxy_on_delete", (context,))?;
@@ -100,11 +116,13 @@ impl Vm {
         became.forwarded = goes_on;
         became.reply = host.reply.take();
         became.edits = std::mem::take(&mut host.edits);
+        became.made = std::mem::take(&mut host.made);
         became.calls = host.called.iter().map(|name| (*name).to_owned()).collect();
         Ok(became)
     }
 
     fn call<P: WasmParams, R: WasmResults>(&mut self, name: &str, parameters: P) -> wasmtime::Result<R> {
+        self.store.data_mut().made.push(format!("> {name}"));
         let function = self.instance.get_typed_func::<P, R>(&mut self.store, name)?;
         function.call(&mut self.store, parameters)
     }

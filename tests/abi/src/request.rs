@@ -14,9 +14,14 @@ pub(crate) struct Asked {
     pub(crate) has_trailers: bool,
     /// Properties by their path, parts joined by NUL.
     pub(crate) properties: Vec<(String, Vec<u8>)>,
+    /// Headers and body with which the server answers; none for a server that has not answered yet.
+    pub(crate) answer: Option<Answer>,
     /// A host call that fails with this status, every time.
     pub(crate) fault: Option<(String, u32)>,
 }
+
+/// Headers, and a body that comes in one piece.
+pub(crate) type Answer = (Vec<(Vec<u8>, Vec<u8>)>, Vec<u8>);
 
 /// What became of it.
 #[derive(Debug, Default, Serialize)]
@@ -31,6 +36,8 @@ pub(crate) struct Became {
     pub(crate) edits: Vec<(String, Option<String>)>,
     /// Host calls that were made, each once.
     pub(crate) calls: Vec<String>,
+    /// Callbacks (`> name`) and host calls in their order, without those of ticks.
+    pub(crate) made: Vec<String>,
     /// How the module died.
     pub(crate) trap: Option<String>,
 }

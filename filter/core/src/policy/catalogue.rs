@@ -19,6 +19,8 @@ const PART_TAG: &str = "holdpoint/policy-part/v1";
 #[derive(Clone, Debug)]
 pub(crate) struct Catalogue {
     servers: Vec<CatalogueServer>,
+    /// Whether any of them is recognised by its cluster.
+    pub(super) reads_cluster: bool,
 }
 
 /// One server, ready to be asked.
@@ -100,7 +102,11 @@ impl std::error::Error for ServerError {}
 
 impl Catalogue {
     pub(super) fn compile(document: &PolicyDocument) -> Self {
-        Self { servers: document.servers.iter().map(|(name, server)| CatalogueServer::compile(name, server)).collect() }
+        let servers = document.servers.iter();
+        Self {
+            reads_cluster: servers.clone().any(|(_, server)| !server.recognised_by.clusters.is_empty()),
+            servers: servers.map(|(name, server)| CatalogueServer::compile(name, server)).collect(),
+        }
     }
 
     /// The server of that name.

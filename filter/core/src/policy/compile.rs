@@ -70,6 +70,11 @@ impl PolicySnapshot {
             .map(|compiled| compiled.rule.id.as_str())
     }
 
+    /// Whether any server is recognised by the cluster that its route selects ([`crate::envelope::RouteFacts`]).
+    pub fn reads_cluster(&self) -> bool {
+        self.catalogue.reads_cluster
+    }
+
     /// Whether any rule bounds how many calls run at once over all gateways.
     pub fn counts_for_the_fleet(&self) -> bool {
         self.rules

@@ -43,7 +43,7 @@ pub(in crate::exchange) struct Governing {
     lists: bool,
     pub(super) is_modern: bool,
     /// Where the server can be told something beside the answer.
-    upstream: Option<Upstream>,
+    upstream: Upstream,
     redaction: Redaction,
     /// The session, of messages that have one.
     mcp_session_id: Option<String>,
@@ -54,7 +54,6 @@ pub(in crate::exchange) struct Governing {
 /// The way back to a server, as its request went.
 #[derive(Clone)]
 struct Upstream {
-    cluster: String,
     authority: String,
     path: String,
     headers: Vec<(&'static str, String)>,
@@ -80,8 +79,7 @@ impl Governing {
     /// For the answer to this call.
     pub(in crate::exchange) fn new(plugin: &Rc<str>, config: &Rc<FilterConfig>, envelope: &CallEnvelope) -> Self {
         let call = envelope.call();
-        let upstream = call.route.cluster.clone().map(|cluster| Upstream {
-            cluster,
+        let upstream = Upstream {
             authority: call.route.host.clone().unwrap_or_default(),
             path: call.route.path.clone(),
             headers: SESSION_HEADERS
@@ -91,7 +89,7 @@ impl Governing {
                     Some((*wanted, String::from_utf8(value.clone()).ok()?))
                 })
                 .collect(),
-        });
+        };
         Self {
             plugin: Rc::clone(plugin),
             config: Rc::clone(config),
@@ -249,20 +247,21 @@ impl Governing {
     fn answer_server(&self, asked: &ServerRequest<'_>, why: &str) -> Option<HostCommand> {
         let id = asked.id_raw?;
         let error = json!({"code": CODE_DENIED, "message": why});
-        self.to_server(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)).map(HostCommand::Tell)
+        let message = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
+        Some(HostCommand::Tell(self.to_server(message)))
     }
 
     /// Tells a server of the older eras that its call was given up: there a closed connection is no cancellation.
     pub(super) fn cancel_at_server(&self, asked: &Asked) -> Option<Callout> {
         let id = asked.id().filter(|_| !self.is_modern)?;
-        self.to_server(format!(
+        Some(self.to_server(format!(
             r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"the policy's time limit is over"}}}}"#
-        ))
+        )))
     }
 
-    fn to_server(&self, message: String) -> Option<Callout> {
-        let Upstream { cluster, authority, path, headers } = self.upstream.clone()?;
-        Some(Callout::to_server(cluster, authority, path, headers, message.into_bytes()))
+    fn to_server(&self, message: String) -> Callout {
+        let Upstream { authority, path, headers } = self.upstream.clone();
+        Callout::to_server(authority, path, headers, message.into_bytes())
     }
 }
 

@@ -88,3 +88,12 @@ fn what_a_client_answers_to_holdpoint_itself_reaches_no_server() {
     let mut exchange = bench.exchange();
     assert_eq!(bench.post(&mut exchange, &theirs).forward().body, None, "what is not ours is not touched");
 }
+
+#[test]
+fn cluster_is_read_where_a_policy_looks_at_it() {
+    let looks = POLICY.replace("match: {route_metadata: tracker", "match: {clusters: [up], route_metadata: tracker");
+    assert_ne!(looks, POLICY);
+    let reads = |policy: &str| Exchange::new(Rc::from(PLUGIN), config_with(policy)).reads_cluster();
+    assert!(!reads(POLICY));
+    assert!(reads(&looks) && reads(&format!("{POLICY}\ncandidate:{looks}")));
+}

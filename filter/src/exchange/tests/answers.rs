@@ -210,6 +210,7 @@ fn a_call_over_its_time_is_ended_whatever_its_server_does() {
         assert!(did.tool_error().starts_with("Ended after 1000 ms"));
         let [told] = did.told()[..] else { panic!("the server is told") };
         assert!(String::from_utf8_lossy(&told.body).contains("notifications/cancelled"));
+        assert_eq!(told.cluster, None, "where its request went");
         assert_eq!(bench.give(&mut exchange, HostEvent::Closed).entries()[0].outcome, Some(Outcome::Unknown));
     }
     // It keeps sending: the next event is the last.
