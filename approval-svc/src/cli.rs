@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -186,7 +187,8 @@ impl DatabaseArgs {
             "there is no database in `{}`: check `--data-dir`, or start the service first",
             dir.display()
         );
-        sqlite::open(&file, machine_clock()).await.with_context(|| format!("cannot open `{}`", file.display()))
+        let opened = sqlite::open_for_command(&file, machine_clock()).await;
+        opened.with_context(|| format!("cannot open `{}`", file.display()))
     }
 }
 
@@ -194,7 +196,25 @@ impl DataDir {
     async fn open(&self) -> anyhow::Result<SqlStore> {
         self.database.open(&self.data_dir).await
     }
+
+    /// Does `work` on what is there, and says what it waits for when that takes long.
+    async fn patiently<T>(&self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(SAID_EVERY) => eprintln!(
+                    "waiting for the database of `{}`: another process writes to it; this gives up after {} s",
+                    self.data_dir.display(),
+                    sqlite::COMMAND_BUSY_MS_MAX / 1_000,
+                ),
+            }
+        }
+    }
 }
+
+/// How often a command that waits for the database says so.
+const SAID_EVERY: Duration = Duration::from_secs(3);
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Args)]

@@ -9,7 +9,7 @@ use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::tools_call;
 use holdpoint_tests::small_disk::SmallDisk;
 use holdpoint_tests::stack::Stack;
-use holdpoint_tests::{installed, probe};
+use holdpoint_tests::{installed, probe, service_binary};
 
 use super::seen::{assert_record_verifies, runs, sentence, succeeded};
 
@@ -126,4 +126,28 @@ async fn full_disk_refuses_gated_calls_until_there_is_space() -> anyhow::Result<
     disk.fill()?;
     refuses_meanwhile(&stack, &bob, || disk.free()).await?;
     assert_record_verifies(&stack.service)
+}
+
+#[tokio::test]
+async fn command_beside_a_database_that_is_busy_for_long_says_what_it_waits_for_and_then_does_it() -> anyhow::Result<()>
+{
+    // Three seconds each: longer than the service itself would wait.
+    const TIMES_TOLD: usize = 2;
+    let stack = Stack::builder().start().await?;
+    let locked = Locked::begin(&stack)?;
+    let mut command = Command::new(service_binary::holdpoint()?)
+        .args(["token", "create", "--role", "auditor", "--subject", "ann", "--data-dir"])
+        .arg(stack.service.data_dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut told = BufReader::new(command.stderr.take().context("stderr")?).lines();
+    for _ in 0..TIMES_TOLD {
+        let line = told.next().context("it ended without a word")??;
+        anyhow::ensure!(line.starts_with("waiting for the database of"), "{line}");
+    }
+    drop(locked);
+    let rest: Vec<String> = told.collect::<Result<_, _>>()?;
+    anyhow::ensure!(command.wait()?.success(), "{rest:?}");
+    Ok(())
 }

@@ -85,7 +85,6 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
             bail!("`{option}` must be a name without blanks around it or hidden characters in it");
         }
     }
-    let store = args.data_dir.open().await?;
     let mut link = match args.url {
         Some(url) => url,
         None => {
@@ -102,7 +101,8 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
         tenant: args.tenant,
     };
     let subject = visitor.subject.clone();
-    let code = sessions::invite(&store, visitor).await?;
+    let invited = async { anyhow::Ok(sessions::invite(&args.data_dir.open().await?, visitor).await?) };
+    let code = args.data_dir.patiently(invited).await?;
     link.set_path("/login");
     link.query_pairs_mut().clear().append_pair("code", code.text());
     match args.output.output {

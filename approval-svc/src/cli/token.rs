@@ -83,7 +83,8 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                 "a token of the role {role} acts for all tenants: leave `--tenant` away"
             );
             let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect(), tenant };
-            let (token, text) = tokens::create(&open_or_create(&data_dir).await?, new).await?;
+            let created = async { anyhow::Ok(tokens::create(&open_or_create(&data_dir).await?, new).await?) };
+            let (token, text) = data_dir.patiently(created).await?;
             match output.output {
                 Form::Text => {
                     println!("{text}");
@@ -118,7 +119,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                 }
             }
         }
-        TokenCommand::Revoke { data_dir, id, output } => match tokens::revoke(&data_dir.open().await?, &id).await {
+        TokenCommand::Revoke { data_dir, id, output } => match data_dir.patiently(revoke(&data_dir, &id)).await? {
             Ok(()) => match output.output {
                 Form::Text => println!("token {id} is revoked"),
                 Form::Json => println!("{}", json!({ "id": id, "revoked": true })),
@@ -130,6 +131,10 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(data_dir: &DataDir, id: &str) -> anyhow::Result<Result<(), CommitError>> {
+    Ok(tokens::revoke(&data_dir.open().await?, id).await)
 }
 
 /// The first token may be made before the service has ever run: then the key is made too, and before the database.

@@ -20,8 +20,11 @@ use readers::{Readers, ReadersSettings};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How long a statement waits for another process that holds the database, such as `holdpoint token create`.
+/// How long a statement of the service waits for another process that holds the database, such as `holdpoint token create`:
+/// gateways wait for its answer.
 const BUSY_MS_MAX: u64 = 5_000;
+/// The same of a person's command, which waits for a service with a busy disk.
+pub const COMMAND_BUSY_MS_MAX: u64 = 60_000;
 const READERS: ReadersSettings =
     ReadersSettings { lanes: 4, snapshots_max: 2, searches_max: 2, wait_max: Duration::from_secs(10) };
 /// Memory in which the writer keeps pages, in KiB: the index of the record is written all over the place.
@@ -35,13 +38,22 @@ const MIGRATE_RETRY_MS: u64 = 100;
 
 /// Opens the file, creating it where there is none, and brings its schema up to date. Several processes may have it open.
 pub async fn open(file: &Path, clock: Clock) -> Result<SqlStore, StoreError> {
+    open_waiting(file, clock, BUSY_MS_MAX).await
+}
+
+/// The same for a command beside the service.
+pub async fn open_for_command(file: &Path, clock: Clock) -> Result<SqlStore, StoreError> {
+    open_waiting(file, clock, COMMAND_BUSY_MS_MAX).await
+}
+
+async fn open_waiting(file: &Path, clock: Clock, busy_ms_max: u64) -> Result<SqlStore, StoreError> {
     let options = SqliteConnectOptions::new()
         .filename(file)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(Duration::from_millis(BUSY_MS_MAX))
+        .busy_timeout(Duration::from_millis(busy_ms_max))
         .disable_statement_logging();
     let writing =
         options.clone().pragma("cache_size", WRITER_CACHE_KIB).pragma("wal_autocheckpoint", CARRY_AFTER_PAGES);
