@@ -1,6 +1,7 @@
 //! Step 7: what becomes of a judged call: forwarded, refused or held; and what its constraints do to its headers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use holdpoint_core::decision::{Constraints, Decision, Evaluated, Permit, Verdict};
 use holdpoint_core::envelope::CallCredential;
@@ -22,7 +23,7 @@ pub enum Plan {
 
 /// Decision → plan. A verdict of allow without its permit is refused: the type that lets a call through is the
 /// permit, not the word.
-pub fn plan(evaluated: Evaluated) -> (Decision, Plan) {
+pub fn plan(evaluated: Evaluated) -> (Arc<Decision>, Plan) {
     let Evaluated { decision, permit } = evaluated;
     let plan = match (decision.verdict, permit) {
         (Verdict::Allow, Some(permit)) => Plan::Forward(permit),

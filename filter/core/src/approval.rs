@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -463,7 +464,7 @@ pub fn rejudge(
     snapshot: &PolicySnapshot,
     usage: &dyn UsageView,
 ) -> Result<Decision, ClaimError> {
-    let decision = snapshot.evaluate(envelope, usage).decision;
+    let decision = Arc::unwrap_or_clone(snapshot.evaluate(envelope, usage).decision);
     match decision.verdict {
         Verdict::Deny => Err(ClaimError::PolicyDenies(Box::new(decision))),
         Verdict::Allow => Ok(decision),
@@ -508,5 +509,5 @@ pub fn verify(
     }
     let decision = rejudge(claim.basis, envelope, snapshot, usage)?;
     let constraints = claim.constraints.united(&decision.constraints);
-    Ok(Permit::new(Some(claim.call_digest), decision.snapshot_id, constraints))
+    Ok(Permit::new(Some(claim.call_digest), decision.snapshot_id, constraints.into()))
 }

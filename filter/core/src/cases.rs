@@ -10,6 +10,8 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::envelope::{Annotations, Call, CallEnvelope, RouteFacts};
@@ -97,7 +99,9 @@ impl CallAsSent {
     pub fn judge(&self, snapshot: &PolicySnapshot) -> Judged {
         let sealed = self.seal(snapshot).and_then(|envelope| Ok((envelope, self.past(snapshot)?)));
         match sealed {
-            Ok((envelope, past)) => Judged::Decided(Box::new(snapshot.evaluate(&envelope, &past).decision)),
+            Ok((envelope, past)) => {
+                Judged::Decided(Box::new(Arc::unwrap_or_clone(snapshot.evaluate(&envelope, &past).decision)))
+            }
             Err(why) => Judged::Refused(why),
         }
     }

@@ -509,7 +509,8 @@ impl Decision {
 /// A decision and, exactly when it allows, the permit to forward.
 #[derive(Debug)]
 pub struct Evaluated {
-    pub decision: Decision,
+    /// Shared with the calls of which the same was decided.
+    pub decision: Arc<Decision>,
     pub permit: Option<Permit>,
 }
 
@@ -526,8 +527,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(crate) fn new(approved_call: Option<Digest>, snapshot_id: Digest, constraints: Constraints) -> Self {
-        Self { approved_call, snapshot_id, constraints: Arc::new(constraints) }
+    pub(crate) fn new(approved_call: Option<Digest>, snapshot_id: Digest, constraints: Arc<Constraints>) -> Self {
+        Self { approved_call, snapshot_id, constraints }
     }
 
     /// Digest of the call that people approved; `None` where the policy alone allowed it.

@@ -10,6 +10,7 @@ mod credential;
 mod labels;
 mod prospects;
 mod readings;
+mod remembered;
 mod seal;
 mod topic;
 
@@ -29,6 +30,7 @@ use crate::identity::{ActorType, Principal};
 use crate::json::canonical::ObjectWriter;
 use crate::mcp::McpMessage;
 use crate::policy::Pin;
+use remembered::Facts;
 
 pub use annotations::Annotations;
 pub use client_tags::ClientTagsError;
@@ -39,6 +41,7 @@ pub use topic::Topic;
 
 pub(crate) use prospects::Prospects;
 pub(crate) use readings::{LabelFact, Reading, SECRETS_TAG, plain};
+pub(crate) use remembered::{Remembered, Settled};
 
 /// Tag of [`CallEnvelope::cancel_key`].
 const CANCEL_KEY_TAG: &str = "holdpoint/cancel/v1";
@@ -88,20 +91,11 @@ impl fmt::Debug for Call {
 /// evaluation under that very snapshot.
 pub struct CallEnvelope {
     call: Call,
-    server: String,
     topic: Topic,
-    /// The base first; never empty.
-    readings: Vec<Reading>,
-    /// How many of them are base readings.
-    base: usize,
-    /// What the catalogue said, part by part.
-    catalogue_parts: Vec<Digest>,
-    bound_headers: BTreeSet<String>,
+    /// Shared with the calls of which the same holds.
+    facts: Arc<Facts>,
     /// Text and digest of the call, made when first asked for.
     named: OnceLock<(String, Digest)>,
-    credential: CallCredential,
-    /// What the catalogue pins of the tool that is called.
-    pin: Option<Pin>,
     snapshot_id: Digest,
 }
 
@@ -148,12 +142,12 @@ impl CallEnvelope {
     }
 
     fn base(&self) -> &[Reading] {
-        self.readings.get(..self.base).unwrap_or(&self.readings)
+        self.facts.readings.get(..self.facts.base).unwrap_or(&self.facts.readings)
     }
 
     /// The catalogue's name of the server.
     pub fn server(&self) -> &str {
-        &self.server
+        &self.facts.server
     }
 
     pub fn principal(&self) -> &Principal {
@@ -180,12 +174,12 @@ impl CallEnvelope {
 
     /// Names of the headers that the catalogue binds: part of the digest, and forwarded with an approved call.
     pub fn bound_headers(&self) -> &BTreeSet<String> {
-        &self.bound_headers
+        &self.facts.bound_headers
     }
 
     /// What becomes of the caller's credentials, and which scopes it lacks.
     pub fn credential(&self) -> &CallCredential {
-        &self.credential
+        &self.facts.credential
     }
 
     /// The lookup key of approvals: the tagged digest of [`CallEnvelope::call_text`].
@@ -202,7 +196,7 @@ impl CallEnvelope {
     /// and on a large body it costs more than judging.
     fn named(&self) -> &(String, Digest) {
         self.named.get_or_init(|| {
-            let text = call_text::write(&self.call, &self.server, &self.bound_headers);
+            let text = call_text::write(&self.call, &self.facts.server, &self.facts.bound_headers);
             let digest = Digest::tagged(CALL_DIGEST_TAG, text.as_bytes());
             (text, digest)
         })
@@ -218,7 +212,7 @@ impl CallEnvelope {
             .string("agent", principal.agent_id.as_deref().unwrap_or_default())
             .value("id", id)
             .string("issuer", &principal.issuer)
-            .string("server", &self.server)
+            .string("server", &self.facts.server)
             .string("session", message.mcp_session_id().unwrap_or_default())
             .string("subject", &principal.subject)
             .string("tenant", principal.tenant.as_deref().unwrap_or_default());
@@ -227,14 +221,14 @@ impl CallEnvelope {
 
     /// What is known of the definition of the tool that is called; nothing where it was not seen and none is pinned.
     pub fn definition(&self) -> Option<DefinitionFact> {
-        let pinned = self.pin.as_ref().map(|pin| pin.digests.clone()).unwrap_or_default();
+        let pinned = self.facts.pin.as_ref().map(|pin| pin.digests.clone()).unwrap_or_default();
         let fact = DefinitionFact { seen: self.call.definition, pinned };
         (fact.seen.is_some() || !fact.pinned.is_empty()).then_some(fact)
     }
 
     /// Whether the catalogue pins the definition of the tool that is called.
     pub fn is_pinned(&self) -> bool {
-        self.pin.is_some()
+        self.facts.pin.is_some()
     }
 
     /// The snapshot it was sealed under.
@@ -253,15 +247,28 @@ impl CallEnvelope {
     }
 
     pub(crate) fn pin(&self) -> Option<&Pin> {
-        self.pin.as_ref()
+        self.facts.pin.as_ref()
     }
 
     pub(crate) fn readings(&self) -> &[Reading] {
-        &self.readings
+        &self.facts.readings
     }
 
     pub(crate) fn catalogue_parts(&self) -> &[Digest] {
-        &self.catalogue_parts
+        &self.facts.catalogue_parts
+    }
+
+    /// What was decided of a call in which nothing is another than here, if nothing but this enters into it.
+    pub(crate) fn settled(&self) -> Option<&Settled> {
+        self.facts.settled.get()
+    }
+
+    /// Remembers a decision into which nothing entered that may be another in the next call of the same facts.
+    pub(crate) fn settle(&self, settled: &Settled) {
+        if self.facts.is_lasting {
+            // Whoever came first has found the same.
+            let _ = self.facts.settled.set(settled.clone());
+        }
     }
 }
 

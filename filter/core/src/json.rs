@@ -14,6 +14,8 @@ pub use error::{Found, ReadError};
 pub use node::NodeId;
 pub use value::{Elements, Kind, Members, Value};
 
+pub(crate) use reader::fingerprint;
+
 use node::Node;
 
 /// How much JSON one document may be.

@@ -12,6 +12,7 @@ mod tally;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::audit::{AuditEntry, EntryKind};
 use crate::cases::Judged;
@@ -152,7 +153,7 @@ impl<'d> Simulator<'d> {
 /// To look back only tightens, so a caller who did nothing before is the one who fares best.
 fn judge(snapshot: &PolicySnapshot, call: Call, usage: &dyn UsageView) -> Result<Decision, String> {
     let envelope = snapshot.seal(call).map_err(|(_, error)| error.to_string())?;
-    Ok(snapshot.evaluate(&envelope, usage).decision)
+    Ok(Arc::unwrap_or_clone(snapshot.evaluate(&envelope, usage).decision))
 }
 
 /// A call like the recorded one. Its one argument is the marker that stands for all that is not known.

@@ -1,5 +1,7 @@
 //! Steps 5 to 7 for a batch of 2025-03-26: every message is judged, and the server gets all of them or none.
 
+use std::sync::Arc;
+
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::decision::{Decision, PermitSet, Verdict};
 use holdpoint_core::identity::Principal;
@@ -29,7 +31,7 @@ const LIMITED_ALONE: &str = "a call whose repeats are limited, or that is counte
 /// One judged message of a batch.
 struct Element {
     judged: Judged,
-    decision: Decision,
+    decision: Arc<Decision>,
     /// Why it does not run; `None` when it may.
     refusal: Option<Refusal>,
 }
@@ -62,7 +64,7 @@ impl Exchange {
                     commands.push(HostCommand::Count(Metric::Frozen, 1));
                     Some(Refusal::Frozen { reason: freeze.reason })
                 }
-                Ok(Plan::Reject) => Some(Refusal::Denied(Box::new(decision.clone()))),
+                Ok(Plan::Reject) => Some(Refusal::Denied(Box::new((*decision).clone()))),
                 Ok(Plan::Hold) => Some(Refusal::Unsupported(NEEDS_PEOPLE.to_owned())),
                 Ok(Plan::Forward(_)) if is_list => Some(Refusal::Unsupported(LISTS_ALONE.to_owned())),
                 // It is counted call by call.

@@ -13,6 +13,7 @@ mod claim;
 mod seat;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use holdpoint_core::approval::{ApprovalState, ApprovalStatus, ComeBack, OpenApproval, PROBLEM_ROUND, WithdrawCause};
 use holdpoint_core::config::FilterConfig;
@@ -527,6 +528,7 @@ impl Exchange {
             }
         };
         let now = hold.seat.config.policy.evaluate(&hold.judged.envelope, &self.past(around)).decision;
+        let now = Arc::unwrap_or_clone(now);
         let refusal = match now.verdict {
             Verdict::RequireApproval => {
                 hold.decision = now;

@@ -1,6 +1,7 @@
 //! Steps 5 to 7 and 10: one call from its sealing to its fate, and what its entries, its line and its forward say.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use holdpoint_core::audit::payload::{Part, Salt};
 use holdpoint_core::audit::{AuditEntry, EntryKind};
@@ -166,7 +167,7 @@ impl Exchange {
         &self,
         judged: &mut Judged,
         around: &mut Surroundings<'_>,
-    ) -> (Decision, Result<Plan, Box<Freeze>>) {
+    ) -> (Arc<Decision>, Result<Plan, Box<Freeze>>) {
         let (decision, plan) = enforce::plan(self.config.policy.evaluate(&judged.envelope, &self.past(around)));
         if decision.verdict != Verdict::Allow {
             judged.asked.name_call(judged.envelope.call_digest().to_string());
@@ -223,7 +224,7 @@ impl Exchange {
     pub(super) fn decide(&mut self, mut judged: Judged, around: &mut Surroundings<'_>) -> (Phase, Vec<HostCommand>) {
         let (decision, plan) = match self.judge(&mut judged, around) {
             (decision, Ok(plan)) => (decision, plan),
-            (decision, Err(freeze)) => return (Phase::Ended, frozen(&judged, decision, &freeze, around)),
+            (decision, Err(freeze)) => return (Phase::Ended, frozen(&judged, &decision, &freeze, around)),
         };
         let mut commands = Vec::with_capacity(COMMANDS_USUAL);
         commands.push(HostCommand::Count(Metric::Decision(decision.verdict), 1));
@@ -233,7 +234,7 @@ impl Exchange {
             Plan::Reject => {
                 let entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                 commands.push(HostCommand::Record(entry));
-                commands.extend(refuse(&Refusal::Denied(Box::new(decision)), &judged.asked));
+                commands.extend(refuse(&Refusal::Denied(Box::new(Arc::unwrap_or_clone(decision))), &judged.asked));
                 Phase::Ended
             }
             Plan::Forward(permit) => {
@@ -313,7 +314,7 @@ impl Exchange {
             Plan::Hold => {
                 let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
                 let ask = self.next_ask();
-                let (hold, begun) = Hold::begin(judged, decision, &self.config, ask, around);
+                let (hold, begun) = Hold::begin(judged, Arc::unwrap_or_clone(decision), &self.config, ask, around);
                 entry.hold_id = Some(hold.id().to_owned());
                 commands.push(HostCommand::Record(entry));
                 commands.extend(begun);
@@ -507,9 +508,9 @@ fn may_try(judged: &Judged, constraints: &Constraints, around: &mut Surroundings
 }
 
 /// An administrator has stopped this, whatever the policy would say: recorded as the deny that it is.
-fn frozen(judged: &Judged, decision: Decision, freeze: &Freeze, around: &Surroundings<'_>) -> Vec<HostCommand> {
+fn frozen(judged: &Judged, decision: &Decision, freeze: &Freeze, around: &Surroundings<'_>) -> Vec<HostCommand> {
     let rule = format!("freeze:{}", freeze.id);
-    let mut entry = judged.entry(EntryKind::Decision, &decision, around.now_ms);
+    let mut entry = judged.entry(EntryKind::Decision, decision, around.now_ms);
     entry.verdict = Some(Verdict::Deny);
     entry.rule_ids.insert(0, rule.clone());
     entry.detail = Some(bounded(&format!("stopped by {}: {}", freeze.by, freeze.reason)));

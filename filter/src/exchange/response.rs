@@ -235,9 +235,14 @@ impl Running {
 
     /// The wake-ups it needs: to renew leases, to end the call when its time is over.
     pub(super) fn alarms(&self) -> Vec<HostCommand> {
-        let renewal = self.is_renewed().then_some(HostCommand::WakeAt(self.renew_at_ms));
-        let deadline = self.deadline_ms().map(HostCommand::WakeAt);
-        renewal.into_iter().chain(deadline).collect()
+        let mut alarms = Vec::new();
+        if self.is_renewed() {
+            alarms.push(HostCommand::WakeAt(self.renew_at_ms));
+        }
+        if let Some(deadline_ms) = self.deadline_ms() {
+            alarms.push(HostCommand::WakeAt(deadline_ms));
+        }
+        alarms
     }
 
     /// Whether the bytes of the answer's body are looked at.

@@ -71,7 +71,7 @@ fn constraints_read_as_words() {
 fn a_batch_needs_a_permit_for_each_of_its_messages() {
     let permit = |runtime_ms: u64| {
         let constraints = Constraints { max_runtime_ms: Some(runtime_ms), ..Constraints::default() };
-        Permit::new(None, Digest::of(b"snapshot"), constraints)
+        Permit::new(None, Digest::of(b"snapshot"), constraints.into())
     };
     let all = PermitSet::of_all(vec![permit(9), permit(5)], 2).expect("one for each");
     assert_eq!((all.permits().len(), all.constraints().max_runtime_ms), (2, Some(5)));

@@ -1,16 +1,17 @@
 //! Step 5: makes the envelope: recognises the server, asks the catalogue.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::client_tags::{self, ClientTags, ClientTagsError};
 use super::readings::{self, Reading};
+use super::remembered::Facts;
 use super::{Call, CallCredential, CallEnvelope, Meta, RouteFacts, Topic};
 use crate::digest::Digest;
-use crate::mcp::{CompletionRef, McpMessage, Target};
+use crate::mcp::{CompletionRef, McpMessage, Method, Target};
 use crate::order;
-use crate::policy::{Fact, Pin, PolicySnapshot, ServerError};
+use crate::policy::{CatalogueServer, Fact, PolicySnapshot, ServerError};
 use crate::secrets;
 
 /// One call may name many resources at once; each is judged by every rule.
@@ -62,15 +63,9 @@ impl PolicySnapshot {
     pub fn seal(&self, call: Call) -> Result<CallEnvelope, (Call, SealError)> {
         match self.facts(&call) {
             Ok(facts) => Ok(CallEnvelope {
-                server: facts.server,
                 topic: Topic::of(call.message.method()),
-                readings: facts.readings,
-                base: facts.base,
-                catalogue_parts: facts.catalogue_parts,
-                bound_headers: facts.bound_headers,
+                facts,
                 named: OnceLock::new(),
-                credential: facts.credential,
-                pin: facts.pin,
                 snapshot_id: self.id(),
                 call,
             }),
@@ -83,14 +78,32 @@ impl PolicySnapshot {
         self.catalogue.recognise(route).ok().map(|server| server.name.as_str())
     }
 
-    fn facts(&self, call: &Call) -> Result<Facts, SealError> {
+    fn facts(&self, call: &Call) -> Result<Arc<Facts>, SealError> {
         let server = self.catalogue.recognise(&call.route).map_err(SealError::Server)?;
         check_spelling(call.message.target())?;
         let tags = client_tags::read(&call.message).map_err(SealError::ClientTags)?;
+        // Of what a caller puts into one call only tags and secrets become facts, and names of resources below.
+        let tool = match (call.message.target(), call.message.method()) {
+            (Target::Tool(tool), Method::ToolsCall) if tags.is_none() && !self.asks_for_secrets => Some(tool.as_str()),
+            _ => None,
+        };
+        if let Some(facts) = tool.and_then(|tool| self.remembered.find(&server.name, tool, call)) {
+            return Ok(facts);
+        }
+        self.found(call, server, tags.as_ref(), tool)
+    }
+
+    #[inline(never)]
+    fn found(
+        &self,
+        call: &Call,
+        server: &CatalogueServer,
+        tags: Option<&ClientTags>,
+        tool: Option<&str>,
+    ) -> Result<Arc<Facts>, SealError> {
         let base =
             readings::base(&call.message, server).map_err(|dot| SealError::DotSegment { argument: dot.argument })?;
-        let beside =
-            beside(&base.readings, call, tags.as_ref(), self.asks_for_secrets && carries_secret(&call.message));
+        let beside = beside(&base.readings, call, tags, self.asks_for_secrets && carries_secret(&call.message));
         if base.readings.len().saturating_add(beside.len()) > READINGS_MAX {
             return Err(SealError::TooManyReadings);
         }
@@ -104,7 +117,9 @@ impl PolicySnapshot {
             let part = |seen: Digest| Digest::tagged(DEFINITION_PART_TAG, seen.as_bytes());
             catalogue_parts.extend(call.definition.map(part));
         }
-        Ok(Facts {
+        let names_resource = |tool: &str| server.tools.look_up(tool).iter().any(|listed| listed.resource.is_some());
+        let is_lasting = tool.is_some_and(|tool| !names_resource(tool));
+        let facts = Arc::new(Facts {
             server: server.name.clone(),
             credential,
             base: base.readings.len(),
@@ -116,19 +131,14 @@ impl PolicySnapshot {
             catalogue_parts,
             pin,
             bound_headers: server.bind_headers.clone(),
-        })
+            is_lasting,
+            settled: OnceLock::new(),
+        });
+        if let Some(tool) = tool {
+            self.remembered.keep(tool, call, &facts);
+        }
+        Ok(facts)
     }
-}
-
-struct Facts {
-    server: String,
-    /// How many of the readings are base readings.
-    base: usize,
-    readings: Vec<Reading>,
-    catalogue_parts: Vec<Digest>,
-    bound_headers: BTreeSet<String>,
-    credential: CallCredential,
-    pin: Option<Pin>,
 }
 
 /// The readings beside the base: each kind of fact that nobody vouches for by itself, and then all of them together,
@@ -202,7 +212,7 @@ fn check_spelling(target: &Target) -> Result<(), SealError> {
         | Target::Tool(_)
         | Target::Prompt(_)
         | Target::Completion(CompletionRef::Prompt(_))
-        | Target::Task(_) => Vec::new(),
+        | Target::Task(_) => return Ok(()),
     };
     if uris.into_iter().all(is_plain) { Ok(()) } else { Err(SealError::ResourceSpelling) }
 }

@@ -433,8 +433,9 @@ fn literal(key: Node, text: &str) -> &[u8] {
     text.as_bytes().get(key.start as usize..key.end as usize).unwrap_or_default()
 }
 
+/// A number by which equal texts are found quickly; it proves nothing, for others may have the same one.
 #[inline(always)]
-fn fingerprint(literal: &[u8]) -> u64 {
+pub(crate) fn fingerprint(literal: &[u8]) -> u64 {
     let mix = |sum: u64, word: u64| (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let (words, tail) = literal.as_chunks::<8>();
     let sum = words.iter().fold(0, |sum, word| mix(sum, u64::from_le_bytes(*word)));

@@ -116,12 +116,14 @@ impl Catalogue {
 
     /// The one server that `route` leads to.
     pub(crate) fn recognise(&self, route: &RouteFacts) -> Result<&CatalogueServer, ServerError> {
-        let found: Vec<&CatalogueServer> =
-            self.servers.iter().filter(|server| recognises(&server.recognised_by, route)).collect();
-        let server = match found.as_slice() {
-            [] => return Err(ServerError::None),
-            [server] => *server,
-            several => return Err(ServerError::Several(several.iter().map(|server| server.name.clone()).collect())),
+        let mut found = self.servers.iter().filter(|server| recognises(&server.recognised_by, route));
+        let server = match (found.next(), found.next()) {
+            (None, _) => return Err(ServerError::None),
+            (Some(server), None) => server,
+            (Some(one), Some(two)) => {
+                let several = [one, two].into_iter().chain(found);
+                return Err(ServerError::Several(several.map(|server| server.name.clone()).collect()));
+            }
         };
         // Route metadata is the one fact that no client can bend, so nothing weaker may contradict it.
         match &route.metadata_server {

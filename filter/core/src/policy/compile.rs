@@ -8,7 +8,7 @@ use super::index::RuleIndex;
 use super::past::{self, Sought};
 use crate::decision::{LimitScope, Verdict};
 use crate::digest::Digest;
-use crate::envelope::SECRETS_TAG;
+use crate::envelope::{Remembered, SECRETS_TAG};
 use crate::order;
 use crate::yaml::{Place, Problem, Problems};
 
@@ -33,6 +33,7 @@ pub struct PolicySnapshot {
     /// The kinds of earlier call that rules look back for.
     pub(super) sought: Vec<Sought>,
     pub(super) bases: Bases,
+    pub(crate) remembered: Remembered,
 }
 
 /// A rule with what its evaluation needs beside it.
@@ -41,6 +42,9 @@ pub(super) struct SnapshotRule {
     pub(super) rule: Rule,
     /// Over the rule as written; part of each basis it took part in.
     pub(super) digest: Digest,
+    /// Whether what it does depends on anything that may be another in every call of one caller to one tool: arguments,
+    /// or what ran before.
+    pub(super) looks_at_call: bool,
 }
 
 impl PolicySnapshot {
@@ -99,6 +103,7 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         .map(|rule| SnapshotRule {
             rule: rule.clone(),
             digest: Digest::tagged(RULE_TAG, canonical::rule(rule).as_bytes()),
+            looks_at_call: looks_at_call(&rule.matches) || !rule.constraints.arguments.is_empty(),
         })
         .collect();
     if rules.len() > RULES_MAX {
@@ -122,11 +127,36 @@ pub fn compile(document: &PolicyDocument) -> Result<PolicySnapshot, Problems> {
         asks_for_secrets: rules.iter().any(|compiled| asks_for_secrets(&compiled.rule.matches)),
         sought,
         bases: Bases::default(),
+        remembered: Remembered::default(),
         index: RuleIndex::build(&rules),
         rules,
         default_decision: document.default_decision,
     };
     problems.or(Some(snapshot))
+}
+
+/// Whether a condition looks at the arguments of a call, or at what its caller did before.
+fn looks_at_call(condition: &Match) -> bool {
+    // Taken apart, so that nobody adds a condition and forgets it here. Tags and secrets of a call are facts of its seal.
+    let Match {
+        labels: _,
+        risk_tags: _,
+        requires: _,
+        capabilities: _,
+        topics: _,
+        tenants: _,
+        scopes: _,
+        groups: _,
+        actor_ids: _,
+        actor_types: _,
+        mcp_allow: _,
+        mcp_deny: _,
+        secrets_present: _,
+        arguments,
+        after,
+        not,
+    } = condition;
+    !arguments.is_empty() || after.is_some() || not.as_deref().is_some_and(looks_at_call)
 }
 
 /// Whether a secret in the call could change how the condition comes out.

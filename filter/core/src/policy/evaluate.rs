@@ -4,6 +4,7 @@
 //! and approval requirements of all of them apply together.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::bases::Bases;
 use super::bounds;
@@ -19,7 +20,7 @@ use crate::decision::{
     ApprovalRequirement, AuditLevel, Constraints, Decision, Evaluated, Observed, Permit, Reason, Verdict,
 };
 use crate::digest::Digest;
-use crate::envelope::{CallEnvelope, Reading, Topic};
+use crate::envelope::{CallEnvelope, Reading, Settled, Topic};
 use crate::order;
 
 /// What decided one reading.
@@ -43,6 +44,8 @@ pub(super) struct Judgement {
     audit: Option<AuditLevel>,
     /// The bound of the deciding rule that the call breaks.
     broken: Option<String>,
+    /// Whether a rule was asked that looks at the arguments or at what ran before.
+    looked_at_call: bool,
 }
 
 /// What the rules asked so far do to one reading: the first of each kind by id, and all that had a say.
@@ -124,16 +127,25 @@ impl PolicySnapshot {
         if envelope.snapshot_id() != self.id() {
             return self.refuse_stale();
         }
-        let decision = self.decide(envelope, usage, &mut Untraced);
+        let Settled { decision, constraints } = match envelope.settled() {
+            Some(settled) => settled.clone(),
+            None => self.decide_anew(envelope, usage),
+        };
         let permit = match decision.verdict {
-            // Most calls have none, and nothing is cheaper to make than to copy.
-            Verdict::Allow if decision.constraints.is_empty() => {
-                Some(Permit::new(None, self.id(), Constraints::default()))
-            }
-            Verdict::Allow => Some(Permit::new(None, self.id(), decision.constraints.clone())),
+            Verdict::Allow => Some(Permit::new(None, self.id(), constraints)),
             Verdict::RequireApproval | Verdict::Deny => None,
         };
         Evaluated { decision, permit }
+    }
+
+    #[inline(never)]
+    fn decide_anew(&self, envelope: &CallEnvelope, usage: &dyn UsageView) -> Settled {
+        let (decision, looked_at_call) = self.decide(envelope, usage, &mut Untraced);
+        let settled = Settled { constraints: Arc::new(decision.constraints.clone()), decision: Arc::new(decision) };
+        if !looked_at_call {
+            envelope.settle(&settled);
+        }
+        settled
     }
 
     /// What [`PolicySnapshot::evaluate`] decides, and why each rule matched or did not, reading by reading. For people
@@ -141,14 +153,15 @@ impl PolicySnapshot {
     pub fn trace(&self, envelope: &CallEnvelope, usage: &dyn UsageView) -> Trace {
         let mut recorder = Recorder::default();
         let decision = if envelope.snapshot_id() == self.id() {
-            self.decide(envelope, usage, &mut recorder)
+            self.decide(envelope, usage, &mut recorder).0
         } else {
-            self.refuse_stale().decision
+            Arc::unwrap_or_clone(self.refuse_stale().decision)
         };
         Trace { decision, envelope: envelope.record(), readings: recorder.readings }
     }
 
-    fn decide<T: Tracer>(&self, envelope: &CallEnvelope, usage: &dyn UsageView, tracer: &mut T) -> Decision {
+    /// The decision, and whether any rule that was asked looks at what may be another in the next call.
+    fn decide<T: Tracer>(&self, envelope: &CallEnvelope, usage: &dyn UsageView, tracer: &mut T) -> (Decision, bool) {
         // Readings differ in what is called, never in who calls. Who writes down why wants to hear of every rule.
         let of_caller =
             if T::WRITES { Vec::new() } else { self.index.of_caller(envelope.topic(), envelope.principal()) };
@@ -185,7 +198,8 @@ impl PolicySnapshot {
             snapshot_id: self.id(),
             basis: self.basis(envelope, &rules, by_default),
         };
-        scopes::demanded(pins::demanded(decision, envelope), envelope)
+        let looked_at_call = judgements.iter().any(|(_, judgement)| judgement.looked_at_call);
+        (scopes::demanded(pins::demanded(decision, envelope), envelope), looked_at_call)
     }
 
     fn judge<T: Tracer>(
@@ -210,7 +224,10 @@ impl PolicySnapshot {
         let mut observed = Vec::new();
         let mut audit = reading.audit;
         let asked = if T::WRITES { (0..self.rules.len()).collect() } else { self.index.candidates(&facts, of_caller) };
-        for (index, SnapshotRule { rule, .. }) in asked.into_iter().filter_map(|at| Some((at, self.rules.get(at)?))) {
+        let mut looked_at_call = false;
+        for (index, compiled) in asked.into_iter().filter_map(|at| Some((at, self.rules.get(at)?))) {
+            let rule = &compiled.rule;
+            looked_at_call |= compiled.looks_at_call;
             if !is_asked(rule, topic) {
                 tracer.rule(rule, Truth::False, Effect::PassedOver);
                 continue;
@@ -236,7 +253,7 @@ impl PolicySnapshot {
         let (told, by) = scopes::of_reading(envelope, verdict, self.decider_id(decider));
         tracer.reading(reading, told, by);
         let observed = all.map(|all| (all.verdict(topic, is_open).0, observed));
-        Judgement { verdict, decider, rules: tally.rules, observed, audit, broken: tally.broken }
+        Judgement { verdict, decider, rules: tally.rules, observed, audit, broken: tally.broken, looked_at_call }
     }
 
     /// What the observed rules would have made of the call, when any of them had a say.
@@ -322,7 +339,7 @@ impl PolicySnapshot {
             snapshot_id: self.id(),
             basis: Bases::word("stale"),
         };
-        Evaluated { decision, permit: None }
+        Evaluated { decision: Arc::new(decision), permit: None }
     }
 }
 

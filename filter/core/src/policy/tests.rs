@@ -114,7 +114,7 @@ pub(crate) fn decide(policy: &PolicySnapshot, call: Call) -> Decision {
         assert_eq!(permit.approved_call(), None);
         assert_eq!(permit.constraints(), &evaluated.decision.constraints);
     }
-    evaluated.decision
+    std::sync::Arc::unwrap_or_clone(evaluated.decision)
 }
 
 pub(crate) fn rule_ids(decision: &Decision) -> Vec<&str> {

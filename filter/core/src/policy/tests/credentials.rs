@@ -141,7 +141,7 @@ fn trace_of_a_call_without_its_scopes_says_so_reading_by_reading() {
         for name in ["read_it", "unlisted"] {
             let envelope = seal(&policy, tool(name, "{}"));
             let trace = policy.trace(&envelope, &NoUsage);
-            assert_eq!(trace.decision, policy.evaluate(&envelope, &NoUsage).decision);
+            assert_eq!(trace.decision, *policy.evaluate(&envelope, &NoUsage).decision);
             for reading in &trace.readings {
                 assert_eq!(reading.decided_by, decided_by, "{name} {rules}");
             }

@@ -20,7 +20,7 @@ fn told(last_at_ms: Option<u64>, began_at_ms: u64, lost_at_ms: Option<u64>) -> T
 
 fn verdict(policy: &PolicySnapshot, usage: &dyn UsageView) -> Verdict {
     let envelope = seal(policy, tool("create_issue", "{}"));
-    let decision = policy.evaluate(&envelope, usage).decision;
+    let decision = std::sync::Arc::unwrap_or_clone(policy.evaluate(&envelope, usage).decision);
     assert_eq!(policy.trace(&envelope, usage).decision, decision);
     decision.verdict
 }

@@ -1,6 +1,7 @@
 //! What holds for every policy and every call.
 
 use super::*;
+use crate::digest::Digest;
 
 pub(super) fn condition() -> impl Strategy<Value = String> {
     let simple = prop_oneof![
@@ -371,7 +372,7 @@ proptest! {
             {
                 let evaluated = policy.evaluate(&envelope, &NoUsage);
                 prop_assert_eq!(evaluated.permit.is_some(), evaluated.decision.verdict == Verdict::Allow);
-                prop_assert_eq!(policy.trace(&envelope, &NoUsage).decision, evaluated.decision);
+                prop_assert_eq!(&policy.trace(&envelope, &NoUsage).decision, &*evaluated.decision);
             }
         }
     }
@@ -406,7 +407,45 @@ proptest! {
         for ((method, params), principal) in calls {
             let envelope = seal(&policy, Call { principal: principal.into(), ..call("github", method, params) });
             let decided = policy.evaluate(&envelope, &NoUsage).decision;
-            prop_assert_eq!(policy.trace(&envelope, &NoUsage).decision, decided);
+            prop_assert_eq!(&policy.trace(&envelope, &NoUsage).decision, &*decided);
+        }
+    }
+
+    /// What was found out for one call answers another exactly as if nobody had ever called.
+    #[test]
+    fn what_is_remembered_changes_no_decision(
+        one in rules(),
+        others in proptest::collection::vec((looked_up(), decision_words()), 0..4),
+        calls in proptest::collection::vec(
+            (params(), principals(), any::<[Option<bool>; 3]>(), proptest::option::of(client_tags()), 0..3_u8, any::<bool>()),
+            1..12,
+        ),
+    ) {
+        let others = others.iter().enumerate().map(|(n, (fields, words))| rule(&format!("s{n}"), &format!("{{{}}}", fields.1), words));
+        let policy = policy_of(&one.into_iter().chain(others).collect::<Vec<_>>());
+        let mut again = calls.clone();
+        again.reverse();
+        for (params, principal, [read_only, destructive, open_world], tags, seen, is_elsewhere) in calls.into_iter().chain(again) {
+            let tags = tags.map(|tags| format!(r#","_meta":{{"holdpoint.dev/tags":{tags}}}"#)).unwrap_or_default();
+            let server = if is_elsewhere { "intranet" } else { "github" };
+            let call = Call {
+                principal: principal.into(),
+                annotations: Annotations { read_only, destructive, open_world },
+                definition: (seen > 0).then(|| Digest::of(&[seen])),
+                ..call(server, "tools/call", &format!("{{{params}{tags}}}"))
+            };
+            // A copy remembers nothing.
+            match (policy.seal(call.clone()), policy.clone().seal(call)) {
+                (Ok(warm), Ok(cold)) => {
+                    prop_assert_eq!(warm.record(), cold.record());
+                    prop_assert_eq!((warm.credential(), warm.bound_headers()), (cold.credential(), cold.bound_headers()));
+                    prop_assert_eq!((warm.call_text(), warm.definition()), (cold.call_text(), cold.definition()));
+                    let anew = policy.trace(&cold, &NoUsage).decision;
+                    prop_assert_eq!(&*policy.evaluate(&warm, &NoUsage).decision, &anew);
+                    prop_assert_eq!(&*policy.evaluate(&warm, &NoUsage).decision, &anew);
+                }
+                (warm, cold) => prop_assert_eq!(warm.map_err(|(_, error)| error).err(), cold.map_err(|(_, error)| error).err()),
+            }
         }
     }
 
