@@ -13,6 +13,8 @@ fn of(policy: &PolicySnapshot, tool: &str, change: impl FnOnce(&mut Call)) -> Ca
     seal(policy, call)
 }
 
+type Change<'a> = &'a dyn Fn(&mut Call);
+
 fn shares(one: &CallEnvelope, two: &CallEnvelope) -> bool {
     Arc::ptr_eq(&one.facts, &two.facts)
 }
@@ -22,7 +24,7 @@ fn facts_are_shared_by_calls_that_differ_in_their_arguments_alone() {
     let policy = with_rules(RULES);
     let first = of(&policy, "list_x", |_| {});
     assert!(shares(&first, &of(&policy, "list_x", |_| {})), "an equal caller");
-    let others: [(&str, &dyn Fn(&mut Call)); 7] = [
+    let others: [(&str, Change<'_>); 7] = [
         ("subject", &|call| call.principal = Arc::new(Principal { subject: "user_124".to_owned(), ..principal() })),
         ("issuer", &|call| call.principal = Arc::new(Principal { issuer: "https://other".to_owned(), ..principal() })),
         ("agent", &|call| call.principal = Arc::new(Principal { agent_id: None, ..principal() })),
