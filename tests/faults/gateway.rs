@@ -54,7 +54,7 @@ async fn envoy_restarted_mid_hold_runs_nothing_by_itself_and_the_same_call_redee
 #[tokio::test]
 async fn a_thousand_calls_that_give_up_in_one_moment_are_all_answered() -> anyhow::Result<()> {
     const CALLS: usize = 1_000;
-    const OUTAGE_MS: u64 = 8_000;
+    const OUTAGE_MS: u64 = 15_000;
     let service_port = ports::free()?;
     let relay = Relay::start(service_port).await?;
     let near = relay.port();
