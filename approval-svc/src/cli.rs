@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::data_dir;
 use crate::store::postgres::server::Server;
 use crate::store::sql::{SqlStore, machine_clock};
+use crate::store::sqlite::locked::{self, Writer};
 use crate::store::{postgres, sqlite};
 
 // First: its macros reach the files declared after it.
@@ -197,18 +198,35 @@ impl DataDir {
         self.database.open(&self.data_dir).await
     }
 
-    /// Does `work` on what is there, and says what it waits for when that takes long.
+    /// Does `work` on what is there, and says what is seen of the cause when that takes long.
     async fn patiently<T>(&self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
+        let began = Instant::now();
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = tokio::time::sleep(SAID_EVERY) => eprintln!(
-                    "waiting for the database of `{}`: another process writes to it; this gives up after {} s",
-                    self.data_dir.display(),
-                    sqlite::COMMAND_BUSY_MS_MAX / 1_000,
-                ),
+                () = tokio::time::sleep(SAID_EVERY) => eprintln!("{}", self.what_is_waited_for(began.elapsed())),
             }
+        }
+    }
+
+    fn what_is_waited_for(&self, so_far: Duration) -> String {
+        let so_far = so_far.as_secs();
+        if let Ok(Some(server)) = self.database.server() {
+            return format!("waiting for {server}: it has not answered for {so_far} s");
+        }
+        let dir = self.data_dir.display();
+        match locked::writer(&data_dir::database(&self.data_dir)) {
+            Writer::Process(process) => format!(
+                "waiting for the database of `{dir}`: process {process} writes to it; this gives up after {} s",
+                sqlite::COMMAND_BUSY_MS_MAX / 1_000,
+            ),
+            Writer::Nobody => format!(
+                "waiting for the database of `{dir}` for {so_far} s: no other process is seen to write to it, so look at its disk"
+            ),
+            Writer::Unknown => format!(
+                "waiting for the database of `{dir}` for {so_far} s: this system does not tell whether another process writes to it"
+            ),
         }
     }
 }

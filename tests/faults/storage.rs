@@ -2,6 +2,7 @@
 //! on the disk. All is well again by itself when the cause is gone.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
@@ -142,12 +143,34 @@ async fn command_beside_a_database_that_is_busy_for_long_says_what_it_waits_for_
         .stderr(Stdio::piped())
         .spawn()?;
     let mut told = BufReader::new(command.stderr.take().context("stderr")?).lines();
+    let writer = format!("process {} writes to it", locked.process.id());
     for _ in 0..TIMES_TOLD {
         let line = told.next().context("it ended without a word")??;
-        anyhow::ensure!(line.starts_with("waiting for the database of"), "{line}");
+        anyhow::ensure!(line.starts_with("waiting for the database of") && line.contains(&writer), "{line}");
     }
     drop(locked);
     let rest: Vec<String> = told.collect::<Result<_, _>>()?;
     anyhow::ensure!(command.wait()?.success(), "{rest:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn command_that_waits_for_a_server_blames_nobody_else() -> anyhow::Result<()> {
+    // Connections are taken by the system, and nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let dir = tempfile::tempdir()?;
+    let mut command = Command::new(service_binary::holdpoint()?)
+        .args(["token", "create", "--role", "auditor", "--subject", "ann", "--data-dir"])
+        .arg(dir.path())
+        .args(["--database-url", &format!("postgres://ann@{}/holdpoint", silent.local_addr()?)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let said = BufReader::new(command.stderr.take().context("stderr")?).lines().next();
+    command.kill()?;
+    command.wait()?;
+    let line = said.context("it ended without a word")??;
+    let wanted = format!("waiting for the PostgreSQL server at `{}`: it has not answered for", silent.local_addr()?);
+    anyhow::ensure!(line.starts_with(&wanted), "{line}");
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::sql::writer::Writer;
 use super::sql::{Clock, SqlStore};
 
 pub mod backup;
+pub mod locked;
 pub(super) mod readers;
 
 use readers::{Readers, ReadersSettings};

@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use super::*;
 use crate::store::contract::{self, Bench, START_MS};
 use crate::store::inventory::{CallerName, InventoryWrite};
+use crate::store::sql::reads;
 use crate::store::{Change, CommitError, Conflict, Hint, Store, Write};
 
 const REPLICA: Use = Use::Replica { connections_max: 4 };
@@ -138,6 +139,32 @@ async fn what_is_wrong_behind_a_pooler_is_said_in_words() {
 
 fn pool_of(server: &Server) -> sqlx::PgPool {
     PgPoolOptions::new().max_connections(1).connect_lazy_with(server.options().clone())
+}
+
+/// Twice a second, however many wait. How a condition is met with an index is this database's own affair, so what counts is how
+/// much is read: ten thousand that wait are some twenty pages of each index.
+#[tokio::test]
+async fn what_is_due_is_found_without_a_look_at_what_is_not() {
+    const PAGES_MAX: usize = 12;
+    let Some(postgres) = postgres().await else { return };
+    let url = postgres.database().unwrap();
+    drop(store(&url).await);
+    let many = "INSERT INTO policies VALUES ('p', '{}', 0);
+        INSERT INTO approvals (id, status, version, call_digest, basis, snapshot_id, issuer, subject, server, asked,
+            opened_at_ms, expires_at_ms, rejoin_by_ms, escalates_at_ms, uses_left)
+        SELECT at, CASE at % 2 WHEN 0 THEN 'pending' ELSE 'approved' END, 1, at, 'b', 'p', 'i', 's', 't', '{}',
+            0, 1000000 + at, 1000000 + at, 1000000 + at, 1 FROM generate_series(1, 20000) AS at";
+    postgres.sql(&url, many).unwrap();
+    postgres.sql(&url, "VACUUM ANALYZE approvals").unwrap();
+    let asked = reads::DUE.replace("$1", "5").replace("$2", "100");
+    let plan = postgres.sql(&url, &format!("EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) {asked}")).unwrap();
+    for index in ["approvals_due", "approvals_rejoin", "approvals_escalate"] {
+        assert!(plan.contains(&format!("Index Scan using {index} on")), "{index}: {plan}");
+    }
+    // The first line that counts is of the whole statement: `Buffers: shared hit=4 read=2`.
+    let pages = plan.lines().find(|line| line.trim_start().starts_with("Buffers:")).unwrap();
+    let pages: usize = pages.split(['=', ' ']).filter_map(|word| word.parse::<usize>().ok()).sum();
+    assert!((1..=PAGES_MAX).contains(&pages), "{pages}: {plan}");
 }
 
 #[tokio::test]
