@@ -20,7 +20,7 @@ use holdpoint_tests::filter_document::FilterDocument;
 use holdpoint_tests::idp::Idp;
 use holdpoint_tests::wasm;
 
-use crate::calls::{self, Calls, DENIED_TOOL, Kind, UPSTREAM_ANSWER};
+use crate::calls::{self, CALLERS, Calls, DENIED_TOOL, Kind, UPSTREAM_ANSWER};
 use crate::load::{self, Target, Wire};
 use crate::served::{Answered, Served};
 use crate::{judge, process_usage, record_sink};
@@ -33,6 +33,9 @@ const RULES: usize = 1_000;
 
 /// Larger than any body of this run; the native filter refuses bodies over 8 KB unless told.
 const BODY_BYTES_MAX: u64 = 1_048_576;
+
+/// How many tokens `jwt_authn` keeps in mind as verified: more than there are callers.
+const TOKENS_MAX: usize = 2 * CALLERS;
 
 /// The cluster of the service behind `ext_authz` and `ext_proc`.
 pub(crate) const JUDGE_CLUSTER: &str = "judge";
@@ -121,6 +124,17 @@ impl Variant {
         self.is_holdpoint() && self.denies()
     }
 
+    /// Whether calls of this kind are measured here. Who calls is another question to those alone who remember callers: beside
+    /// ours, two stand for all who remember nobody.
+    pub(crate) fn is_measured(self, kind: Kind) -> bool {
+        match self {
+            Self::Direct | Self::None | Self::Native | Self::Floor | Self::Holdpoint => true,
+            Self::ExtAuthz | Self::ExtProc | Self::AllowAll | Self::Rules | Self::Required | Self::Unrecorded => {
+                kind.callers() == 1
+            }
+        }
+    }
+
     /// Its word in the table.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -143,6 +157,8 @@ impl Variant {
 pub(crate) struct Gateways {
     /// A caller's token that all of them accept.
     pub(crate) token: String,
+    /// Those of the callers who take turns.
+    pub(crate) tokens: Vec<String>,
     envoys: BTreeMap<Variant, Envoy>,
     /// What each call must be answered with; a filter that governs lists takes some of it away.
     answers: BTreeMap<(Variant, Kind), Bytes>,
@@ -170,13 +186,15 @@ impl Gateways {
             envoys.insert(variant, Envoy::start(config).await?);
         }
         let token = idp.token("agent@bench", &[])?;
-        Ok(Self { token, envoys, answers: BTreeMap::new(), sink, judge, upstream })
+        let tokens: Vec<String> =
+            (0..CALLERS).map(|number| idp.token(&format!("agent-{number}@bench"), &[])).collect::<Result<_, _>>()?;
+        Ok(Self { token, tokens, envoys, answers: BTreeMap::new(), sink, judge, upstream })
     }
 
     /// Where a call goes, and what must come back.
     pub(crate) fn target(&self, variant: Variant, calls: &Calls, kind: Kind, wire: Wire) -> Target {
         let answer = self.answers.get(&(variant, kind)).cloned().unwrap_or_default();
-        Target { port: self.port(variant), message: calls.allowed(kind), wire, answer }
+        Target { port: self.port(variant), script: calls.allowed(kind), wire, answer }
     }
 
     /// How long the Envoy of a variant has worked so far, in nanoseconds on a processor.
@@ -211,6 +229,10 @@ impl Gateways {
                     })?;
                     self.answers.insert((variant, kind), answer.body);
                 }
+            }
+            // Afterwards every token was verified once, and that is not what is measured.
+            if variant.is_measured(Kind::Callers) {
+                load::call_in_turn(port, &calls.allowed(Kind::Callers), CALLERS).await?;
             }
             let denied = load::call_once(port, &calls.denied(), Wire::Http1).await?;
             if (denied.body == UPSTREAM_ANSWER.as_bytes()) == variant.denies() {
@@ -312,7 +334,7 @@ pub(crate) fn config(variant: Variant) -> anyhow::Result<EnvoyConfig> {
 
     let filters = config.connection_manager()?["http_filters"].as_array_mut().context("`http_filters` is no list")?;
     for filter in filters.iter_mut().filter(|filter| filter["name"] == "envoy.filters.http.jwt_authn") {
-        filter["typed_config"]["providers"]["idp"]["jwt_cache_config"] = json!({"jwt_cache_size": 100});
+        filter["typed_config"]["providers"]["idp"]["jwt_cache_config"] = json!({"jwt_cache_size": TOKENS_MAX});
     }
     if !variant.is_holdpoint() {
         filters.retain(|filter| filter["name"] != ROUTE_GUARD);

@@ -18,7 +18,7 @@ use holdpoint_tests::upstream::Answer as ServerAnswer;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::calls::{Calls, Kind, UPSTREAM_ANSWER, message};
+use crate::calls::{Kind, UPSTREAM_ANSWER, message, small};
 use crate::load::{self, Connection, Load, Target, Wire};
 use crate::process_usage::{cpu_ns, since};
 use crate::report;
@@ -104,22 +104,14 @@ async fn step(held: usize, window: Duration) -> anyhow::Result<Step> {
     let bob = Person::approver(&stack.service, "bob", &["sre"])?;
     let tokens: Vec<String> =
         (0..AGENTS).map(|number| stack.agent(&format!("agent-{number}"))).collect::<anyhow::Result<_>>()?;
-    let allowed = Target {
-        port: stack.port(),
-        message: Calls::new(&tokens[0])?.allowed(Kind::Small),
-        wire: Wire::Http1,
-        answer: UPSTREAM_ANSWER.into(),
-    };
+    let allowed =
+        Target { port: stack.port(), script: small(&tokens[0])?, wire: Wire::Http1, answer: UPSTREAM_ANSWER.into() };
     load::run(&allowed, ALLOWED_CONNECTIONS, window / 2).await?;
     let before = load::run(&allowed, ALLOWED_CONNECTIONS, window).await?;
 
     let began = Instant::now();
     let mut waiting = begin(&stack, &tokens, held).await?;
-    wait_for(&bob, held).await?;
-    if let Some(early) = waiting.try_join_next() {
-        early??;
-        bail!("a call was answered before anybody had decided");
-    }
+    until_all_wait(&mut waiting, counted(&bob, held)).await?;
     let opened_in = began.elapsed();
     say(&format!("  all wait after {:.1} s", opened_in.as_secs_f64()));
     let (envoy_busy, service_busy) = busy_while_waiting(&stack).await;
@@ -185,7 +177,7 @@ fn percent(busy: Option<f64>) -> String {
     busy.map_or_else(|| "–".to_owned(), |busy| format!("{busy:.1}"))
 }
 
-type Waiting = JoinSet<anyhow::Result<()>>;
+pub(crate) type Waiting = JoinSet<anyhow::Result<()>>;
 
 /// Sends `held` calls, each over a connection of its own; each ends with the server's answer, or fails.
 async fn begin(stack: &Stack, tokens: &[String], held: usize) -> anyhow::Result<Waiting> {
@@ -216,8 +208,23 @@ async fn begin(stack: &Stack, tokens: &[String], held: usize) -> anyhow::Result<
     Ok(waiting)
 }
 
+/// Until `counted` says so, or one of the calls ends: of one that has failed nobody waits for the count in vain.
+pub(crate) async fn until_all_wait(
+    waiting: &mut Waiting,
+    counted: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    let early = tokio::select! {
+        // Looked at first: when both are so, the count is that of another time.
+        biased;
+        Some(early) = waiting.join_next() => early,
+        counted = counted => return counted,
+    };
+    early??;
+    bail!("a call was answered before anybody had decided")
+}
+
 /// Until the service counts so many waiting requests.
-async fn wait_for(bob: &Person, held: usize) -> anyhow::Result<()> {
+async fn counted(bob: &Person, held: usize) -> anyhow::Result<()> {
     probe::until(&format!("{held} calls wait"), probe::PATIENCE * 10, async || {
         let pending = all_pending(bob, held).await.ok()?;
         (pending.len() == held).then_some(())

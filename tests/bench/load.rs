@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::Request;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::calls::Message;
+use crate::calls::Script;
 
 /// Largest answer that is read, in bytes: a list of a thousand tools has less than one megabyte.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -49,7 +48,7 @@ pub(crate) struct Target {
     /// A loopback port.
     pub(crate) port: u16,
     /// What is sent.
-    pub(crate) message: Message,
+    pub(crate) script: Script,
     /// Over what.
     pub(crate) wire: Wire,
     /// The body that must come back.
@@ -72,12 +71,12 @@ pub(crate) async fn run(target: &Target, at_once: usize, window: Duration) -> an
     match target.wire {
         Wire::Http1 => {
             for _ in 0..at_once {
-                open.push(Lane::Http1(Connection::open(target.port).await?, target.message.clone()));
+                open.push(Lane::Http1(Connection::open(target.port).await?, target.script.clone()));
             }
         }
         Wire::Http2 => {
             let shared = http2(target.port).await?;
-            open.extend((0..at_once).map(|_| Lane::Http2(shared.clone(), target.message.http2.clone())));
+            open.extend((0..at_once).map(|_| Lane::Http2(shared.clone(), target.script.clone())));
         }
     }
     let began = Instant::now();
@@ -105,13 +104,22 @@ pub(crate) async fn run(target: &Target, at_once: usize, window: Duration) -> an
     Ok(Load { latencies_ns, elapsed: began.elapsed() })
 }
 
-/// Sends one message over a connection of its own.
-pub(crate) async fn call_once(port: u16, message: &Message, wire: Wire) -> anyhow::Result<Answer> {
+/// Sends the next message over a connection of its own.
+pub(crate) async fn call_once(port: u16, script: &Script, wire: Wire) -> anyhow::Result<Answer> {
     let mut lane = match wire {
-        Wire::Http1 => Lane::Http1(Connection::open(port).await?, message.clone()),
-        Wire::Http2 => Lane::Http2(http2(port).await?, message.http2.clone()),
+        Wire::Http1 => Lane::Http1(Connection::open(port).await?, script.clone()),
+        Wire::Http2 => Lane::Http2(http2(port).await?, script.clone()),
     };
     lane.call().await
+}
+
+/// Sends the next `count` messages, one after the other, and looks at no answer.
+pub(crate) async fn call_in_turn(port: u16, script: &Script, count: usize) -> anyhow::Result<()> {
+    let mut lane = Lane::Http1(Connection::open(port).await?, script.clone());
+    for _ in 0..count {
+        lane.call().await?;
+    }
+    Ok(())
 }
 
 /// One answer.
@@ -123,18 +131,18 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// One caller: its way to the gateway and what it sends there again and again.
+/// A way to the gateway, and what is sent there.
 enum Lane {
-    Http1(Connection, Message),
-    Http2(SendRequest<Full<Bytes>>, Request<Full<Bytes>>),
+    Http1(Connection, Script),
+    Http2(SendRequest<Full<Bytes>>, Script),
 }
 
 impl Lane {
     async fn call(&mut self) -> anyhow::Result<Answer> {
         match self {
-            Self::Http1(connection, message) => connection.call(&message.http1).await,
-            Self::Http2(sender, message) => {
-                let answer = sender.send_request(message.clone()).await.context("the gateway gives no answer")?;
+            Self::Http1(connection, script) => connection.call(&script.http1()).await,
+            Self::Http2(sender, script) => {
+                let answer = sender.send_request(script.http2()).await.context("the gateway gives no answer")?;
                 let status = answer.status().as_u16();
                 let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
                 Ok(Answer { status, body })

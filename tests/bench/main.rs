@@ -39,10 +39,13 @@ use report::Report;
 use samples::{Cell, Sample, Samples};
 
 /// What tells most.
-const TELLING: [(Kind, Wire, usize); 9] = [
+const TELLING: [(Kind, Wire, usize); 12] = [
     (Kind::Small, Wire::Http1, 1),
     (Kind::Small, Wire::Http1, 16),
     (Kind::Small, Wire::Http2, 16),
+    (Kind::Callers, Wire::Http1, 1),
+    (Kind::Callers, Wire::Http1, 16),
+    (Kind::Callers, Wire::Http2, 16),
     (Kind::Large, Wire::Http1, 1),
     (Kind::Large, Wire::Http1, 16),
     (Kind::Events, Wire::Http1, 16),
@@ -65,13 +68,17 @@ const WARM_UP_MS: u64 = 200;
 /// with the quickstart's, with a thousand further rules, and with every call waiting for its entry in the record. Before
 /// them a row without any Envoy: how far the load itself comes.
 ///
+/// One caller repeats one call, and the filter remembers callers and calls. So the small call is measured of a thousand
+/// callers in turn besides, each with a token of its own and never with the same arguments, of whom it remembers none: for the
+/// direct way, no filter, Envoy's own, the wasm filter that judges nothing, and Holdpoint's.
+///
 /// Tables go to standard output, progress to standard error; the same tables, every number and a picture to mesh.md,
 /// mesh.json and mesh.svg under bench/ of the target directory.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo bench-mesh",
     after_help = "Examples:\n  \
-        cargo bench-mesh                            about 9 minutes\n  \
+        cargo bench-mesh                            about 11 minutes\n  \
         cargo bench-mesh --quick                    a look, about 2 minutes\n  \
         cargo bench-mesh --full --rounds 3          all sizes, HTTP/2, 64 at once: about 25 minutes\n  \
         cargo bench-mesh --compare old.json         what changed since\n  \
@@ -206,7 +213,7 @@ async fn mesh(settings: &Settings) -> anyhow::Result<String> {
 
     say("starting one Envoy per variant");
     let mut gateways = Gateways::start().await?;
-    let calls = Calls::new(&gateways.token)?;
+    let calls = Calls::new(&gateways.token, &gateways.tokens)?;
     gateways.prove(&calls).await?;
     let rss_idle_bytes = gateways.rss_bytes();
 
@@ -275,7 +282,7 @@ async fn measure(settings: &Settings, gateways: &Gateways, calls: &Calls) -> any
     for round in 0..settings.rounds {
         let began = Instant::now();
         for (kind, wire, at_once) in settings.plan() {
-            for variant in Variant::in_turn(round) {
+            for variant in Variant::in_turn(round).filter(|variant| variant.is_measured(kind)) {
                 let target = gateways.target(variant, calls, kind, wire);
                 load::run(&target, at_once, warm_up).await?;
                 let spent = || {

@@ -126,7 +126,7 @@ pub(crate) struct Row {
 /// Measures ours and all that can be brought, in turns.
 pub(crate) async fn run(rounds: u32, window: Duration) -> anyhow::Result<Vec<Row>> {
     let mut gateways = Gateways::start().await?;
-    let calls = Calls::new(&gateways.token)?;
+    let calls = Calls::new(&gateways.token, &gateways.tokens)?;
     gateways.prove(&calls).await?;
     let server = Served::start(server::answer)?;
     let ours = |name: &str, port: u16, token| Running {

@@ -108,13 +108,22 @@ const ALL: [(&str, Pick); 7] = [
 ];
 
 /// What the picture shows: the calls that the goals are about, at the most connections that every run has.
-const PICTURED: [(Kind, Wire, usize); 3] =
-    [(Kind::Small, Wire::Http1, 16), (Kind::Large, Wire::Http1, 16), (Kind::Tools100, Wire::Http1, 1)];
+const PICTURED: [(Kind, Wire, usize); 4] = [
+    (Kind::Small, Wire::Http1, 16),
+    (Kind::Callers, Wire::Http1, 16),
+    (Kind::Large, Wire::Http1, 16),
+    (Kind::Tools100, Wire::Http1, 1),
+];
+
+/// Whose calls they are, before any number: a memory of callers shows in one kind and not in the others.
+const WHOSE: &str =
+    "Where a table does not say otherwise, one caller repeats one call: what is remembered of it is always found.";
 
 impl Report {
     /// The tables: one for each kind of call, way and number of calls at once, so that variants stand under each other.
     pub(crate) fn markdown(&self) -> String {
-        let mut out = format!("{} One worker; {} rounds of {} s.\n", self.machine.line(), self.rounds, self.seconds);
+        let (machine, rounds, seconds) = (self.machine.line(), self.rounds, self.seconds);
+        let mut out = format!("{machine} One worker; {rounds} rounds of {seconds} s. {WHOSE}\n");
         let mut shown = None;
         for (cell, _) in self.samples.cells() {
             let Cell { kind, wire, at_once, .. } = cell;
@@ -192,6 +201,9 @@ impl Report {
             let (asked_bytes, answered_bytes) = body_bytes(kind);
             let what = match kind.tools() {
                 Some(_) => format!("{} ({answered_bytes} B)", kind.as_str()),
+                None if kind.callers() > 1 => {
+                    format!("tools/call of {asked_bytes} B, {} callers in turn", kind.callers())
+                }
                 None => format!("tools/call of {asked_bytes} B"),
             };
             Group { title: format!("{what}, {calls}"), bars: compared.filter_map(bar).collect() }
@@ -238,6 +250,7 @@ impl Report {
         let (asked_bytes, answered_bytes) = body_bytes(cell.kind);
         json!({
             "call": cell.kind.as_str(),
+            "callers": cell.kind.callers(),
             "asked_bytes": asked_bytes,
             "answered_bytes": answered_bytes,
             "wire": cell.wire.as_str(),

@@ -1,12 +1,14 @@
 //! What the numbers rest on: ranks, medians, and knowing when an answer is whole.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
 
-use crate::calls::{self, Kind};
+use crate::calls::{self, Calls, Kind};
 use crate::gateways::Variant;
+use crate::holds::{Waiting, until_all_wait};
 use crate::judge::{Frames, bytes_at};
 use crate::load::{Answer, Load, Wire, whole};
 use crate::picture::{Bar, Group, svg};
@@ -135,12 +137,59 @@ fn lists_have_what_nobody_may_call_and_say_how_much() {
 }
 
 #[test]
+fn callers_who_take_turns_differ_in_token_tool_and_arguments_and_in_nothing_else() {
+    const CALLS: usize = 3_000;
+    let tokens: Vec<String> = (0..1_000).map(|number| format!("token-{number:03}.")).collect();
+    let calls = Calls::new("alone", &tokens).expect("calls");
+    let script = calls.allowed(Kind::Callers);
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    let word = |message: &str, before: &str| {
+        message.split(before).nth(1).and_then(|rest| rest.split(['"', '\r']).next()).expect("the word").to_owned()
+    };
+    let (mut pairs, mut projects, mut sizes) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for number in 0..CALLS {
+        let message = text(&script.http1());
+        assert_eq!(word(&message, "Bearer "), tokens[number % tokens.len()], "all others call before one comes again");
+        pairs.insert((word(&message, "Bearer "), word(&message, r#""name":""#)));
+        projects.insert(word(&message, r#""project":""#));
+        sizes.insert(message.split("\r\n\r\n").nth(1).expect("a body").len());
+    }
+    assert_eq!((pairs.len(), projects.len()), (CALLS, CALLS), "never the same");
+    assert_eq!(sizes, BTreeSet::from([calls::body_bytes(Kind::Small).0]), "as long as the call that is repeated");
+    let same = calls.allowed(Kind::Small);
+    assert_eq!(same.http1(), same.http1());
+}
+
+#[test]
+fn callers_who_take_turns_are_measured_beside_none_and_native() {
+    let variants: Vec<&str> =
+        Variant::in_turn(0).filter(|variant| variant.is_measured(Kind::Callers)).map(Variant::as_str).collect();
+    assert_eq!(variants, ["direct", "none", "native", "wasm, nothing judged", "holdpoint"]);
+    assert!(Variant::ALL.into_iter().all(|variant| variant.is_measured(Kind::Small)));
+}
+
+#[tokio::test]
+async fn wait_for_all_calls_ends_with_the_error_of_one() {
+    let waits_for = async |call: anyhow::Result<()>| {
+        let mut waiting = Waiting::new();
+        waiting.spawn(std::future::pending());
+        waiting.spawn(std::future::ready(call));
+        until_all_wait(&mut waiting, std::future::pending()).await.expect_err("nobody counts").to_string()
+    };
+    assert_eq!(waits_for(Err(anyhow::anyhow!("call 7 was answered with 503"))).await, "call 7 was answered with 503");
+    assert_eq!(waits_for(Ok(())).await, "a call was answered before anybody had decided");
+    let mut waiting = Waiting::new();
+    waiting.spawn(std::future::pending());
+    until_all_wait(&mut waiting, std::future::ready(Ok(()))).await.expect("all are counted");
+}
+
+#[test]
 fn settings_choose_kinds_of_calls_by_their_first_words() {
     let plan = |words: &[&str]| {
         let words = ["cargo bench-mesh"].iter().chain(words);
         Settings::try_parse_from(words).map(|settings| settings.plan())
     };
-    assert_eq!(plan(&[]).expect("no settings are needed").len(), 9);
+    assert_eq!(plan(&[]).expect("no settings are needed").len(), 12);
     let lists = plan(&["--only", "list of 100 ,huge", "--full"]).expect("kinds of calls");
     assert!(lists.iter().all(|(kind, _, _)| matches!(kind, Kind::Tools100 | Kind::Huge)), "{lists:?}");
     assert!(lists.contains(&(Kind::Tools100, Wire::Http2, 64)) && !lists.contains(&(Kind::Huge, Wire::Http1, 64)));

@@ -6,7 +6,10 @@ use super::*;
 fn who_has_the_byte_of_the_writer_locked_is_named_and_nobody_else() {
     let of = |line: &str| holder(line, "fe:00:5243", Some(WRITE_BYTE));
     assert_eq!(of("7: POSIX  ADVISORY  WRITE 4711 fe:00:5243 120 120\n"), Some(4711));
-    assert_eq!(of("1: FLOCK  ADVISORY  WRITE 1 fe:00:5243 0 EOF\n7: POSIX  ADVISORY  WRITE 4711 fe:00:5243 0 EOF"), Some(4711));
+    assert_eq!(
+        of("1: FLOCK  ADVISORY  WRITE 1 fe:00:5243 0 EOF\n7: POSIX  ADVISORY  WRITE 4711 fe:00:5243 0 EOF"),
+        Some(4711)
+    );
     let own = format!("7: POSIX  ADVISORY  WRITE {} fe:00:5243 120 120", std::process::id());
     for line in [
         "7: POSIX  ADVISORY  READ  4711 fe:00:5243 120 120",
