@@ -35,19 +35,18 @@ pub struct OtherDecision {
     pub rule_id: String,
 }
 
-/// Judges one call by the candidate; nothing where it would be decided alike. `in_force` is what was decided.
+/// Judges one call by the candidate; nothing where it would be decided alike. `in_force` is what was decided. The envelope is
+/// afterwards as it was before.
 pub fn judge(
     candidate: &PolicySnapshot,
     in_force: &Decision,
-    envelope: &CallEnvelope,
+    envelope: &mut CallEnvelope,
     usage: &dyn UsageView,
 ) -> Option<OtherDecision> {
     // Sealed anew: the candidate's catalogue may say something else of the same call.
-    let (change, verdict, rule_id) = match candidate.seal(envelope.call().clone()) {
-        Ok(other) => {
-            let decision = candidate.evaluate(&other, usage).decision;
-            (compare_decisions(in_force, &decision), decision.verdict, decision.rule_id().to_owned())
-        }
+    let decided = envelope.sealed_under(candidate, |envelope| candidate.evaluate(envelope, usage).decision);
+    let (change, verdict, rule_id) = match decided {
+        Ok(decision) => (compare_decisions(in_force, &decision), decision.verdict, decision.rule_id().to_owned()),
         Err(_) => (compare_verdicts(in_force.verdict, Verdict::Deny), Verdict::Deny, UNSUPPORTED.to_owned()),
     };
     (change != Change::Same).then(|| OtherDecision { snapshot_id: candidate.id(), change, verdict, rule_id })

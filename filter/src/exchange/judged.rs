@@ -172,7 +172,7 @@ impl Exchange {
         if decision.verdict != Verdict::Allow {
             judged.asked.name_call(judged.envelope.call_digest().to_string());
         }
-        judged.otherwise = self.try_candidate(&judged.envelope, &decision, around);
+        judged.otherwise = self.try_candidate(&mut judged.envelope, &decision, around);
         let freeze = around.desk.freezes.stops(&judged.envelope);
         let plan = match freeze {
             Some(freeze) => Err(Box::new(freeze.clone())),
@@ -184,7 +184,7 @@ impl Exchange {
     /// Judges the call by the candidate too, if there is one, and counts what that would have decided otherwise.
     fn try_candidate(
         &self,
-        envelope: &CallEnvelope,
+        envelope: &mut CallEnvelope,
         decision: &Decision,
         around: &mut Surroundings<'_>,
     ) -> Option<OtherDecision> {

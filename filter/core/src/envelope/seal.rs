@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, OnceLock};
 
 use super::client_tags::{self, ClientTags, ClientTagsError};
@@ -53,6 +54,25 @@ impl fmt::Display for SealError {
 }
 
 impl std::error::Error for SealError {}
+
+impl CallEnvelope {
+    /// What is found out of the same call under another snapshot; nothing where that cannot seal it. The call itself stays where
+    /// it is, however long it may be: only the seal is another one meanwhile.
+    pub(crate) fn sealed_under<T>(
+        &mut self,
+        other: &PolicySnapshot,
+        find_out: impl FnOnce(&Self) -> T,
+    ) -> Result<T, SealError> {
+        let facts = other.facts(&self.call)?;
+        let (facts, snapshot_id) =
+            (mem::replace(&mut self.facts, facts), mem::replace(&mut self.snapshot_id, other.id()));
+        // Text and digest name the server, too.
+        let named = mem::take(&mut self.named);
+        let found = find_out(self);
+        (self.facts, self.snapshot_id, self.named) = (facts, snapshot_id, named);
+        Ok(found)
+    }
+}
 
 impl PolicySnapshot {
     /// Seals one call under this snapshot. On an error the call comes back, with the reason to refuse it.
