@@ -180,6 +180,42 @@ fn a_call_that_can_wait_no_longer_when_its_claim_comes_back_changed_is_to_be_rep
     assert!(told.contains("the policy changed while this call waited; repeat the same call"), "{told}");
 }
 
+/// Which cluster its route selects is read at a call's beginning and only where a policy asks. It is not made up afterwards.
+#[test]
+fn a_policy_that_comes_to_tell_servers_by_cluster_refuses_a_call_that_waited_before_it() {
+    let told_by = |how: &str| config_with(&POLICY.replace("match: {route_metadata: tracker}", how));
+    let mut bench = Bench::new();
+    bench.put_in_force(told_by("match: {hosts: [tracker.example]}"));
+    // As the host does.
+    let begin = |bench: &mut Bench| {
+        let mut exchange = bench.exchange();
+        let mut head = head("alice", &[]);
+        head.route = RouteMetadata::default();
+        head.cluster = head.cluster.filter(|_| exchange.reads_cluster());
+        bench.give(&mut exchange, HostEvent::RequestHead(head));
+        let body = call("create_issue").into_bytes();
+        let did = bench.give(&mut exchange, HostEvent::RequestComplete { body, has_trailers: false });
+        (exchange, did)
+    };
+    let (mut exchange, did) = begin(&mut bench);
+    let open: OpenApproval = did.asked_record();
+    bench.put_in_force(told_by("match: {clusters: [up]}"));
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+    assert!(!did.forwards(), "though people approved it");
+    let told = did.tool_error();
+    assert!(told.contains("leads to no server"), "{told}");
+    let withdrawn: WithdrawHold = serde_json::from_slice(&did.told()[0].body).expect("a record");
+    assert_eq!(withdrawn.cause, WithdrawCause::Refused);
+
+    // One that begins under the new policy is of the server that its cluster says.
+    let (mut exchange, did) = begin(&mut bench);
+    let open: OpenApproval = did.asked_record();
+    assert_eq!(open.server, "tracker");
+    let did = bench.answer(&mut exchange, &did, 200, &state(&open, ApprovalStatus::Approved));
+    let signed = signed_with(&service_key(), &claim(&open, &did.asked_record()));
+    assert!(bench.answer(&mut exchange, &did, 200, &signed).forwards());
+}
+
 #[test]
 fn a_related_policy_edit_asks_anew_and_an_unrelated_one_does_not() {
     let edited = POLICY.replace("Writes need a human", "Writes need two eyes");
