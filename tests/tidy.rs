@@ -209,6 +209,32 @@ fn nothing_names_one_machine() {
     report(&findings);
 }
 
+/// What the README of the tests says of a fault, a test has shown.
+#[test]
+fn every_test_that_the_table_of_faults_names_is_there() {
+    let readme = fs::read_to_string(root().join("tests/README.md")).expect("the README of the tests");
+    let table = readme.split("| What breaks |").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("the table");
+    let tests = sources(&["rs"]);
+    let mut findings = Vec::new();
+    let mut named = 0;
+    for row in table.lines().skip(2).filter(|row| row.starts_with("| ")) {
+        let last = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap_or_default();
+        // Names of suites have no `_`.
+        for name in last.split('`').skip(1).step_by(2).filter(|name| name.contains('_')) {
+            named += 1;
+            let sought = match name.strip_suffix('…') {
+                Some(beginning) => format!("fn {beginning}"),
+                None => format!("fn {name}("),
+            };
+            if !tests.iter().any(|file| file.text.contains(&sought)) {
+                findings.push(format!("tests/README.md: no test is called `{name}`"));
+            }
+        }
+    }
+    assert!(named >= 30, "only {named} tests are named");
+    report(&findings);
+}
+
 /// The number from which on every migration stands in both folders; PostgreSQL's begins with it.
 const MIGRATIONS_SHARED_FROM: u32 = 99;
 

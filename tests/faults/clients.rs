@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use holdpoint_tests::approver::Person;
-use holdpoint_tests::client::{tools_call, tools_call_modern};
+use holdpoint_tests::client::{InFlight, tools_call, tools_call_modern};
 use holdpoint_tests::probe;
 use holdpoint_tests::stack::Stack;
+use serde_json::json;
 
 use super::seen::{self, assert_record_verifies, runs, sentence, succeeded};
 
@@ -129,7 +130,12 @@ async fn calls_beyond_what_a_process_may_hold_are_told_pending_at_once_and_lose_
 #[tokio::test]
 async fn bodies_that_dawdle_are_given_up_and_others_are_served_meanwhile() -> anyhow::Result<()> {
     const DAWDLERS: usize = 60;
-    let stack = Stack::builder().workers(1).document(|document| document.body_wait_ms = 1_000).start().await?;
+    // As in the base, only sooner. Each body would take a minute.
+    let stack = Stack::builder()
+        .workers(1)
+        .envoy(|config| config.connection_manager().expect("the connection manager")["request_timeout"] = json!("3s"))
+        .start()
+        .await?;
     let token = stack.agent("agent-7")?;
     let mut dawdling = Vec::new();
     for _ in 0..DAWDLERS {
@@ -139,13 +145,16 @@ async fn bodies_that_dawdle_are_given_up_and_others_are_served_meanwhile() -> an
     for _ in 0..20 {
         assert!(succeeded(&tools_call("list_issues", "{}", &token).send(stack.port()).await?));
     }
-    for call in dawdling {
-        call.abandon();
-    }
     probe::until("Envoy has let go of all of them", probe::PATIENCE, async || {
-        (stack.envoy.stat("http.ingress.downstream_rq_active").await.ok()? == 0).then_some(())
+        (stack.envoy.stat("http.mcp.downstream_rq_active").await.ok()? == 0).then_some(())
     })
     .await?;
+    assert_eq!(
+        stack.envoy.stat("http.mcp.downstream_rq_timeout").await?,
+        u64::try_from(DAWDLERS)?,
+        "and not they of it"
+    );
+    dawdling.into_iter().for_each(InFlight::abandon);
     assert!(succeeded(&tools_call("list_issues", "{}", &token).send(stack.port()).await?));
     assert_eq!(runs(&stack.upstream, "list_issues"), 21);
     Ok(())

@@ -31,6 +31,8 @@ pub struct FilterDocument {
     pub answer_bytes_max: u64,
     /// Whether every call waits until it is recorded.
     pub audit_required: bool,
+    /// How long a call waits for that.
+    pub audit_wait_ms_max: u64,
     /// The entries of `identity.sources`, as YAML flow text.
     pub identity_sources: String,
     /// The policy document, as YAML text.
@@ -55,6 +57,7 @@ impl FilterDocument {
             held_bytes_max: 268_435_456,
             answer_bytes_max: 1_048_576,
             audit_required: false,
+            audit_wait_ms_max: 2_000,
             identity_sources: "[{jwt: {metadata_key: jwt}}]".to_owned(),
             policy: quickstart_policy()?,
             candidate: None,
@@ -76,11 +79,14 @@ impl FilterDocument {
             held_bytes_max,
             answer_bytes_max,
             audit_required,
+            audit_wait_ms_max,
             identity_sources,
             policy,
             candidate,
         } = self;
         let policy = indent(policy);
+        // What bounds a wait is refused where nothing waits.
+        let audit_wait = if *audit_required { format!(", wait_ms_max: {audit_wait_ms_max}") } else { String::new() };
         let candidate =
             candidate.as_ref().map(|candidate| format!("candidate:\n{}", indent(candidate))).unwrap_or_default();
         format!(
@@ -89,7 +95,7 @@ impl FilterDocument {
              identity:\n  sources: {identity_sources}\n\
              limits: {{body_wait_ms: {body_wait_ms}, body_bytes_max: {body_bytes_max}, depth_max: {depth_max}, holds_max: {holds_max}, \
              held_bytes_max: {held_bytes_max}, answer_bytes_max: {answer_bytes_max}}}\n\
-             audit: {{required: {audit_required}}}\n\
+             audit: {{required: {audit_required}{audit_wait}}}\n\
              policy:\n{policy}{candidate}"
         )
     }

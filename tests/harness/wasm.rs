@@ -5,7 +5,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use anyhow::{Context, anyhow, bail};
+use tempfile::TempDir;
 
+use crate::installed::run;
 use crate::{cargo, repository};
 
 const TARGET: &str = "wasm32-wasip1";
@@ -31,6 +33,20 @@ pub fn unrecorded() -> anyhow::Result<&'static Path> {
 pub fn floor() -> anyhow::Result<&'static Path> {
     static MODULE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     once(&MODULE, "the filter that judges nothing (wasm)", "holdpoint-floor", &[])
+}
+
+/// The filter with a trap: its VM dies at every so manieth request, as by a defect. The module is there as long as the folder.
+pub fn crashing(every: u32) -> anyhow::Result<(TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    let crashing = folder.path().join("crashing.wasm");
+    let mut script = Command::new("python3");
+    script
+        .arg(repository::root().join("tests/harness/crashing.py"))
+        .arg(module()?)
+        .arg(&crashing)
+        .arg(every.to_string());
+    run(script)?;
+    Ok((folder, crashing))
 }
 
 fn once(

@@ -1,18 +1,14 @@
 //! Service, Envoy (SIGKILL) and filter VMs (a trap) die under load: what was acknowledged is there, and losses show.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::ensure;
 use holdpoint_core::trace_parent::{UPSTREAM_SPAN, span_below};
 use holdpoint_tests::approver::Person;
 use holdpoint_tests::client::tools_call;
 use holdpoint_tests::stack::{Stack, StackBuilder};
-use holdpoint_tests::{probe, repository, wasm};
+use holdpoint_tests::{probe, wasm};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::desk;
 
@@ -143,21 +139,10 @@ async fn envoy_killed_under_load_leaves_every_call_that_ran_and_a_visible_new_be
     Ok(())
 }
 
-/// A filter whose VM dies at every so manieth request.
-fn crashing(every: u32) -> anyhow::Result<(TempDir, PathBuf)> {
-    let folder = tempfile::tempdir()?;
-    let module = folder.path().join("crashing.wasm");
-    let script = repository::root().join("tests/record/crashing.py");
-    let output =
-        Command::new("python3").arg(script).arg(wasm::module()?).arg(&module).arg(every.to_string()).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok((folder, module))
-}
-
 #[tokio::test]
 async fn filter_vms_that_die_under_load_leave_every_call_that_ran_and_a_visible_new_beginning_each()
 -> anyhow::Result<()> {
-    let (_folder, module) = crashing(60)?;
+    let (_folder, module) = wasm::crashing(60)?;
     // What waits in a VM that died hangs until the stream has been idle for too long: no longer than a hold and a margin.
     let stack =
         required().hold_ms_max(500).envoy(move |config| config.wasm_file(&module).expect("a path")).start().await?;
