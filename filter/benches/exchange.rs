@@ -1,5 +1,6 @@
 //! What one allowed call costs in the filter's own code, without any host: `cargo bench -p holdpoint-filter`. The bench
-//! takes two numbers: how many calls, and how many bytes of text one of them carries besides.
+//! takes three numbers: how many calls, how many bytes of text one of them carries besides, and how many tools the answer
+//! lists: with any, the calls are `tools/list`, the first of which a worker has never seen the like of.
 #![expect(clippy::panic, reason = "no data path: a measurement without its subject is worth nothing")]
 
 use std::collections::BTreeMap;
@@ -9,12 +10,14 @@ use std::time::Instant;
 
 use holdpoint_core::config::FilterConfig;
 use holdpoint_filter::audit_buffer::{BatchAnswer, IS_KEPT};
+use holdpoint_filter::definitions;
 use holdpoint_filter::desk::Desk;
 use holdpoint_filter::exchange::{
     AnswerFormat, Exchange, HostCommand, HostEvent, RequestHead, ResponseHead, RouteMetadata, Surroundings,
 };
 use holdpoint_filter::usage::{SharedData, Stored};
 use holdpoint_filter::worker::Worker;
+use serde_json::{Value, json};
 
 const CONFIG: &str = include_str!("../../examples/quickstart/policy.yaml");
 
@@ -96,10 +99,44 @@ fn body(text_bytes: usize) -> Vec<u8> {
 }
 const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}"#;
 
+const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
+
+/// The list of the mesh's bench: about 600 bytes a tool, every tenth of which nobody may call.
+fn list_of_tools(count: usize) -> Vec<u8> {
+    let tool = |number: usize| {
+        let family = if number.is_multiple_of(10) { "delete" } else { "list" };
+        json!({
+            "name": format!("{family}_thing_{number}"),
+            "title": format!("Things of kind {number}"),
+            "description": format!("Works on the things of kind {number} in one project. Takes the project's short name and, where there are many, a cursor from the answer before; gives names, owners and states, newest first."),
+            "inputSchema": {
+                "type": "object",
+                "properties": {
+                    "project": {"type": "string", "description": "The short name of the project"},
+                    "limit": {"type": "integer", "minimum": 1, "maximum": 100, "description": "How many at most"},
+                    "cursor": {"type": "string", "description": "Where the answer before ended"},
+                },
+                "required": ["project"],
+            },
+            "annotations": {"readOnlyHint": family == "list", "openWorldHint": false},
+        })
+    };
+    let tools: Vec<Value> = (0..count).map(tool).collect();
+    json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).to_string().into_bytes()
+}
+
+/// How many lists are timed one by one: after them nothing is new to the worker.
+const FIRST: u32 = 2;
+
 fn main() {
     let mut numbers = std::env::args().filter_map(|arg| arg.parse().ok());
     let calls: u32 = numbers.next().unwrap_or(100_000);
-    let body = body(numbers.next().unwrap_or_default() as usize);
+    let text_bytes = numbers.next().unwrap_or_default();
+    let tools = numbers.next().unwrap_or_default();
+    let (body, answer) = match tools {
+        0 => (body(text_bytes as usize), ANSWER.to_vec()),
+        _ => (LIST.to_vec(), list_of_tools(tools as usize)),
+    };
     let config = match FilterConfig::read(CONFIG.as_bytes()) {
         Ok(config) => Rc::new(config),
         Err(problems) => panic!("{problems}"),
@@ -109,11 +146,17 @@ fn main() {
     worker.put_in_force("holdpoint", Rc::clone(&config));
     worker.logs_info = false;
     let mut shared = Shared::default();
+    definitions::prepare(&mut shared);
     let plugin: Rc<str> = Rc::from("holdpoint");
     let metadata = metadata();
-    let began = Instant::now();
+    let mut began = Instant::now();
+    let mut first_us = Vec::new();
     let mut forwards = 0_u32;
-    for _ in 0..calls {
+    for call in 0..calls {
+        if tools > 0 && call <= FIRST {
+            first_us.extend((call > 0).then(|| began.elapsed().as_secs_f64() * 1e6));
+            began = Instant::now();
+        }
         let mut exchange = Exchange::new(Rc::clone(&plugin), Rc::clone(&config));
         let events = [
             HostEvent::RequestHead(head(&metadata)),
@@ -124,7 +167,7 @@ fn main() {
                 has_body: true,
                 ..ResponseHead::default()
             }),
-            HostEvent::ResponsePart { bytes: ANSWER.to_vec() },
+            HostEvent::ResponsePart { bytes: answer.clone() },
             HostEvent::ResponseComplete,
             HostEvent::Closed,
         ];
@@ -148,5 +191,10 @@ fn main() {
     }
     assert_eq!(forwards, calls, "every call is forwarded");
     let what = if IS_KEPT { "a call" } else { "a call, without the record" };
-    println!("{:.2} µs {what}", began.elapsed().as_secs_f64() * 1e6 / f64::from(calls));
+    let timed = if tools > 0 { calls.saturating_sub(FIRST) } else { calls };
+    let each = began.elapsed().as_secs_f64() * 1e6 / f64::from(timed.max(1));
+    match &first_us[..] {
+        [] => println!("{each:.2} µs {what}"),
+        first => println!("{each:.2} µs {what} after the first {FIRST} ({first:.0?} µs)"),
+    }
 }

@@ -20,6 +20,7 @@ pub mod candidate_table;
 pub mod desk;
 pub mod inventory_buffer;
 pub mod line;
+pub mod lists;
 pub mod metrics;
 pub mod queue;
 pub mod worker;

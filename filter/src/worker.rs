@@ -13,6 +13,7 @@ use holdpoint_core::digest::{self, Digest};
 use crate::definitions::Keys;
 use crate::exchange::Callout;
 use crate::identity::Known;
+use crate::lists::Lists;
 
 #[cfg(test)]
 mod tests;
@@ -129,6 +130,8 @@ pub struct Worker {
     pub definition_keys: Keys,
     /// Who came lately.
     pub known: Known,
+    /// What servers listed lately.
+    pub lists: Lists,
     in_force: BTreeMap<String, Rc<FilterConfig>>,
     /// How far the wall clock is ahead of the clock that deadlines run on.
     wall_ahead_ms: i64,
@@ -151,6 +154,7 @@ impl Worker {
             gateway,
             definition_keys: Keys::default(),
             known: Known::default(),
+            lists: Lists::default(),
             in_force: BTreeMap::new(),
             wall_ahead_ms: 0,
             bodies_arrive: BTreeSet::new(),
@@ -164,6 +168,7 @@ impl Worker {
     pub fn put_in_force(&mut self, plugin: &str, config: Rc<FilterConfig>) {
         // Whether Envoy hands bodies over stands in the configuration that may just have been replaced.
         self.bodies_arrive.remove(plugin);
+        self.lists.forget();
         self.in_force.insert(plugin.to_owned(), config);
     }
 

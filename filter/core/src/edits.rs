@@ -23,6 +23,13 @@ impl Edits {
         self.edits.len()
     }
 
+    /// The same changes to the same bytes where they begin at `to` instead of at `from`. `None` when one lies before them.
+    pub fn moved(&self, from: usize, to: usize) -> Option<Self> {
+        let at = |place: usize| place.checked_sub(from)?.checked_add(to);
+        let moved = self.edits.iter().map(|(span, text)| Some((at(span.start)?..at(span.end)?, text.clone())));
+        Some(Self { edits: moved.collect::<Option<_>>()? })
+    }
+
     /// Takes a span out.
     pub fn remove(&mut self, span: Range<usize>) {
         self.edits.push((span, Vec::new()));

@@ -12,6 +12,7 @@ mod governing;
 mod held;
 mod listed;
 mod observed;
+mod recalled;
 mod replay;
 mod stream;
 
@@ -135,6 +136,11 @@ impl Running {
 
     pub(super) fn entries_mut(&mut self) -> impl Iterator<Item = &mut AuditEntry> {
         std::iter::once(&mut *self.entry).chain(&mut self.beside)
+    }
+
+    #[cfg(test)]
+    pub(super) fn principal(&self) -> std::sync::Arc<holdpoint_core::identity::Principal> {
+        std::sync::Arc::clone(&self.governing.principal)
     }
 
     /// What its answers need.

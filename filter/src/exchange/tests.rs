@@ -22,6 +22,7 @@ mod candidate;
 mod definitions;
 mod fleet;
 mod held;
+mod lists;
 mod past;
 mod queued;
 mod recorded;

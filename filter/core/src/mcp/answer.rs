@@ -81,6 +81,11 @@ impl Answer {
         }
     }
 
+    /// The one message that it is; nothing for a batch.
+    pub fn sole(&self) -> Option<Value<'_>> {
+        Some(self.document.root()).filter(|root| root.kind() == Kind::Object)
+    }
+
     /// Its text.
     pub fn bytes(&self) -> &[u8] {
         self.document.bytes()
@@ -107,10 +112,9 @@ impl Answer {
     }
 }
 
-/// Every list in the result of this message, with the result's own text beside them.
-pub fn lists<'d>(message: Value<'d>) -> Option<(&'d str, Vec<Listed<'d>>)> {
-    let result = message.get("result")?;
-    Some((result.raw(), list::listed(result).collect()))
+/// Every list in this result.
+pub fn lists(result: Value<'_>) -> impl Iterator<Item = Listed<'_>> {
+    list::listed(result)
 }
 
 /// The request that this message is, if it is one.

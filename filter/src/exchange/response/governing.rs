@@ -19,6 +19,7 @@ use super::listed::AskedPage;
 use super::observed::Observed;
 use super::replay::Replay;
 use crate::exchange::{Callout, HostCommand, Surroundings};
+use crate::lists::Found;
 use crate::past::PastView;
 use crate::refusal::{Asked, CODE_DENIED};
 use crate::session::SessionOwner;
@@ -35,7 +36,7 @@ fn denied_request(method: &str, why: &str) -> String {
 pub(in crate::exchange) struct Governing {
     /// Whose past rules are told of.
     plugin: Rc<str>,
-    config: Rc<FilterConfig>,
+    pub(super) config: Rc<FilterConfig>,
     pub(super) principal: Arc<Principal>,
     pub(super) server: String,
     pub(super) asked_page: AskedPage,
@@ -44,7 +45,7 @@ pub(in crate::exchange) struct Governing {
     pub(super) is_modern: bool,
     /// Where the server can be told something beside the answer.
     upstream: Upstream,
-    redaction: Redaction,
+    pub(super) redaction: Redaction,
     /// The session, of messages that have one.
     mcp_session_id: Option<String>,
     /// Whether the outcome is told by the message and not by the status alone.
@@ -142,16 +143,22 @@ impl Governing {
 
     /// Judges one text of the server: a message, or several.
     pub(super) fn judge(&self, text: Vec<u8>, observed: &mut Observed, around: &mut Surroundings<'_>) -> Judged {
+        let found = if self.lists { around.worker.lists.find(&text) } else { None };
+        if let Some(found) = &found
+            && let Some(judged) = self.recall(&text, found, observed, around)
+        {
+            return judged;
+        }
         let answer = match Answer::read(text) {
             Ok(answer) => answer,
             Err(error) => return unreadable(&error),
         };
         observed.note_message(&answer);
         if !answer.is_response() {
-            return self.judge_read(answer, observed, around);
+            return self.judge_read(answer, found, observed, around);
         }
         observed.deliver(answer.bytes());
-        let judged = self.judge_read(answer, observed, around);
+        let judged = self.judge_read(answer, found, observed, around);
         match &judged {
             Judged::Passes => {}
             Judged::Changed(text) => observed.deliver(text),
@@ -160,7 +167,13 @@ impl Governing {
         judged
     }
 
-    fn judge_read(&self, answer: Answer, observed: &mut Observed, around: &mut Surroundings<'_>) -> Judged {
+    fn judge_read(
+        &self,
+        answer: Answer,
+        found: Option<Found>,
+        observed: &mut Observed,
+        around: &mut Surroundings<'_>,
+    ) -> Judged {
         let mut told = Vec::new();
         for message in answer.messages() {
             if let Some(asked) = answer::server_request(message)
@@ -178,17 +191,22 @@ impl Governing {
                 }
             }
         }
-        if self.lists {
-            answer.messages().into_iter().for_each(|message| self.learn(message, around));
-        }
         let mut edits = Edits::default();
-        let hidden = if self.lists { self.hide(&answer, &mut edits) } else { 0 };
+        let mut hidden = 0;
+        if self.lists {
+            let again = answer.messages().into_iter().map(|message| self.learn(message, found.as_ref(), around));
+            let again = again.last().flatten();
+            hidden = self.hide(&answer, &mut edits);
+            if let Some(again) = again {
+                self.remember_list(&answer, &again, &edits, hidden, around);
+            }
+        }
         observed.note_changes(hidden, 0);
         if self.redaction.is_empty() {
-            return changed(&answer, edits);
+            return changed(answer.bytes(), edits);
         }
         // What is hidden may hold what is redacted: one after the other.
-        let answer = match changed(&answer, edits) {
+        let answer = match changed(answer.bytes(), edits) {
             Judged::Passes => answer,
             Judged::Changed(text) => match Answer::read(text) {
                 Ok(answer) => answer,
@@ -204,7 +222,7 @@ impl Governing {
             }
         }
         observed.note_changes(0, edits.len());
-        match changed(&answer, edits) {
+        match changed(answer.bytes(), edits) {
             Judged::Passes if was_changed => Judged::Changed(answer.bytes().to_vec()),
             judged => judged,
         }
@@ -271,11 +289,12 @@ fn lists(method: &Method) -> bool {
     method.class() == MethodClass::List || *method == Method::StreamOpen
 }
 
-fn changed(answer: &Answer, edits: Edits) -> Judged {
+/// What `edits` make of a text of the server.
+pub(super) fn changed(text: &[u8], edits: Edits) -> Judged {
     if edits.is_empty() {
         return Judged::Passes;
     }
-    match edits.apply(answer.bytes()) {
+    match edits.apply(text) {
         Some(text) => Judged::Changed(text),
         None => Judged::Refused("its parts overlap".to_owned()),
     }

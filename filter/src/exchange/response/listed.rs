@@ -1,5 +1,6 @@
 //! Step 11: what a server's list says of its tools, resources and prompts is kept for later calls and told to the service.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use holdpoint_core::definition::{Definition, DefinitionKind};
@@ -16,6 +17,7 @@ use holdpoint_core::mcp::{Method, MethodClass};
 use crate::definitions;
 use crate::exchange::Surroundings;
 use crate::inventory_buffer::OBSERVATION_BYTES_MAX;
+use crate::lists::{Found, Kinds};
 
 /// Room for all of an observation but its entries.
 const AROUND_BYTES_MAX: usize = 16 * 1_024;
@@ -39,21 +41,35 @@ impl AskedPage {
 }
 
 impl super::Governing {
-    /// Takes in every list of one message, if it is another one than the last time.
-    pub(super) fn learn(&self, message: Value<'_>, around: &mut Surroundings<'_>) {
-        let Some((text, lists)) = answer::lists(message) else { return };
-        for list in lists {
-            self.learn_list(text, &list, around);
+    /// Takes in every list of one message, if it is another one than the last time. The list that it brings where its
+    /// text came before, as `found` says or as this caller was last answered.
+    pub(super) fn learn(
+        &self,
+        message: Value<'_>,
+        found: Option<&Found>,
+        around: &mut Surroundings<'_>,
+    ) -> Option<Found> {
+        let result = message.get("result")?;
+        let lists: Vec<Listed<'_>> = answer::lists(result).collect();
+        let mut kinds = Kinds::default();
+        lists.iter().zip(&mut kinds).for_each(|(list, kind)| *kind = Some(list.kind));
+        if lists.is_empty() {
+            return None;
         }
+        let span = result.span();
+        let found = found.filter(|found| found.span == span);
+        let content = found.map_or_else(|| Digest::of(result.raw().as_bytes()), |found| found.content);
+        let came_again = lists.iter().fold(true, |again, list| self.knows(content, list, around) && again);
+        (came_again || found.is_some()).then_some(Found { span, content, kinds })
     }
 
-    fn learn_list(&self, text: &str, list: &Listed<'_>, around: &mut Surroundings<'_>) {
+    /// Whether the list is as the last time. Takes it in otherwise.
+    fn knows(&self, content: Digest, list: &Listed<'_>, around: &mut Surroundings<'_>) -> bool {
         let asked = &self.asked_page;
-        let page = self.page_key(list.kind, asked.cursor);
-        let content = Digest::of(text.as_bytes());
+        let page = self.page_key(list.kind);
         let version = definitions::version(around.shared, &self.server);
         if around.desk.inventory.is_known(&page, content, version) {
-            return;
+            return true;
         }
         let (read, is_all) = read(list);
         let version = match list.kind {
@@ -86,10 +102,12 @@ impl super::Governing {
         if let Some(version) = version.filter(|_| is_kept) {
             around.desk.inventory.remember(page, content, version);
         }
+        false
     }
 
-    fn page_key(&self, kind: DefinitionKind, cursor: Option<Digest>) -> Digest {
-        let principal = &self.principal;
+    /// Names the page that was asked for, and who asked.
+    pub(super) fn page_key(&self, kind: DefinitionKind) -> Digest {
+        let (principal, cursor) = (&self.principal, self.asked_page.cursor);
         let named = ObjectWriter::new()
             .string("agent", principal.agent_id.as_deref().unwrap_or_default())
             .string("cursor", &cursor.map(|cursor| cursor.to_string()).unwrap_or_default())
@@ -107,7 +125,8 @@ impl super::Governing {
 fn read(list: &Listed<'_>) -> (Vec<Definition>, bool) {
     let mut by_name: BTreeMap<&str, Definition> = BTreeMap::new();
     let mut is_all = true;
-    for (name, entry) in &list.entries {
+    let entries: Vec<(Cow<'_, str>, Value<'_>)> = list.entries().collect();
+    for (name, entry) in &entries {
         if name.len() > NAME_BYTES_MAX || by_name.len() >= ENTRIES_MAX {
             is_all = false;
             continue;

@@ -18,8 +18,16 @@ pub struct Listed<'d> {
     pub kind: DefinitionKind,
     /// More pages follow.
     pub has_next: bool,
+    list: Value<'d>,
+    named_by: &'static str,
+}
+
+impl<'d> Listed<'d> {
     /// Those that go by one name.
-    pub entries: Vec<(Cow<'d, str>, Value<'d>)>,
+    pub fn entries(&self) -> impl Iterator<Item = (Cow<'d, str>, Value<'d>)> {
+        let named_by = self.named_by;
+        self.list.elements().filter_map(move |entry| Some((name(entry, named_by)?, entry)))
+    }
 }
 
 /// Member of the result, member of an entry that names it, and what it then offers.
@@ -38,9 +46,7 @@ const ENTRY: &[&str] = &["name", "uri", "uriTemplate"];
 pub(super) fn listed(result: Value<'_>) -> impl Iterator<Item = Listed<'_>> {
     let has_next = result.get("nextCursor").is_some_and(|cursor| !cursor.is_null());
     LISTS.into_iter().filter_map(move |(member, named_by, kind, _)| {
-        let list = result.get(member)?;
-        let entries = list.elements().filter_map(|entry| Some((name(entry, named_by)?, entry)));
-        Some(Listed { kind, has_next, entries: entries.collect() })
+        Some(Listed { kind, has_next, list: result.get(member)?, named_by })
     })
 }
 
