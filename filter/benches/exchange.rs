@@ -1,6 +1,7 @@
 //! What one allowed call costs in the filter's own code, without any host: `cargo bench -p holdpoint-filter`. The bench
-//! takes three numbers: how many calls, how many bytes of text one of them carries besides, and how many tools the answer
-//! lists: with any, the calls are `tools/list`, the first of which a worker has never seen the like of.
+//! takes four numbers: how many calls, how many bytes of text one of them carries besides, how many tools the answer
+//! lists (with any, the calls are `tools/list`, the first of which a worker has never seen the like of), and how many small
+//! objects a call carries besides.
 #![expect(clippy::panic, reason = "no data path: a measurement without its subject is worth nothing")]
 
 use std::collections::BTreeMap;
@@ -89,13 +90,19 @@ fn head(metadata: &[u8]) -> RequestHead {
     }
 }
 
-/// The call of the mesh's bench; with more text, like its larger ones.
-fn body(text_bytes: usize) -> Vec<u8> {
+/// The call of the mesh's bench; with more text or with small objects, like its larger ones: 830 objects are 62 KB.
+fn body(text_bytes: usize, objects: usize) -> Vec<u8> {
     let call =
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","arguments":{"project":"core""#;
     let prose = "as ordinary as arguments are, ".chars().cycle().take(text_bytes).collect::<String>();
     let text = if prose.is_empty() { prose } else { format!(r#","text":"{prose}""#) };
-    format!("{call}{text}}}}}}}").into_bytes()
+    let object = |number| {
+        let title = format!("Issue {number} of the project");
+        format!(r#"{{"id":{number},"labels":["bug","ui"],"open":true,"title":"{title}"}}"#)
+    };
+    let objects = (0..objects).map(object).collect::<Vec<_>>().join(",");
+    let known = if objects.is_empty() { objects } else { format!(r#","known":[{objects}]"#) };
+    format!("{call}{text}{known}}}}}}}").into_bytes()
 }
 const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}"#;
 
@@ -133,8 +140,9 @@ fn main() {
     let calls: u32 = numbers.next().unwrap_or(100_000);
     let text_bytes = numbers.next().unwrap_or_default();
     let tools = numbers.next().unwrap_or_default();
+    let objects = numbers.next().unwrap_or_default();
     let (body, answer) = match tools {
-        0 => (body(text_bytes as usize), ANSWER.to_vec()),
+        0 => (body(text_bytes as usize, objects as usize), ANSWER.to_vec()),
         _ => (LIST.to_vec(), list_of_tools(tools as usize)),
     };
     let config = match FilterConfig::read(CONFIG.as_bytes()) {
