@@ -4,9 +4,14 @@
 //! duplicate keys, lone surrogates, numbers beyond a double, a byte order mark.
 
 pub mod canonical;
+mod cursor;
 mod error;
+mod keys;
 mod node;
+mod number;
+mod plain;
 mod reader;
+mod room;
 pub(crate) mod text;
 mod value;
 
@@ -14,7 +19,7 @@ pub use error::{Found, ReadError};
 pub use node::NodeId;
 pub use value::{Elements, Kind, Members, Value};
 
-pub(crate) use reader::fingerprint;
+pub(crate) use keys::fingerprint;
 
 use node::Node;
 

@@ -20,7 +20,7 @@ impl NodeId {
 }
 
 /// Twelve bytes, because a body of 100,000 nodes should not cost more than its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) start: u32,
     pub(super) end: u32,
@@ -49,9 +49,9 @@ impl Node {
     }
 
     /// The container ends before byte `end` and holds `subtree` nodes, itself included.
-    pub(super) fn close(&mut self, end: u32, subtree: u32) {
+    pub(super) fn close(&mut self, kind: Kind, end: u32, subtree: u32) {
         self.end = end;
-        self.packed = (self.packed & (ESCAPED | 7)) | (subtree << SUBTREE_SHIFT);
+        self.packed = (kind as u32) | (subtree << SUBTREE_SHIFT);
     }
 
     pub(super) fn kind(self) -> Kind {

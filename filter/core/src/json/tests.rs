@@ -6,6 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod agreement;
+mod oracle;
+
 fn read(text: &str) -> Result<Document, ReadError> {
     Document::read(text.as_bytes().to_vec(), &Limits::default())
 }
