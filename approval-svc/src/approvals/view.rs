@@ -1,6 +1,7 @@
 //! Step 8: everything about one approval, for those who may decide or audit it.
 
 use holdpoint_core::approval::ApprovalState;
+use holdpoint_core::audit::Outcome;
 use holdpoint_core::decision::{ApprovalRequirement, ApproverGroup, Constraints, Reason};
 use holdpoint_core::digest::Digest;
 use holdpoint_core::envelope::EnvelopeRecord;
@@ -41,6 +42,9 @@ pub struct ApprovalView {
     /// Why `call_text` is empty: the reader may not see the arguments, or they have been erased.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_withheld: Option<String>,
+    /// What became of the call that used it last. Absent where none did, and while nobody has said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
     /// When further people may decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalates_at_ms: Option<u64>,
@@ -155,7 +159,7 @@ pub(crate) fn view_of(dossier: Dossier, reader: &Credential, now_ms: u64) -> Opt
         return None;
     }
     let arguments_withheld = withheld(&dossier, reader);
-    let Dossier { approval, reviews, holds_waiting } = dossier;
+    let Dossier { approval, reviews, holds_waiting, outcome } = dossier;
     let state = approval.state();
     let sentence = sentence(&approval);
     let asked = approval.asked;
@@ -190,6 +194,7 @@ pub(crate) fn view_of(dossier: Dossier, reader: &Credential, now_ms: u64) -> Opt
         still_needed,
         or_needed,
         arguments_withheld: arguments_withheld.map(str::to_owned),
+        outcome,
         escalates_at_ms: approval.escalates_at_ms,
         reviews: reviews.iter().map(review_view).collect(),
         holds_waiting,

@@ -35,13 +35,12 @@ use crate::web::inbox::{Inbox, Row, RowPage, Stop};
 use crate::web::sign_in::{LoginPage, TroublePage};
 use crate::web::{self, Frame, reach, shown};
 use holdpoint_core::approval::ApprovalStatus;
+use holdpoint_core::audit::Outcome;
 
 /// Pending approvals on one page.
 const WAITING_MAX: u32 = 200;
 /// Decided approvals on one page.
-const RECENT_MAX: usize = 30;
-/// Rows looked at to find them among the pending ones.
-const RECENT_ROWS_MAX: u32 = 230;
+const RECENT_MAX: u32 = 30;
 /// Calls like the one that is shown.
 const SIMILAR_MAX: u32 = 5;
 /// Notices that one page shows.
@@ -91,21 +90,19 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
     let mut waiting = app.store.approvals(waiting).await?;
     let more_wait = waiting.len() > WAITING_MAX as usize;
     waiting.truncate(WAITING_MAX as usize);
-    let recent = app
-        .store
-        .approvals(ApprovalFilter {
-            tenant: session.person.tenant.clone(),
-            rows_max: RECENT_ROWS_MAX,
-            ..ApprovalFilter::default()
-        })
-        .await?;
-    let recent = recent.iter().filter(|row| row.status != ApprovalStatus::Pending).take(RECENT_MAX);
+    let over = HistoryFilter {
+        over: true,
+        tenant: session.person.tenant.clone(),
+        rows_max: RECENT_MAX,
+        ..HistoryFilter::default()
+    };
+    let recent = app.store.history(over).await?.rows;
     let notice = match query.decided {
         Some(id) => app
             .store
-            .approval(&id)
+            .dossier(&id)
             .await?
-            .filter(|row| session.person.sees_tenant(row.asked.principal.tenant.as_deref())),
+            .filter(|one| session.person.sees_tenant(one.approval.asked.principal.tenant.as_deref())),
         None => None,
     };
     let untold = untold(&app, now_ms).await?;
@@ -113,10 +110,10 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
         frame: frame(&session, now_ms, "waiting"),
         stopped: app.store.freezes().await?.freezes.iter().map(|freeze| Stop::new(freeze, now_ms)).collect(),
         may_choose: session.person.role == Role::Approver,
-        waiting: waiting.iter().map(|row| waiting_row(row, &session, &untold, now_ms)).collect(),
+        waiting: waiting.iter().map(|row| line(row, None, &session, &untold, now_ms)).collect(),
         more_wait,
-        recent: recent.map(|row| Row::new(row, now_ms)).collect(),
-        notice: notice.map(|row| Row::new(&row, now_ms)),
+        recent: recent.iter().map(|past| Row::new(&past.approval, past.outcome, now_ms)).collect(),
+        notice: notice.map(|one| Row::new(&one.approval, one.outcome, now_ms)),
     };
     Ok(html(StatusCode::OK, &page))
 }
@@ -124,11 +121,11 @@ pub async fn inbox(State(app): State<App>, session: Session, Query(query): Query
 /// `GET /approvals/{id}/row`: one line of the inbox, for the script.
 pub async fn row(State(app): State<App>, session: Session, Path(id): Path<String>) -> Page {
     let now_ms = app.store.now_ms().await?;
-    let approval = app.store.approval(&id).await?;
-    let is_ours = |row: &Approval| session.person.sees_tenant(row.asked.principal.tenant.as_deref());
-    let approval = approval.filter(is_ours).ok_or_else(|| missing(&id))?;
+    let dossier = app.store.dossier(&id).await?;
+    let is_ours = |one: &Dossier| session.person.sees_tenant(one.approval.asked.principal.tenant.as_deref());
+    let Dossier { approval, outcome, .. } = dossier.filter(is_ours).ok_or_else(|| missing(&id))?;
     let untold = untold(&app, now_ms).await?;
-    Ok(html(StatusCode::OK, &RowPage { row: waiting_row(&approval, &session, &untold, now_ms) }))
+    Ok(html(StatusCode::OK, &RowPage { row: line(&approval, outcome, &session, &untold, now_ms) }))
 }
 
 /// Pending approvals of which nobody was notified.
@@ -140,9 +137,15 @@ async fn untold(app: &App, now_ms: u64) -> Result<BTreeSet<String>, StoreError> 
     Ok(app.store.untold(now_ms.saturating_sub(TELL_MS_MAX), WAITING_MAX).await?.into_iter().collect())
 }
 
-fn waiting_row(approval: &Approval, session: &Session, untold: &BTreeSet<String>, now_ms: u64) -> Row {
+fn line(
+    approval: &Approval,
+    outcome: Option<Outcome>,
+    session: &Session,
+    untold: &BTreeSet<String>,
+    now_ms: u64,
+) -> Row {
     let choosable = is_choosable(approval, session);
-    Row { choosable, untold: untold.contains(&approval.id), ..Row::new(approval, now_ms) }
+    Row { choosable, untold: untold.contains(&approval.id), ..Row::new(approval, outcome, now_ms) }
 }
 
 /// Whether it may be looked at together with others: what its kind allows, and the reader may see.
@@ -236,13 +239,15 @@ async fn detail(app: &App, session: &Session, id: &str, status: StatusCode, read
     let now_ms = app.store.now_ms().await?;
     let decides = matches!(session.person.role, Role::Approver | Role::BreakGlass);
     let barrier = |verdict| match review::barrier(&dossier, &session.person, verdict, now_ms) {
+        _ if !decides => Some(format!("you are signed in as {}, and that role only looks", session.person.role)),
         Some(error) => Some(error.to_string()),
-        None => (!decides).then(|| format!("a session of role {} only looks", session.person.role)),
+        None => None,
     };
     let reader = Reader {
         approve_barrier: barrier(ReviewVerdict::Approve),
         deny_barrier: barrier(ReviewVerdict::Deny),
         glass: session.person.role == Role::BreakGlass,
+        decides,
         ..reader
     };
     let asked = &dossier.approval.asked;

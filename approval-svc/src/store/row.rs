@@ -203,6 +203,8 @@ pub struct Dossier {
     pub reviews: Vec<Review>,
     /// Holds that have neither ended nor claimed.
     pub holds_waiting: u64,
+    /// What became of the call that used it last. Absent where none did, and while nobody has said.
+    pub outcome: Option<Outcome>,
 }
 
 /// The single use of a grant, with the answer that was signed for it.

@@ -2,11 +2,14 @@
 
 use askama::Template;
 use holdpoint_core::approval::ApprovalStatus;
+use holdpoint_core::audit::Outcome;
 use holdpoint_core::decision::ApproverGroup;
+use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::freeze::Freeze;
 
 use super::history::{PastRow, outcome_words};
-use super::inbox::{Ask, Stop, pill};
+use super::inbox::{Ask, Pill, Stop};
+use super::inventory::address;
 use super::reach::Reach;
 use super::{CallText, Difference, Frame, Shown, When, shown};
 use crate::approvals::quorum::ANY_GROUP;
@@ -24,9 +27,10 @@ const DIGEST_PREFIX_CHARS: usize = 12;
 pub struct ApprovalPage {
     pub frame: Frame,
     pub id: String,
-    pub status: &'static str,
-    pub pill: &'static str,
+    pub pill: Pill,
     pub pending: bool,
+    /// The reader is of a role that decides.
+    pub decides: bool,
     /// What the status means, in a sentence.
     pub meaning: &'static str,
     pub decided_by: Option<Shown>,
@@ -130,6 +134,8 @@ pub struct Defined {
     pub changed: Option<When>,
     pub digest: Option<String>,
     pub difference: Difference,
+    /// Its page.
+    pub address: String,
 }
 
 /// An identical call that ran.
@@ -183,6 +189,8 @@ pub struct Said {
 pub struct Reader {
     pub approve_barrier: Option<String>,
     pub deny_barrier: Option<String>,
+    /// Whether its role is one that decides.
+    pub decides: bool,
     pub error: Option<String>,
     pub draft: String,
     /// What the reader had asked for beyond one call.
@@ -235,6 +243,7 @@ impl ApprovalPage {
             how: outcome_words(Some(ran.outcome)),
         });
         let pending = state.status == ApprovalStatus::Pending;
+        let tool = (view.server.clone(), view.target.clone().unwrap_or_default());
         let told: Vec<Told> = around.notices.iter().map(|notice| Told::new(notice, now_ms)).collect();
         let may_reach = !around.destructive && !reader.glass && !view.call_text.is_empty();
         let limits = view.requirement.grants.filter(|_| may_reach);
@@ -267,10 +276,10 @@ impl ApprovalPage {
             similar: around.similar.iter().map(|past| PastRow::new(past, now_ms)).collect(),
             stopped: around.stopped.iter().map(|freeze| Stop::new(freeze, now_ms)).collect(),
             id: state.id.clone(),
-            status: state.status.as_str(),
-            pill: pill(state.status),
+            pill: Pill::new(state.status, view.outcome),
             pending,
-            meaning: meaning(state.status),
+            decides: reader.decides,
+            meaning: meaning(state.status, view.outcome),
             decided_by: state.decided_by.as_deref().map(shown),
             because: state.reason.as_deref().map(shown),
             ask: Ask::of(&view.principal, &view.method, view.target.as_deref(), &view.server),
@@ -285,6 +294,7 @@ impl ApprovalPage {
                 changed: view.changed_at_ms.map(|at_ms| When::new(at_ms, now_ms)),
                 digest: view.fact.seen.map(|digest| digest.to_string()),
                 difference: Difference::new(&view.difference),
+                address: address(&tool.0, Some((DefinitionKind::Tool, &tool.1))),
             }),
             facts: facts(view),
             needs: view.requirement.all_of.iter().map(|group| need(group, &view.still_needed)).collect(),
@@ -338,7 +348,7 @@ fn facts(view: &ApprovalView) -> Vec<Fact> {
     all.into_iter().filter_map(|(name, value)| Some(Fact { name, value: shown(value?) })).collect()
 }
 
-pub(super) fn meaning(status: ApprovalStatus) -> &'static str {
+pub(super) fn meaning(status: ApprovalStatus, outcome: Option<Outcome>) -> &'static str {
     match status {
         ApprovalStatus::Pending => "Nothing has run. It waits for people.",
         ApprovalStatus::Approved => "Approved, and not used yet: one such call may run.",
@@ -346,7 +356,13 @@ pub(super) fn meaning(status: ApprovalStatus) -> &'static str {
         ApprovalStatus::Expired => "Nobody decided in time. Nothing has run.",
         ApprovalStatus::Withdrawn => "The caller left or took it back. Nothing has run.",
         ApprovalStatus::Superseded => "The policy or the tool changed, so it has to be asked anew. Nothing has run.",
-        ApprovalStatus::Consumed => "Approved, and used by one call.",
+        ApprovalStatus::Consumed => match outcome {
+            None => "Approved, and used by one call.",
+            Some(Outcome::Committed) => "Approved. The call ran, and the server answered with a result.",
+            Some(Outcome::Failed) => "Approved. The call ran, and the server answered with an error.",
+            Some(Outcome::Refused) => "Approved, and let go, but it never reached the server. Nothing has run.",
+            Some(Outcome::Unknown) => "Approved, and let go. Nobody can tell what became of it: it may have run.",
+        },
         ApprovalStatus::Lapsed => "Approved, and not used in time. Nothing has run.",
         ApprovalStatus::Revoked => "Approved, then taken back. Nothing has run.",
     }

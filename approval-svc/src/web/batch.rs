@@ -3,7 +3,7 @@
 use askama::Template;
 use holdpoint_core::approval::ApprovalStatus;
 
-use super::inbox::{Ask, pill};
+use super::inbox::{Ask, words};
 use super::{CallText, Frame, Shown, When, shown};
 use crate::approvals::view::ApprovalView;
 use crate::store::row::Approval;
@@ -94,7 +94,7 @@ impl Item {
         Self {
             id,
             status: status.map_or("", ApprovalStatus::as_str),
-            pill: status.map_or("Not there", pill),
+            pill: status.map_or("Not there", words),
             ask: approval.map(|approval| Ask::new(&approval.asked)),
             problem: problem.as_deref().map(shown),
         }

@@ -4,7 +4,7 @@ use askama::Template;
 use holdpoint_core::approval::ApprovalStatus;
 use holdpoint_core::audit::Outcome;
 
-use super::inbox::{Row, pill};
+use super::inbox::{Row, words};
 use super::{Choice, Frame, When};
 use crate::store::row::Past;
 
@@ -60,7 +60,7 @@ impl PastRow {
         let approval = &past.approval;
         let then_ms = past.claimed_at_ms.or(approval.decided_at_ms).unwrap_or(approval.opened_at_ms);
         let ran = past.claimed_at_ms.map(|_| outcome_words(past.outcome));
-        Self { row: Row::new(approval, now_ms), ran, then: When::new(then_ms, now_ms) }
+        Self { row: Row::new(approval, past.outcome, now_ms), ran, then: When::new(then_ms, now_ms) }
     }
 }
 
@@ -69,13 +69,13 @@ impl HistoryPage {
         let now_ms = frame.now_ms;
         let choice = |status: ApprovalStatus| Choice {
             word: status.as_str(),
-            name: pill(status),
+            name: words(status),
             chosen: asked.status == Some(status),
         };
-        let words = [&asked.server, &asked.tool, &asked.who, &asked.text];
+        let texts = [&asked.server, &asked.tool, &asked.who, &asked.text];
         Self {
             statuses: STATUSES.into_iter().map(choice).collect(),
-            narrowed: asked.status.is_some() || words.into_iter().any(|word| !word.is_empty()),
+            narrowed: asked.status.is_some() || texts.into_iter().any(|text| !text.is_empty()),
             rows: rows.iter().map(|past| PastRow::new(past, now_ms)).collect(),
             older,
             asked,
@@ -85,7 +85,7 @@ impl HistoryPage {
 }
 
 /// What became of a call that ran, in words.
-pub(super) fn outcome_words(outcome: Option<Outcome>) -> &'static str {
+pub fn outcome_words(outcome: Option<Outcome>) -> &'static str {
     match outcome {
         Some(Outcome::Committed) => "ran, and the server answered with a result",
         Some(Outcome::Failed) => "ran, and the server answered with an error",

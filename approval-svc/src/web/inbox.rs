@@ -2,6 +2,7 @@
 
 use askama::Template;
 use holdpoint_core::approval::{ApprovalStatus, OpenApproval};
+use holdpoint_core::audit::Outcome;
 use holdpoint_core::freeze::Freeze;
 
 use super::{Frame, Shown, When, shown};
@@ -57,7 +58,7 @@ pub struct RowPage {
 pub struct Row {
     pub id: String,
     pub status: &'static str,
-    pub pill: &'static str,
+    pub pill: Pill,
     pub pending: bool,
     pub ask: Ask,
     pub rule_id: Shown,
@@ -71,12 +72,12 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(approval: &Approval, now_ms: u64) -> Self {
+    pub fn new(approval: &Approval, outcome: Option<Outcome>, now_ms: u64) -> Self {
         let asked = &approval.asked;
         Self {
             id: approval.id.clone(),
             status: approval.status.as_str(),
-            pill: pill(approval.status),
+            pill: Pill::new(approval.status, outcome),
             pending: approval.status == ApprovalStatus::Pending,
             ask: Ask::new(asked),
             rule_id: shown(asked.reasons.first().map_or("", |reason| &reason.rule_id)),
@@ -127,8 +128,30 @@ impl Ask {
     }
 }
 
+/// Where an approval stands, in a word or two that tell people most, and in a colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pill {
+    pub words: &'static str,
+    /// Names the colour; one of the sheet's classes.
+    pub tone: &'static str,
+}
+
+impl Pill {
+    /// `outcome` is what became of the call that used it.
+    pub(super) fn new(status: ApprovalStatus, outcome: Option<Outcome>) -> Self {
+        let (words, tone) = match (status, outcome) {
+            (ApprovalStatus::Consumed, Some(Outcome::Committed)) => ("Approved, ran", status.as_str()),
+            (ApprovalStatus::Consumed, Some(Outcome::Failed)) => ("Approved, failed", "bad"),
+            (ApprovalStatus::Consumed, Some(Outcome::Refused)) => ("Approved, did not run", "bad"),
+            (ApprovalStatus::Consumed, Some(Outcome::Unknown)) => ("Approved, outcome unknown", "warn"),
+            _ => (words(status), status.as_str()),
+        };
+        Self { words, tone }
+    }
+}
+
 /// A status in a word that tells people most.
-pub(super) fn pill(status: ApprovalStatus) -> &'static str {
+pub(super) fn words(status: ApprovalStatus) -> &'static str {
     match status {
         ApprovalStatus::Pending => "Waiting",
         ApprovalStatus::Approved => "Approved",
@@ -136,7 +159,7 @@ pub(super) fn pill(status: ApprovalStatus) -> &'static str {
         ApprovalStatus::Expired => "Expired",
         ApprovalStatus::Withdrawn => "Withdrawn",
         ApprovalStatus::Superseded => "Superseded",
-        ApprovalStatus::Consumed => "Approved, ran",
+        ApprovalStatus::Consumed => "Approved, used",
         ApprovalStatus::Lapsed => "Approved, unused",
         ApprovalStatus::Revoked => "Taken back",
     }

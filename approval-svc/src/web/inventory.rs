@@ -321,7 +321,7 @@ impl DefinitionPage {
 }
 
 /// Where a server, or one thing of it, has its page.
-fn address(server: &str, of: Option<(DefinitionKind, &str)>) -> String {
+pub(super) fn address(server: &str, of: Option<(DefinitionKind, &str)>) -> String {
     // Only the part behind the host is kept.
     let Ok(mut url) = reqwest::Url::parse("http://here/inventory") else { return "/inventory".to_owned() };
     if let Ok(mut path) = url.path_segments_mut() {

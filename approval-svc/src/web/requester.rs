@@ -4,7 +4,7 @@ use askama::Template;
 use holdpoint_core::approval::ApprovalStatus;
 
 use super::approval::{Need, meaning, need};
-use super::inbox::{Ask, pill};
+use super::inbox::{Ask, Pill};
 use super::{Shown, shown};
 use crate::approvals::view::ApprovalView;
 use crate::text::time;
@@ -13,8 +13,7 @@ use crate::text::time;
 #[derive(Debug, Template)]
 #[template(path = "requester.html")]
 pub struct RequesterPage {
-    pub status: &'static str,
-    pub pill: &'static str,
+    pub pill: Pill,
     pub pending: bool,
     pub ask: Ask,
     pub meaning: &'static str,
@@ -28,11 +27,10 @@ impl RequesterPage {
     pub fn new(view: &ApprovalView) -> Self {
         let state = &view.state;
         Self {
-            status: state.status.as_str(),
-            pill: pill(state.status),
+            pill: Pill::new(state.status, view.outcome),
             pending: state.status == ApprovalStatus::Pending,
             ask: Ask::of(&view.principal, &view.method, view.target.as_deref(), &view.server),
-            meaning: meaning(state.status),
+            meaning: meaning(state.status, view.outcome),
             decided_by: state.decided_by.as_deref().map(shown),
             because: state.reason.as_deref().map(shown),
             needs: view.still_needed.iter().map(|group| need(group, &[])).collect(),

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use holdpoint_core::approval::{ApprovalStatus, CALL_DIGEST_TAG};
+use holdpoint_core::approval::{ApprovalStatus, CALL_DIGEST_TAG, ClaimRequest};
+use holdpoint_core::audit::Outcome;
 use holdpoint_core::digest::Digest;
 
 use super::*;
 use crate::sessions::{self, CODE_MS_MAX, SESSION_MS_MAX};
 use crate::store::row::Visitor;
+use crate::store::{Change, Write};
 
 /// A browser that is signed in.
 pub(super) struct Browser<'a> {
@@ -352,6 +354,45 @@ async fn history_goes_on_where_a_page_ends_and_keeps_what_was_asked() {
     assert_eq!(found.matches("<li class=\"row").count(), 0);
     assert!(!found.contains("Older ones"), "that there are more than fifty is found by those words too: {found}");
     assert_eq!(carol.get("/history?who=BOT").await.text.matches("<li class=\"row").count(), 50);
+}
+
+#[tokio::test]
+async fn pages_say_of_an_approved_call_that_it_ran_only_when_it_did() {
+    let desk = desk().await;
+    let alice = desk.browser("alice", &["sre"]).await;
+    let pill = |words: &str| format!("\">{words}</span>");
+    for (hold, outcome, words) in [
+        (1, Outcome::Committed, "Approved, ran"),
+        (2, Outcome::Failed, "Approved, failed"),
+        (3, Outcome::Refused, "Approved, did not run"),
+        (4, Outcome::Unknown, "Approved, outcome unknown"),
+    ] {
+        let path = desk.hold(asked(hold, &hold.to_string(), "basis")).await;
+        let id = path.strip_prefix("/approvals/").unwrap();
+        let approved = alice.post(&format!("{path}/review"), &alice.form(&path, "approve").await).await;
+        assert_eq!(approved.status, StatusCode::SEE_OTHER, "{}", approved.text);
+        let request = ClaimRequest {
+            hold_id: number(hold),
+            nonce: number(9),
+            call_digest: desk.bench.store.state(id).await.unwrap().unwrap().call_digest,
+            basis: Digest::of(b"basis"),
+            snapshot_id: contract::snapshot_id(),
+            standing: None,
+        };
+        desk.app.approvals.claim(id, &request).await.unwrap();
+        let (page, row) = (path.clone(), format!("{path}/row"));
+        for place in [&page, &row] {
+            assert!(alice.get(place).await.text.contains(&pill("Approved, used")), "{place}");
+        }
+        let write = Write::SetOutcome { hold_id: number(hold), outcome };
+        desk.bench.store.commit(Change { writes: vec![write], entries: Vec::new() }).await.unwrap();
+        for place in [&page, &row, "/approvals", "/history"] {
+            let text = alice.get(place).await.text;
+            assert!(text.contains(&pill(words)) && !text.contains(&pill("Approved, used")), "{words}: {text}");
+        }
+        let view = desk.get(&desk.token(Role::Auditor, "eve", &[]).await, &format!("/v1{path}")).await;
+        assert_eq!(view.body["outcome"], outcome.as_str(), "{}", view.text);
+    }
 }
 
 #[tokio::test]

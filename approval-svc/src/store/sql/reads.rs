@@ -45,13 +45,23 @@ pub(super) async fn state(readers: &Pool, id: &str) -> Answer<Option<ApprovalSta
     .transpose()
 }
 
-/// The three reads of a dossier in one read transaction, so that no write falls between them.
+/// The reads of a dossier in one read transaction, so that no write falls between them.
 pub(super) async fn dossier(readers: &Pool, id: &str) -> Answer<Option<Dossier>> {
     let mut snapshot = readers.snapshot().await?;
     let Some(approval) = approval(&mut snapshot, id).await? else { return Ok(None) };
     let reviews = reviews(&mut snapshot, id).await?;
     let holds_waiting = holds_waiting(&mut snapshot, id).await?;
-    Ok(Some(Dossier { approval, reviews, holds_waiting }))
+    let outcome = last_outcome(&mut snapshot, id).await?;
+    Ok(Some(Dossier { approval, reviews, holds_waiting, outcome }))
+}
+
+async fn last_outcome(readers: impl Into<On<'_>>, approval_id: &str) -> Answer<Option<Outcome>> {
+    let row = query("SELECT outcome FROM claims WHERE approval_id = $1 ORDER BY claimed_at_ms DESC LIMIT 1")
+        .bind(approval_id)
+        .fetch_optional(readers)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    row.try_get::<Option<&str>, _>("outcome")?.map(|text| word(text, "an outcome")).transpose()
 }
 
 pub(super) async fn approval(readers: impl Into<On<'_>>, id: &str) -> Answer<Option<Approval>> {
