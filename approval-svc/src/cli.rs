@@ -45,7 +45,8 @@ mod tests;
     name = "holdpoint",
     version,
     after_help = "First steps:
-  holdpoint token create --data-dir data --role approver --subject alice --group sre
+  holdpoint token create --data-dir data --role approver --subject alice --group sre > alice.token
+  holdpoint token create --data-dir data --role enforcer --subject gateway > gateway.token
   holdpoint serve --data-dir data
   holdpoint login --data-dir data --subject alice --group sre
   holdpoint approvals watch --token-file alice.token

@@ -49,7 +49,7 @@ pub enum FreezeError {
     ReasonMissing,
     #[error("{FREEZES_MAX} freezes are in force: lift those that are over first")]
     TooMany,
-    #[error("no freeze `{0}` is in force: list them with GET /v1/freezes")]
+    #[error("no freeze `{0}` is in force: `holdpoint freeze list` and GET /v1/freezes show those that are")]
     NotFound(String),
     #[error("the list of freezes has changed since you looked: look at it again")]
     Changed,

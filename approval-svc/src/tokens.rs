@@ -30,10 +30,12 @@ pub enum Role {
     Approver,
     /// A person in an emergency: one approval is enough, whatever the rule asks. It is recorded and shown
     /// as broken glass, and told to the channels that ask for it.
+    #[value(alias = "break_glass")]
     BreakGlass,
-    /// Reads approvals and the record.
+    /// Reads approvals with their arguments, and the record.
     Auditor,
-    /// Revokes, registers policies, reads everything.
+    /// Stops things and lets them go on, takes approvals and grants back, ends delegations, registers policies; reads
+    /// approvals without their arguments, and the record.
     Admin,
 }
 

@@ -1,5 +1,6 @@
 //! `holdpoint approvals`: what waits, what exactly it would do, and the decision.
 
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -13,7 +14,9 @@ use crate::approvals::review::ReviewBody;
 use crate::approvals::revoke::RevokeBody;
 use crate::approvals::view::{ApprovalLine, ApprovalView};
 use crate::http::approvals::ApprovalPage;
+use crate::store::sql::machine_clock;
 use crate::text::{indented, span, time, visible};
+use crate::web::history::outcome_words;
 
 /// Digits of an id that may stand for it, at least.
 const PREFIX_CHARS_MIN: usize = 4;
@@ -39,7 +42,7 @@ pub enum ApprovalsCommand {
   holdpoint approvals watch
   holdpoint approvals watch --output json | jq .approval.sentence
 
-On a terminal: j and k move, enter shows everything, a approves, d denies, q quits; `?` shows all keys. Nothing is
+On a terminal: j and k move, enter shows everything, a approves, d denies, q quits; `?` shows all keys. Nothing is \
 approved before the whole call was shown. Elsewhere, one line for each thing that happens.")]
     Watch {
         #[command(flatten)]
@@ -63,8 +66,9 @@ approved before the whole call was shown. Elsewhere, one line for each thing tha
     #[command(after_help = "Examples:
   holdpoint approvals show 4f1c
   holdpoint approvals approve 4f1c
+  holdpoint approvals approve 4f1c --call-digest sha256:…   # as `show` printed it
 
-Give `--call-digest` as `show` printed it to approve exactly what you have seen.")]
+On a terminal the whole call is shown and you are asked, unless `--call-digest` or `--yes` says that you have seen it.")]
     Approve {
         /// Its id, or how it alone begins or ends
         id: String,
@@ -74,6 +78,9 @@ Give `--call-digest` as `show` printed it to approve exactly what you have seen.
         /// The digest that `show` printed
         #[arg(long, value_name = "DIGEST")]
         call_digest: Option<String>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         server: Server,
         #[command(flatten)]
@@ -123,7 +130,11 @@ pub async fn run(command: ApprovalsCommand) -> anyhow::Result<ExitCode> {
                 Form::Json => println!("{}", serde_json::to_string(&view)?),
             }
         }
-        ApprovalsCommand::Approve { id, reason, call_digest, server, output } => {
+        ApprovalsCommand::Approve { id, reason, call_digest, yes, server, output } => {
+            let asks = !yes && call_digest.is_none() && output.output == Form::Text;
+            if asks && std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+                return ask_and_approve(&server.client()?, &id, reason).await;
+            }
             review(&server.client()?, &id, ReviewVerdict::Approve, reason, call_digest, output.output).await?;
         }
         ApprovalsCommand::Deny { id, reason, call_digest, server, output } => {
@@ -146,8 +157,9 @@ async fn list(client: &Client, all: bool, form: Form) -> anyhow::Result<()> {
         Form::Json => println!("{}", serde_json::to_string(&page)?),
         Form::Text if page.approvals.is_empty() => println!("nothing waits"),
         Form::Text => {
+            let now_ms = machine_clock()();
             for line in &page.approvals {
-                println!("{}", describe_line(line));
+                println!("{}", describe_line(line, now_ms));
             }
             if page.next_cursor.is_some() {
                 println!("… and older ones");
@@ -157,9 +169,13 @@ async fn list(client: &Client, all: bool, form: Form) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn describe_line(line: &ApprovalLine) -> String {
+fn describe_line(line: &ApprovalLine, now_ms: u64) -> String {
     let status = coloured(line.state.status);
-    format!("{}  {status}  {}  (rule {})", line.state.id, visible(&line.sentence), visible(&line.rule_id))
+    let left = match line.state.status {
+        ApprovalStatus::Pending => format!(", {} left", span(line.state.expires_at_ms.saturating_sub(now_ms))),
+        _ => String::new(),
+    };
+    format!("{}  {status}  {}  (rule {}{left})", line.state.id, visible(&line.sentence), visible(&line.rule_id))
 }
 
 fn coloured(status: ApprovalStatus) -> String {
@@ -211,6 +227,9 @@ fn describe(view: &ApprovalView) -> String {
     if let Some(reason) = &view.state.reason {
         field("because", &visible(reason));
     }
+    if let Some(outcome) = view.outcome {
+        field("outcome", outcome_words(Some(outcome)));
+    }
     let waiting = match view.holds_waiting {
         0 => "nobody; an identical call can still use the approval".to_owned(),
         holds => format!("{holds} live call(s)"),
@@ -219,8 +238,29 @@ fn describe(view: &ApprovalView) -> String {
     let approved = format!("one such call runs within {} of the approval", span(view.requirement.claim_within_ms));
     field("if approved", &approved);
     field("digest", &view.state.call_digest.to_string());
-    lines.push(format!("\nThe call as judged:\n{}\n", indented(&view.call_text)));
+    lines.push(match &view.arguments_withheld {
+        Some(withheld) => format!("\nThe call is not shown: {withheld}.\n"),
+        None => format!("\nThe call as judged:\n{}\n", indented(&view.call_text)),
+    });
     lines.join("\n")
+}
+
+/// Shows the whole call, and approves what was shown if the answer is yes.
+async fn ask_and_approve(client: &Client, id: &str, reason: Option<String>) -> anyhow::Result<ExitCode> {
+    let view = view(client, id).await?;
+    print!("{}\nApprove exactly this call, once? [y/N] ", describe(&view));
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        println!("nothing was decided");
+        return Ok(ExitCode::FAILURE);
+    }
+    let call_digest = Some(view.state.call_digest);
+    let body = ReviewBody { verdict: ReviewVerdict::Approve, call_digest, reason, scope: None };
+    let state = client.post(&format!("/v1/approvals/{}/reviews", view.state.id), &body).await?;
+    print_state(&state, Form::Text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn review(

@@ -16,8 +16,8 @@ use crate::store::sqlite::backup;
 #[command(after_help = "Example:
   holdpoint backup /var/backups/holdpoint-2026-11-26.db --data-dir /var/lib/holdpoint
 
-The copy holds everything of one moment: approvals, tokens (hashed), policies, the record. Nobody waits meanwhile. It does not
-hold the service key: whoever has both can rewrite the record. Keep `service-key.hex` of the data directory (and, while keys
+The copy holds everything of one moment: approvals, tokens (hashed), policies, the record. Nobody waits meanwhile. It does not \
+hold the service key: whoever has both can rewrite the record. Keep `service-key.hex` of the data directory (and, while keys \
 are rotated, `service-key.previous.hex` and `log-origin`) apart from it, once. `holdpoint restore` puts a copy in place.
 
 With PostgreSQL, use pg_dump.")]

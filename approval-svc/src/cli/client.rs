@@ -21,7 +21,7 @@ const QUIET_MAX: Duration = Duration::from_secs(40);
 #[derive(Debug, Args)]
 pub struct Server {
     /// Address of the service
-    #[arg(long, env = "HOLDPOINT_URL", default_value = "http://127.0.0.1:7437", value_name = "URL")]
+    #[arg(long, env = "HOLDPOINT_URL", default_value = "http://127.0.0.1:7437", value_name = "URL", value_parser = address)]
     server: Url,
     /// Your token, made here or given by your identity provider; better in the environment or a file than on the command line
     #[arg(long, env = "HOLDPOINT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
@@ -41,6 +41,15 @@ pub struct Client {
     token: String,
     /// Read again for each request: tokens of identity providers are short-lived, and a program renews them there.
     token_file: Option<PathBuf>,
+}
+
+/// An address with its scheme.
+fn address(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if url.has_host() => Ok(url),
+        _ if text.contains("://") => Err(format!("`{text}` is no address; one is `http://127.0.0.1:7437`")),
+        _ => Err(format!("write `http://{text}`")),
+    }
 }
 
 impl Server {
@@ -128,7 +137,13 @@ impl Client {
         if !response.status().is_success() {
             bail!(refusal(response).await);
         }
-        response.json().await.context("the answer is not from a holdpoint service of this version")
+        response.json().await.with_context(|| {
+            format!(
+                "the answer of {} is not what this command reads: is the token's role the right one (a gateway's is \
+                 not), and the service of this version?",
+                self.server
+            )
+        })
     }
 }
 

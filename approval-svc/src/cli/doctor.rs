@@ -31,7 +31,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
   holdpoint doctor --envoy http://127.0.0.1:9901 --envoy http://gateway-2:9901 --policy policy.yaml
   holdpoint doctor --envoy http://127.0.0.1:9901 --output json | jq '.checks[] | select(.level != \"ok\")'
 
-Exit code 1 means that something does not do what it promises; a warning alone does not. Without a token the service's key
+Exit code 1 means that something does not do what it promises; a warning alone does not. Without a token the service's key \
 cannot be compared with what the gateways trust. Any role's token will do.")]
 pub struct DoctorArgs {
     #[command(flatten)]

@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::Subcommand;
+use holdpoint_core::definition::DefinitionKind;
 use holdpoint_core::freeze::{Freeze, FreezeScope};
 use serde_json::json;
 
 use super::client::{Client, Server};
-use super::{Form, Output};
+use super::{Form, Output, inventory};
 use crate::freezes::{FreezeBody, FreezesView};
+use crate::inventory::view::{ItemView, ServersView};
 use crate::text::{time, visible};
 
 #[derive(Debug, Subcommand)]
@@ -62,14 +65,22 @@ What is named together must hold together. Needs a token of the role admin.")]
 pub async fn run(command: FreezeCommand) -> anyhow::Result<ExitCode> {
     match command {
         FreezeCommand::Add { for_server, for_tool, for_principal, reason, server, output } => {
+            if for_server.is_none() && for_tool.is_none() && for_principal.is_none() {
+                bail!("say what is to stop: `--for-server`, `--for-tool` or `--for-principal`, or several of them");
+            }
             let scope = FreezeScope { server: for_server, tool: for_tool, principal: for_principal };
-            let freeze: Freeze = server.client()?.post("/v1/freezes", &FreezeBody { scope, reason }).await?;
+            let client = server.client()?;
+            let freeze: Freeze = client.post("/v1/freezes", &FreezeBody { scope, reason }).await?;
             print("stopped", &freeze, &output);
+            if let Some(doubt) = doubt(&client, &freeze.scope).await {
+                eprintln!("{doubt}");
+            }
         }
         FreezeCommand::List { server, output } => {
             let client: Client = server.client()?;
             let view: FreezesView = client.get("/v1/freezes").await?;
             match output.output {
+                Form::Text if view.freezes.is_empty() => println!("nothing is stopped"),
                 Form::Text => view.freezes.iter().for_each(|freeze| println!("{}", line(freeze))),
                 Form::Json => println!("{}", json!({"version": view.version, "freezes": view.freezes})),
             }
@@ -80,6 +91,22 @@ pub async fn run(command: FreezeCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says so if no gateway has told of what was stopped: a name that is spelt wrong stops nothing.
+async fn doubt(client: &Client, scope: &FreezeScope) -> Option<String> {
+    let name = scope.server.as_deref()?;
+    let known: ServersView = client.get("/v1/inventory/servers?limit=200").await.ok()?;
+    if !known.servers.iter().any(|line| line.server == name) {
+        let names: Vec<String> = known.servers.iter().map(|line| visible(&line.server)).collect();
+        let names = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+        return Some(format!("no gateway has told of a server `{}` (known: {names}); is it spelt so?", visible(name)));
+    }
+    let tool = scope.tool.as_deref()?;
+    let view = inventory::show(client, name).await.ok()?;
+    let is_it = |item: &ItemView| item.kind == DefinitionKind::Tool && item.name == tool;
+    (!view.items.iter().any(is_it))
+        .then(|| format!("no list of `{}` has a tool `{}`; is it spelt so?", visible(name), visible(tool)))
 }
 
 fn print(done: &str, freeze: &Freeze, output: &Output) {

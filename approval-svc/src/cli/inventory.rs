@@ -82,9 +82,9 @@ Put each `definition` into the entry of its tool. Look at the definitions first:
     },
     /// Print catalogue entries for what no policy in force names
     #[command(after_help = "Example:
-  holdpoint inventory classify github >> policy.yaml
+  holdpoint inventory classify github > proposal.yaml
 
-A proposal to look through: what a server says of its tools is its own word. Whatever says that it only reads is proposed
+Merge its `tools` into your `servers.github.tools` when you have looked through it: what a server says of its tools is its own word. Whatever says that it only reads is proposed \
 as `read`, everything else as `write`.")]
     Classify {
         /// The catalogue's name of the server
@@ -138,6 +138,7 @@ pub async fn run(command: InventoryCommand) -> anyhow::Result<ExitCode> {
                 view.next_cursor = more.next_cursor;
             }
             match output.output {
+                Form::Text if view.servers.is_empty() => println!("no gateway has told of a server yet"),
                 Form::Text => view.servers.iter().for_each(|line| println!("{}", server_line(line))),
                 Form::Json => println!("{}", json!(view)),
             }
@@ -194,7 +195,7 @@ fn path(server: &str, below: &[&str], query: &[(&str, &str)]) -> anyhow::Result<
     Ok(format!("{}{}", url.path(), url.query().map(|query| format!("?{query}")).unwrap_or_default()))
 }
 
-async fn show(client: &Client, server: &str) -> anyhow::Result<ServerView> {
+pub(super) async fn show(client: &Client, server: &str) -> anyhow::Result<ServerView> {
     client.get(&path(server, &[], &[])?).await
 }
 

@@ -38,8 +38,8 @@ Put it into the filter's configuration as `approval.service_key`.")]
     #[command(after_help = "Example:
   holdpoint keys rotate --data-dir /var/lib/holdpoint
 
-Then let every gateway trust both, `approval: {service_key: [\"ed25519:new\", \"ed25519:old\"]}`, or the new one alone; `holdpoint
-doctor` says which gateways still lack it. A running service takes the new key up within a second. The log keeps its name, and
+Then let every gateway trust both, `approval: {service_key: [\"ed25519:new\", \"ed25519:old\"]}`, or the new one alone; `holdpoint \
+doctor` says which gateways still lack it. A running service takes the new key up within a second. The log keeps its name, and \
 `holdpoint audit verify` goes on to accept either key.")]
     Rotate {
         #[command(flatten)]

@@ -57,10 +57,11 @@ enum LoginRole {
     /// Looks at approvals and decides them
     Approver,
     /// Approves alone in an emergency, on the record
+    #[value(alias = "break_glass")]
     BreakGlass,
-    /// Looks only
+    /// Looks only, at everything
     Auditor,
-    /// Stops things, lets them go on, takes grants back
+    /// Stops things and lets them go on, takes approvals and grants back, ends delegations
     Admin,
 }
 

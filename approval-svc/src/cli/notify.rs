@@ -36,7 +36,7 @@ A notify file:
   - {channels: [on-call], events: [escalated, broken_glass, freeze]}
   - {channels: [on-call], risk_tags: [prod], servers: ['pay*']}
 
-Events are opened, escalated, broken_glass, decided, expired and freeze; a route without them takes all. A notice goes to
+Events are opened, escalated, broken_glass, decided, expired and freeze; a route without them takes all. A notice goes to \
 every channel of every route that takes it, once.")]
     Check {
         /// The file

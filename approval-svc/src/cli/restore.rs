@@ -28,9 +28,9 @@ const WORKSHOP: &str = "restoring";
   holdpoint restore holdpoint-2026-11-26.db --data-dir /var/lib/holdpoint --keys /media/safe
   holdpoint restore holdpoint-2026-11-26.db --data-dir /tmp/drill --keys /media/safe --checkpoint kept.note
 
-The whole record in the copy is verified first, as `holdpoint audit verify` does; a copy that was changed is not put in place
-(exit code 1). A data directory with a database is not touched. Start the service afterwards: what was approved, stopped or
-revoked after the copy was made is not in it. Stop again what must be stopped, revoke again what was revoked, and expect that
+The whole record in the copy is verified first, as `holdpoint audit verify` does; a copy that was changed is not put in place \
+(exit code 1). A data directory with a database is not touched. Start the service afterwards: what was approved, stopped or \
+revoked after the copy was made is not in it. Stop again what must be stopped, revoke again what was revoked, and expect that \
 checkpoints kept from after the copy say that the end was cut off: it was, and the record says so from here on.")]
 pub struct RestoreArgs {
     /// A file that `holdpoint backup` made

@@ -26,7 +26,7 @@ const DATABASE_CONNECTIONS_DEFAULT: u32 = 8;
   holdpoint serve --listen 127.0.0.1:7437 --data-dir /var/lib/holdpoint
   holdpoint serve --data-dir /etc/holdpoint/key --database-url postgres://holdpoint@db.example/holdpoint?sslmode=verify-full
 
-The first start makes the database and the service key. Put the key that is printed into the filter's
+The first start makes the database and the service key. Put the key that is printed into the filter's \
 configuration as `approval.service_key`. RUST_LOG sets how much is logged.")]
 pub struct ServeArgs {
     /// Address and port; port 0 takes a free one

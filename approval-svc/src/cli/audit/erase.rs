@@ -23,7 +23,7 @@ const BY_CHARS_MAX: usize = 200;
   holdpoint audit erase --data-dir data --subject alice --by 'dana (privacy)' --reason 'asked to be forgotten'
   holdpoint audit erase --data-dir data --before 2026-01-01 --by ops --reason 'end of the retention period'
 
-Erases arguments, results and salts; entries and proofs stay as they are, and `audit verify` says what was erased. What
+Erases arguments, results and salts; entries and proofs stay as they are, and `audit verify` says what was erased. What \
 approvals keep of a held call has its own time: `holdpoint serve --arguments-keep-days`.")]
 pub struct EraseArgs {
     /// Sequence numbers of entries

@@ -29,7 +29,7 @@ mod tests;
   holdpoint audit export --data-dir data --format otlp --out logs.jsonl
   holdpoint audit export --data-dir data --format otlp-traces --since 1h --out traces.jsonl
 
-With `--payloads` whoever reads it reads arguments and results: keep it as you keep those.
+With `--payloads` whoever reads it reads arguments and results: keep it as you keep those. \
 A whole export as ndjson ends with a signed checkpoint: `holdpoint audit verify --file record.ndjson --key …`.")]
 pub struct ExportArgs {
     #[command(flatten)]

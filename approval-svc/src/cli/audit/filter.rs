@@ -6,8 +6,8 @@ use clap::Args;
 use holdpoint_core::audit::{AuditEntry, EntryKind};
 use holdpoint_core::decision::Verdict;
 use jiff::Timestamp;
-
-use crate::store::read_word;
+use serde::de::value::StrDeserializer;
+use serde::de::{self, IntoDeserializer as _};
 
 /// A point in time: `2026-11-01T08:00:00Z`, `2026-11-01` (its beginning, UTC), or how long ago: `90m`, `24h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,8 @@ pub struct Filter {
 }
 
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    read_word(text).ok_or_else(|| format!("`{text}` is none of the words that the record uses"))
+    let word: StrDeserializer<'_, de::value::Error> = text.into_deserializer();
+    T::deserialize(word).map_err(|error| error.to_string())
 }
 
 impl Filter {

@@ -14,7 +14,7 @@ use crate::text::visible;
   holdpoint audit show --data-dir data 1204
   holdpoint audit show --data-dir data 1204 --output json | jq -r .payload.arguments
 
-How much stands beside an entry, the policy says (`audit: digest | redacted | full`). Exit code 1 means that something
+How much stands beside an entry, the policy says (`audit: digest | redacted | full`). Exit code 1 means that something \
 should stand there and does not fit, or is gone without a word.")]
 pub struct ShowArgs {
     /// Sequence number of the entry, as `tail` and `search` print it

@@ -21,7 +21,7 @@ use crate::text::visible;
   holdpoint audit verify --data-dir copy --key ed25519:… --checkpoint kept/2026-11-01.note
   holdpoint audit verify --file record.ndjson --key ed25519:…
 
-Exit code 1 means that the record was changed; every finding says where. Somebody who holds both database and key
+Exit code 1 means that the record was changed; every finding says where. Somebody who holds both database and key \
 can rewrite both: keep checkpoints (GET /v1/log/checkpoint) elsewhere, and name them with `--checkpoint`.")]
 pub struct VerifyArgs {
     #[command(flatten)]

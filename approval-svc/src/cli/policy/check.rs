@@ -27,8 +27,8 @@ use crate::text::visible;
   holdpoint policy check policy.yaml --notify notify.yaml --roster people.yaml --tools github=tools.json
   holdpoint policy check --format sarif envoy.yaml > policy.sarif
 
-Exit code 0: the filter takes it. 1: it would be refused, or --deny-warnings met a warning. 2: a file cannot be read.
-Reads a policy, a filter document (`policy:` beside `approval:` and `identity:`), and whole Envoy bootstraps, discovery
+Exit code 0: the filter takes it. 1: it would be refused, or --deny-warnings met a warning. 2: a file cannot be read. \
+Reads a policy, a filter document (`policy:` beside `approval:` and `identity:`), and whole Envoy bootstraps, discovery \
 files, Istio EnvoyFilters and Envoy Gateway EnvoyPatchPolicies, where it also checks the settings around the filter.")]
 pub struct CheckArgs {
     /// Files; `-` is standard input

@@ -22,9 +22,9 @@ use crate::text::visible;
   holdpoint policy diff old.yaml new.yaml --cases examples/
   holdpoint policy diff old.yaml new.yaml --record audit.ndjson --fail-on looser
 
-A call counts as tighter when its verdict is stricter or what bounds it is: shorter, fewer, more approvers. It is `mixed`
-when it is tighter in one respect and looser in another. Recorded calls are compared by their verdicts; where those depend
-on arguments, groups or scopes, which the record does not keep, the call is undecidable.
+A call counts as tighter when its verdict is stricter or what bounds it is: shorter, fewer, more approvers. It is `mixed` \
+when it is tighter in one respect and looser in another. Recorded calls are compared by their verdicts; where those depend \
+on arguments, groups or scopes, which the record does not keep, the call is undecidable. \
 Exit code 0; 1: --fail-on met such a change; 2: a file cannot be read.")]
 pub struct DiffArgs {
     /// The policy as it is

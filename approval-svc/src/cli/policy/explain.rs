@@ -25,9 +25,9 @@ use crate::text::visible;
       --call '{\"method\":\"tools/call\",\"params\":{\"name\":\"create_issue\",\"arguments\":{\"owner\":\"acme\"}}}'
   holdpoint policy explain policy.yaml --call '{server: github, principal: {groups: [sre]}, call: {method: tools/list}}'
 
-Every rule is shown: `+` matches, `-` does not, `?` cannot be judged. What cannot be judged counts against the caller: it
-grants nothing, and it denies, asks and constrains all the same. A call is judged in every reading of its facts (an
-unlisted tool as read, write and admin; with the client's own tags beside the catalogue's): the strictest counts.
+Every rule is shown: `+` matches, `-` does not, `?` cannot be judged. What cannot be judged counts against the caller: it \
+grants nothing, and it denies, asks and constrains all the same. A call is judged in every reading of its facts (an \
+unlisted tool as read, write and admin; with the client's own tags beside the catalogue's): the strictest counts. \
 The output holds the call's arguments. Exit code 0; 2: the policy or the call cannot be read.")]
 pub struct ExplainArgs {
     /// The policy, in whatever file it is kept
@@ -40,7 +40,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "NAME", requires = "call")]
     server: Option<String>,
     /// A case: its number, its name or the beginning of its name
-    #[arg(long, value_name = "NAME", required_unless_present = "call")]
+    #[arg(long, value_name = "NAME")]
     case: Option<String>,
     /// Where the case is; without it `cases.yaml` beside the policy
     #[arg(long, value_name = "FILE")]
@@ -62,7 +62,14 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let sealed = call.seal(&policy.snapshot).and_then(|envelope| Ok((envelope, call.past(&policy.snapshot)?)));
     match sealed {
         Err(why) => match args.format {
-            Form::Text => println!("{}: no rule sees this call: {}", Paint::stdout().red("refused"), visible(&why)),
+            Form::Text => {
+                println!("{}: no rule sees this call: {}", Paint::stdout().red("refused"), visible(&why));
+                let servers = &policy.document.servers;
+                if args.call.is_some() && args.server.as_ref().is_none_or(|server| !servers.contains_key(server)) {
+                    let names: Vec<String> = servers.keys().map(|name| visible(name)).collect();
+                    println!("say with `--server` which server it goes to; the policy has: {}", names.join(", "));
+                }
+            }
             Form::Json => println!("{}", json!({ "verdict": "refused", "reason": why })),
         },
         Ok((envelope, past)) => {
@@ -85,7 +92,8 @@ fn chosen(args: &ExplainArgs) -> anyhow::Result<CallAsSent> {
     let beside = || args.policy.with_file_name("cases.yaml");
     let path = args.cases.clone().unwrap_or_else(beside);
     let file = case_files::read(&path)?;
-    let wanted = args.case.as_deref().context("`--case` or `--call` says which call")?;
+    let wanted =
+        args.case.as_deref().context("say which call: `--call JSON` (with `--server NAME`) or `--case NAME`")?;
     let by_number = wanted.parse::<usize>().ok().and_then(|number| file.cases.get(number.checked_sub(1)?));
     let exactly = file.cases.iter().find(|case| case.name == wanted);
     let mut beginning = file.cases.iter().filter(|case| case.name.starts_with(wanted));

@@ -29,8 +29,8 @@ use options::{EnvoyArgs, KubernetesArgs, ServiceArgs, Target, TokenArgs};
       --host tracker=tracker.example:80 --service holdpoint.holdpoint.svc.cluster.local:7437 | kubectl apply -f -
   holdpoint policy render --target envoy-gateway filter.yaml … -n mcp --gateway mcp --host tracker=tracker.example
 
-FILE is a policy (then --service-key and --issuer say what is missing), or a filter document with `approval`, `identity`
-and `policy`, which is taken as it is. Everything else is that of envoy/envoy.yaml. `holdpoint policy check` reads every
+FILE is a policy (then --service-key and --issuer say what is missing), or a filter document with `approval`, `identity` \
+and `policy`, which is taken as it is. Everything else is that of envoy/envoy.yaml. `holdpoint policy check` reads every \
 form back, and names the same snapshot as for FILE. Exit code 2: something is missing or contradicts itself.")]
 pub struct RenderArgs {
     /// Policy or filter document; `-` is standard input

@@ -19,9 +19,9 @@ use crate::text::{time, visible};
   holdpoint policy rollout --token-file viewer.token
   holdpoint policy rollout --candidate sha256:62180ec42f --fail-on any     # before it is put in force
 
-A candidate stands beside the policy in the filter's document, as `candidate:`. Gateways judge each call by both, act on the
-policy alone, and tell the service where the candidate would have decided otherwise. `holdpoint audit search` finds the sample
-of a difference by its call digest. To put a candidate in force, write it as `policy:` and take `candidate:` out.
+A candidate stands beside the policy in the filter's document, as `candidate:`. Gateways judge each call by both, act on the \
+policy alone, and tell the service where the candidate would have decided otherwise. `holdpoint audit search` finds the sample \
+of a difference by its call digest. To put a candidate in force, write it as `policy:` and take `candidate:` out. \
 Exit code 0; 1: --fail-on met such a change, or --candidate names none that was tried; 2: the service cannot be asked.")]
 pub struct RolloutArgs {
     /// Only the candidate whose id begins so

@@ -21,10 +21,10 @@ use crate::text::visible;
   holdpoint policy simulate new.yaml --record audit.ndjson --fail-on looser
   holdpoint audit tail -n 10000 --output json --data-dir data | holdpoint policy replay new.yaml --record -
 
-Compares the verdict of each recorded decision with what POLICY says of the same call. Nothing is guessed: the record keeps
-no arguments, and no groups and scopes of callers; where the verdict depends on them the call is undecidable, and the report
-says on what. Client tags and annotations of tools are not recorded either; they can only tighten, so a call that had some
-may in truth be decided more strictly than reported here. Rates and calls at once are not simulated.
+Compares the verdict of each recorded decision with what POLICY says of the same call. Nothing is guessed: the record keeps \
+no arguments, and no groups and scopes of callers; where the verdict depends on them the call is undecidable, and the report \
+says on what. Client tags and annotations of tools are not recorded either; they can only tighten, so a call that had some \
+may in truth be decided more strictly than reported here. Rates and calls at once are not simulated. \
 Exit code 0; 1: --fail-on met such a change; 2: a file cannot be read.")]
 pub struct SimulateArgs {
     /// The policy, in whatever file it is kept
