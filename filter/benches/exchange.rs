@@ -1,7 +1,8 @@
 //! What one allowed call costs in the filter's own code, without any host: `cargo bench -p holdpoint-filter`. The bench
 //! takes four numbers: how many calls, how many bytes of text one of them carries besides, how many tools the answer
 //! lists (with any, the calls are `tools/list`, the first of which a worker has never seen the like of), and how many small
-//! objects a call carries besides.
+//! objects a call carries besides. With the word `candidate` every call is judged a second time, by a policy that differs in
+//! what it does not ask for.
 #![expect(clippy::panic, reason = "no data path: a measurement without its subject is worth nothing")]
 
 use std::collections::BTreeMap;
@@ -145,7 +146,12 @@ fn main() {
         0 => (body(text_bytes as usize, objects as usize), ANSWER.to_vec()),
         _ => (LIST.to_vec(), list_of_tools(tools as usize)),
     };
-    let config = match FilterConfig::read(CONFIG.as_bytes()) {
+    let policy = CONFIG
+        .split_once("\npolicy:\n")
+        .map_or(String::new(), |(_, policy)| policy.replace("max_retries: 1", "max_retries: 2"));
+    let tried = std::env::args().any(|arg| arg == "candidate");
+    let text = if tried { format!("{CONFIG}candidate:\n{policy}") } else { CONFIG.to_owned() };
+    let config = match FilterConfig::read(text.as_bytes()) {
         Ok(config) => Rc::new(config),
         Err(problems) => panic!("{problems}"),
     };
