@@ -162,7 +162,7 @@ pub(crate) struct Message {
 #[derive(Clone)]
 pub(crate) enum Script {
     /// The same again and again.
-    Same(Message),
+    Same(Arc<Message>),
     /// Each another.
     InTurn(Arc<InTurn>),
 }
@@ -257,12 +257,12 @@ impl Calls {
         for kind in Kind::ALL {
             let script = match kind {
                 Kind::Callers => Script::InTurn(Arc::new(InTurn::new(tokens)?)),
-                _ => Script::Same(message(kind.path(), &kind.body(), token)?),
+                _ => Script::Same(Arc::new(message(kind.path(), &kind.body(), token)?)),
             };
             allowed.insert(kind, script);
         }
         let denied = message(Kind::Small.path(), &call(DENIED_TOOL, &json!({"project": PROJECT})), token)?;
-        Ok(Self { allowed, denied: Script::Same(denied) })
+        Ok(Self { allowed, denied: Script::Same(Arc::new(denied)) })
     }
 
     /// A call that the quickstart's policy allows.
@@ -278,7 +278,7 @@ impl Calls {
 
 /// The small call of the bearer of `token`.
 pub(crate) fn small(token: &str) -> anyhow::Result<Script> {
-    Ok(Script::Same(message(Kind::Small.path(), &Kind::Small.body(), token)?))
+    Ok(Script::Same(Arc::new(message(Kind::Small.path(), &Kind::Small.body(), token)?)))
 }
 
 /// The size of a call's body and of its answer as the upstream gives it, in bytes.
