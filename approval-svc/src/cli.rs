@@ -93,7 +93,7 @@ enum Command {
     /// Put such a copy in place, once it is proven whole
     Restore(restore::RestoreArgs),
     /// Write, check, test and roll out policies
-    #[command(subcommand)]
+    #[command(subcommand, after_help = policy::AFTER_HELP)]
     Policy(policy::PolicyCommand),
     /// Print what a shell needs to complete this command line
     Completions(completions::CompletionsArgs),

@@ -31,7 +31,7 @@ impl ClientScript {
         let stderr = NamedTempFile::new()?;
         let mut command = Command::from(command);
         command
-            .env("HOLDPOINT_TOKEN", token.unwrap_or_default())
+            .env("AGENT_TOKEN", token.unwrap_or_default())
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .current_dir(repository::path("tests/clients"))
             .stdin(Stdio::piped())

@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline';
 /** Loads from the directory where the packages were installed; an import would look beside this file. */
 export const load = createRequire(`${process.env.HOLDPOINT_PACKAGES}/`);
 
-const token = process.env.HOLDPOINT_TOKEN;
+const token = process.env.AGENT_TOKEN;
 
 /** A transport of the given class to the address on the command line, with the token if there is one. */
 export function transport(StreamableHttp) {

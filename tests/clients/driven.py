@@ -12,7 +12,7 @@ import sys
 
 URL = sys.argv[1]
 # A server that is asked directly wants no token.
-HEADERS = {"Authorization": f"Bearer {os.environ['HOLDPOINT_TOKEN']}"} if os.environ.get("HOLDPOINT_TOKEN") else {}
+HEADERS = {"Authorization": f"Bearer {os.environ['AGENT_TOKEN']}"} if os.environ.get("AGENT_TOKEN") else {}
 
 
 # Whether it has a user who fills in forms.

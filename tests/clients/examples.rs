@@ -76,7 +76,7 @@ async fn tells(example: Example) -> anyhow::Result<()> {
     let (url, token) = (stack.envoy.mcp_url(), stack.agent("agent-7")?);
     let agent = |tool: &str, arguments: Value, more: &[&str]| {
         let mut run = tokio::process::Command::new(&program);
-        run.args(&first).envs(variables.iter().map(|(name, value)| (name, value))).env("HOLDPOINT_TOKEN", &token);
+        run.args(&first).envs(variables.iter().map(|(name, value)| (name, value))).env("AGENT_TOKEN", &token);
         run.args([url.as_str(), tool, &arguments.to_string()]).args(more).kill_on_drop(true);
         async move { run.output().await }
     };

@@ -32,6 +32,13 @@ mod paint;
 /// Exit code when the question could not even be put: a file that cannot be read, a policy that is none.
 const CANNOT_ANSWER: u8 = 2;
 
+/// Where the language stands that all of them read.
+pub(super) const AFTER_HELP: &str = "Examples:
+  holdpoint policy check policy.yaml
+  holdpoint policy test examples/
+
+The whole language, every field of a policy and of the filter's document, stands in envoy/POLICY.md of the source.";
+
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Find everything that is wrong with a policy, in whatever file it is kept

@@ -1,6 +1,6 @@
 """An agent in Python that lives well behind hold points.
 
-    HOLDPOINT_TOKEN=… python agent.py URL TOOL '{"argument": "value"}' [--tag TAG]… [--patience-s 600]
+    AGENT_TOKEN=… python agent.py URL TOOL '{"argument": "value"}' [--tag TAG]… [--patience-s 600]
 
 Prints the result of the call, or says on standard error why there is none (exit code 1). Needs the packages `mcp` (2.x).
 """
@@ -55,7 +55,7 @@ async def main():
     words.add_argument("--tag", action="append", default=[])
     words.add_argument("--patience-s", type=float, default=600.0)
     chosen = words.parse_args()
-    headers = {"Authorization": f"Bearer {os.environ['HOLDPOINT_TOKEN']}"}
+    headers = {"Authorization": f"Bearer {os.environ['AGENT_TOKEN']}"}
     async with create_mcp_http_client(headers=headers) as http:
         async with Client(streamable_http_client(chosen.url, http_client=http)) as client:
             try:

@@ -1,6 +1,6 @@
 // An agent in TypeScript that lives well behind hold points.
 //
-//     HOLDPOINT_TOKEN=… node agent.ts URL TOOL '{"argument": "value"}' [--tag TAG]… [--patience-s 600]
+//     AGENT_TOKEN=… node agent.ts URL TOOL '{"argument": "value"}' [--tag TAG]… [--patience-s 600]
 //
 // Prints the result of the call, or says on standard error why there is none (exit code 1). Needs `@modelcontextprotocol/client`
 // (2.x) and a Node that runs TypeScript (22.18 or later).
@@ -50,7 +50,7 @@ const { values, positionals } = parseArgs({
 });
 const [url, tool, args] = positionals;
 const client = new Client({ name: 'agent', version: '1.0.0' });
-const headers = { Authorization: `Bearer ${process.env.HOLDPOINT_TOKEN}` };
+const headers = { Authorization: `Bearer ${process.env.AGENT_TOKEN}` };
 await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
 try {
   const patienceMs = Number(values['patience-s']) * 1_000;

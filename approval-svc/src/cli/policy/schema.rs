@@ -17,7 +17,8 @@ const DEFINITIONS: &str = include_str!("schema.json");
   # then, as the first line of policy.yaml:
   # yaml-language-server: $schema=policy.schema.json
 
-The schema knows every field, its type and its bounds. `holdpoint policy check` finds more: what rules mean together.")]
+The schema knows every field, its type, its bounds and what it means; envoy/POLICY.md is made from it. `holdpoint policy check`
+finds more: what rules mean together.")]
 pub struct SchemaArgs {
     /// Of what
     #[arg(long = "of", value_enum, default_value_t = Of::Policy)]

@@ -36,7 +36,7 @@ struct Words {
     #[arg(long, default_value_t = 600)]
     patience_s: u64,
     /// Who calls
-    #[arg(long, env = "HOLDPOINT_TOKEN", hide_env_values = true)]
+    #[arg(long, env = "AGENT_TOKEN", hide_env_values = true)]
     token: String,
 }
 

@@ -8,6 +8,7 @@ use holdpoint_core::policy;
 use super::*;
 
 mod agrees;
+mod reference;
 
 /// A name that no field is near to, so that the reader lists all it knows.
 const STRANGE: &str = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
