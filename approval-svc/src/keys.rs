@@ -3,13 +3,13 @@
 //! A rotation makes a new key current while the one before it goes on to sign beside it, so that gateways and auditors
 //! with either key agree; it ends when the old key is retired. Both steps are entries of the record.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::data_dir;
+use crate::data_dir::{self, write_new};
 use ed25519_dalek::{Signer, SigningKey};
 use holdpoint_core::approval::{ServiceKey, signed_bytes};
 use holdpoint_core::audit::note::{self, Checkpoint};
@@ -35,6 +35,8 @@ const ORIGIN_NAME: &str = "log-origin";
 pub struct ServiceSigner {
     data_dir: PathBuf,
     keys: RwLock<Arc<Keys>>,
+    /// Why the files could not be read the last time; what signs is then as old as that.
+    trouble: RwLock<Option<String>>,
 }
 
 /// The keys of one moment.
@@ -59,6 +61,9 @@ pub struct Signatures {
 pub enum KeyError {
     #[error("cannot read or write the service key `{}`: {error}", file.display())]
     File { file: PathBuf, error: io::Error },
+    #[error("whoever runs this may not read the service key `{0}`, which belongs to user {owner}: run it as that user, or give \
+             the file to the user of the service: `chown --reference={1} {0}`", file.display(), folder.display())]
+    Denied { file: PathBuf, folder: PathBuf, owner: u32 },
     #[error("`{}` is not a service key: put back the original file; a new key needs every gateway's \
              `approval.service_key` changed", file.display())]
     Shape { file: PathBuf },
@@ -89,8 +94,7 @@ impl ServiceSigner {
             if data_dir::database(data_dir).exists() {
                 return Err(KeyError::Lost { data_dir: data_dir.to_owned() });
             }
-            let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).map_err(at_file)?;
-            out.write_all(hex_encode(&seed).as_bytes()).and_then(|()| out.sync_all()).map_err(at_file)?;
+            write_new(&draft, &hex_encode(&seed), None).map_err(at_file)?;
             let linked = fs::hard_link(&draft, &file);
             fs::remove_file(&draft).map_err(at_file)?;
             match linked {
@@ -110,17 +114,25 @@ impl ServiceSigner {
     /// Reads the keys of this data directory.
     pub fn load(data_dir: &Path) -> Result<Self, KeyError> {
         let keys = RwLock::new(Arc::new(Keys::load(data_dir)?));
-        Ok(Self { data_dir: data_dir.to_owned(), keys })
+        Ok(Self { data_dir: data_dir.to_owned(), keys, trouble: RwLock::new(None) })
     }
 
     /// Takes up what `holdpoint keys rotate` or `retire` has changed meanwhile; whether anything has.
     pub fn refresh(&self) -> Result<bool, KeyError> {
-        let now = Keys::load(&self.data_dir)?;
+        let read = Keys::load(&self.data_dir);
+        let trouble = read.as_ref().err().map(ToString::to_string);
+        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
+        let now = read?;
         let is_changed = *self.keys() != now;
         if is_changed {
             *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(now);
         }
         Ok(is_changed)
+    }
+
+    /// Why the keys could not be read again; `None` as long as they can.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keys(&self) -> Arc<Keys> {
@@ -212,7 +224,7 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 note::origin(&ServiceKey::of(current.verifying_key()))
             }
-            Err(error) => return Err(KeyError::File { file, error }),
+            Err(error) => return Err(unreadable(&file, error)),
         };
         Ok(Self { current, previous, origin })
     }
@@ -223,12 +235,24 @@ fn read_key(file: &Path) -> Result<Option<SigningKey>, KeyError> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(KeyError::File { file: file.to_owned(), error }),
+        Err(error) => return Err(unreadable(file, error)),
     };
     let seed = hex_decode(text.trim()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     match seed {
         Some(seed) => Ok(Some(SigningKey::from_bytes(&seed))),
         None => Err(KeyError::Shape { file: file.to_owned() }),
+    }
+}
+
+/// Why a file of the keys cannot be read, and where that is to be mended.
+fn unreadable(file: &Path, error: io::Error) -> KeyError {
+    match fs::metadata(file) {
+        Ok(known) if error.kind() == io::ErrorKind::PermissionDenied => KeyError::Denied {
+            file: file.to_owned(),
+            folder: file.parent().unwrap_or(file).to_owned(),
+            owner: known.uid(),
+        },
+        Ok(_) | Err(_) => KeyError::File { file: file.to_owned(), error },
     }
 }
 
@@ -252,7 +276,9 @@ impl NextKey {
             None => {
                 let mut seed = [0; 32];
                 getrandom::fill(&mut seed).map_err(KeyError::Random)?;
-                write_new(&file, &hex_encode(&seed)).map_err(|error| KeyError::File { file: file.clone(), error })?;
+                // Whoever reads the key that it follows must come to read it.
+                let made = write_new(&file, &hex_encode(&seed), Some(&data_dir.join(FILE_NAME)));
+                made.map_err(|error| KeyError::File { file: file.clone(), error })?;
                 SigningKey::from_bytes(&seed)
             }
         };
@@ -267,7 +293,7 @@ impl NextKey {
             let file = path(name);
             move |error| KeyError::File { file, error }
         };
-        match write_new(&path(ORIGIN_NAME), &note::origin(&self.old)) {
+        match write_new(&path(ORIGIN_NAME), &note::origin(&self.old), Some(&path(FILE_NAME))) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(at(ORIGIN_NAME)(error)),
@@ -298,16 +324,10 @@ pub fn copy(from: &Path, into: &Path) -> Result<(), KeyError> {
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(KeyError::File { file, error }),
+            Err(error) => return Err(unreadable(&file, error)),
         };
         let file = into.join(name);
-        write_new(&file, text.trim()).map_err(|error| KeyError::File { file, error })?;
+        write_new(&file, text.trim(), None).map_err(|error| KeyError::File { file, error })?;
     }
     Ok(())
-}
-
-/// Writes a file that is not there yet, readable by its owner alone.
-fn write_new(file: &Path, text: &str) -> io::Result<()> {
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    out.write_all(text.as_bytes()).and_then(|()| out.sync_all())
 }

@@ -262,9 +262,13 @@ impl Ledger {
 
     /// Takes up keys that `holdpoint keys` has changed.
     pub fn refresh_keys(&self) {
+        let before = self.signer.trouble();
         match self.signer.refresh() {
+            Ok(false) if before.is_some() => tracing::info!("the keys can be read again"),
             Ok(false) => {}
             Ok(true) => tracing::info!(key = self.signer.public(), "the service signs with other keys from now on"),
+            // Said once: `/readyz` says it for as long as it lasts.
+            Err(error) if before.as_ref() == Some(&error.to_string()) => {}
             Err(error) => tracing::error!(%error, "the keys could not be read again: those from before go on to sign"),
         }
     }

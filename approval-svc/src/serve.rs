@@ -48,6 +48,12 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT. `ready` hears the address that was bound and the public key.
 pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> anyhow::Result<()> {
+    data_dir::create(&settings.data_dir)?;
+    // A server counts its services itself; a file has room for one. Held until this process ends.
+    let serving = match &settings.database {
+        None => Some(data_dir::serve(&settings.data_dir)?),
+        Some(_) => None,
+    };
     let (signer, store) = open(&settings).await?;
     let listener = TcpListener::bind(settings.listen).await.with_context(|| {
         format!("cannot listen on {}: is another service there? choose another with `--listen`", settings.listen)
@@ -58,6 +64,9 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
         && let Err(error) = data_dir::note_address(&settings.data_dir, listener.local_addr()?)
     {
         tracing::warn!(%error, "where the service listens could not be noted: give `holdpoint login` its `--url`");
+    }
+    if let Some(serving) = &serving {
+        serving.listens(listener.local_addr()?);
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -111,7 +120,6 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(SocketAddr, &str)) -> 
 
 /// The key and the store.
 async fn open(settings: &Settings) -> anyhow::Result<(Arc<ServiceSigner>, Arc<dyn Store>)> {
-    data_dir::create(&settings.data_dir)?;
     let Some(database) = &settings.database else {
         let signer = Arc::new(ServiceSigner::load_or_create(&settings.data_dir)?);
         let file = data_dir::create_database(&settings.data_dir)?;

@@ -1,6 +1,6 @@
 //! `holdpoint restore`: puts a copy of the database in place, once it is proven whole.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,6 +58,7 @@ pub async fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
         "`{}` has a database, which this would overwrite: name an empty folder, or move the old database away",
         dir.display()
     );
+    let _unserved = data_dir::keep_unserved(&dir)?;
     let mut kept = Vec::new();
     for file in &args.checkpoint {
         let note = fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display()))?;
@@ -111,6 +112,9 @@ async fn put_in_place(
         // Once more, so that it is one file without a log beside it; its name is the last thing that it gets.
         let ready = workshop.join("ready.db");
         backup::copy(&draft, &ready).await?;
+        // The folder of the database, not the workshop, says whose it is.
+        let handed = File::open(&ready).and_then(|file| data_dir::hand_over(&file, database, None));
+        handed.with_context(|| format!("cannot give `{}` to the user of the service", database.display()))?;
         fs::rename(&ready, database).with_context(|| format!("cannot make `{}`", database.display()))?;
     }
     Ok(verified)
