@@ -7,9 +7,10 @@ use holdpoint_core::digest::{Digest, hex_encode};
 
 use crate::delegations;
 use crate::keys::ServiceSigner;
+use crate::ledger::clip;
 use crate::store::row::{SignIn, Visitor};
 use crate::store::{Change, CommitError, Store, StoreError, Write};
-use crate::tokens::{Credential, Proof, Role};
+use crate::tokens::{Credential, Proof, Role, standing};
 
 #[cfg(test)]
 mod tests;
@@ -93,7 +94,7 @@ impl From<CommitError> for SignInError {
 pub async fn invite(store: &dyn Store, visitor: Visitor) -> Result<Secret, SignInError> {
     let code = Secret::random().map_err(SignInError::Random)?;
     let at_ms = store.now_ms().await?;
-    let entry = entry(at_ms, "created", "command line", &format!("sign-in link for `{}`", name(&visitor)));
+    let entry = entry(at_ms, "created", "command line", &format!("sign-in link {}", may(&visitor)));
     let row = SignIn { hash: code.hash(), visitor, expires_at_ms: at_ms.saturating_add(CODE_MS_MAX) };
     store.commit(Change { writes: vec![Write::AddSignInCode { code: row, at_ms }], entries: vec![entry] }).await?;
     Ok(code)
@@ -113,10 +114,11 @@ pub async fn sign_in(store: &dyn Store, code: &Secret) -> Result<Session, SignIn
     let at_ms = store.now_ms().await?;
     let expires_at_ms = at_ms.saturating_add(SESSION_MS_MAX);
     let by = name(&visitor);
+    let entry = entry(at_ms, "signed_in", &by, &format!("browser session {}", may(&visitor)));
     let row = SignIn { hash: secret.hash(), visitor: visitor.clone(), expires_at_ms };
     // One change: of two browsers with one code, only the first gets its session.
     let writes = vec![Write::TakeSignInCode { hash: code.hash(), at_ms }, Write::AddSession { session: row, at_ms }];
-    store.commit(Change { writes, entries: vec![entry(at_ms, "signed_in", &by, "approver's page")] }).await?;
+    store.commit(Change { writes, entries: vec![entry] }).await?;
     let person = credential(visitor, Proof::Session(secret.hash()));
     Ok(Session { form_token: secret.form_token(), secret: Some(secret), person })
 }
@@ -144,7 +146,9 @@ pub fn of_token(person: Credential, signer: &ServiceSigner) -> Session {
 /// Ends a session. One that has ended already stays so, and one of the identity provider is ended there.
 pub async fn sign_out(store: &dyn Store, session: &Session) -> Result<(), StoreError> {
     let at_ms = store.now_ms().await?;
-    let entry = entry(at_ms, "signed_out", &session.person.name(), "approver's page");
+    let Credential { role, issuer, subject, groups, tenant, .. } = &session.person;
+    let whose = standing(*role, issuer, subject, groups, tenant.as_deref());
+    let entry = entry(at_ms, "signed_out", &session.person.name(), &format!("browser session {whose}"));
     let Some(secret) = &session.secret else { return Ok(()) };
     let end = Write::EndSession { hash: secret.hash() };
     match store.commit(Change { writes: vec![end], entries: vec![entry] }).await {
@@ -158,6 +162,11 @@ fn credential(visitor: Visitor, proof: Proof) -> Credential {
     Credential { role, issuer, subject, groups, tenant, client_id: None, proof, lent: Vec::new() }
 }
 
+fn may(visitor: &Visitor) -> String {
+    let Visitor { role, issuer, subject, groups, tenant } = visitor;
+    standing(*role, issuer, subject, groups, tenant.as_deref())
+}
+
 fn name(visitor: &Visitor) -> String {
     format!("{} {}", visitor.issuer, visitor.subject)
 }
@@ -166,6 +175,6 @@ fn entry(at_ms: u64, status: &str, by: &str, detail: &str) -> AuditEntry {
     let mut entry = AuditEntry::new(EntryKind::TokenChanged, at_ms);
     entry.status = Some(status.to_owned());
     entry.by = Some(by.to_owned());
-    entry.detail = Some(detail.to_owned());
+    entry.detail = Some(clip(detail));
     entry
 }

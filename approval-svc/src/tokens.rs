@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::delegations::{self, Delegation, Person};
+use crate::ledger::clip;
 use crate::store::row::Token;
 use crate::store::{Change, CommitError, Store, StoreError, Write};
 
@@ -158,11 +159,7 @@ pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String),
         created_at_ms,
         revoked_at_ms: None,
     };
-    let entry = change_entry(
-        created_at_ms,
-        "created",
-        &format!("token {} of role {} for `{} {}`", token.id, token.role, token.issuer, token.subject),
-    );
+    let entry = change_entry(created_at_ms, "created", &described(&token));
     store.commit(Change { writes: vec![Write::AddToken(token.clone())], entries: vec![entry] }).await?;
     Ok((token, text))
 }
@@ -170,7 +167,9 @@ pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String),
 /// Makes a token useless from now on, and records it. A missing or revoked one is a conflict.
 pub async fn revoke(store: &dyn Store, id: &str) -> Result<(), CommitError> {
     let at_ms = store.now_ms().await?;
-    let entry = change_entry(at_ms, "revoked", &format!("token {id}"));
+    let known = store.tokens().await?.into_iter().find(|token| token.id == id);
+    let what = known.map_or_else(|| format!("token {id}"), |token| described(&token));
+    let entry = change_entry(at_ms, "revoked", &what);
     store
         .commit(Change { writes: vec![Write::RevokeToken { id: id.to_owned(), at_ms }], entries: vec![entry] })
         .await?;
@@ -199,10 +198,23 @@ fn hash_of(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
+fn described(token: &Token) -> String {
+    let whose = standing(token.role, &token.issuer, &token.subject, &token.groups, token.tenant.as_deref());
+    format!("token {} {whose}", token.id)
+}
+
+/// For whom a token, a link or a session stands and what they may do, as the record says it.
+pub fn standing(role: Role, issuer: &str, subject: &str, groups: &BTreeSet<String>, tenant: Option<&str>) -> String {
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let groups = if groups.is_empty() { String::new() } else { format!(", groups [{}]", groups.join(", ")) };
+    let tenant = tenant.map(|tenant| format!(", tenant {tenant}")).unwrap_or_default();
+    format!("of role {role} for `{issuer} {subject}`{groups}{tenant}")
+}
+
 fn change_entry(at_ms: u64, status: &str, detail: &str) -> AuditEntry {
     let mut entry = AuditEntry::new(EntryKind::TokenChanged, at_ms);
     entry.status = Some(status.to_owned());
     entry.by = Some("command line".to_owned());
-    entry.detail = Some(detail.to_owned());
+    entry.detail = Some(clip(detail));
     entry
 }

@@ -7,6 +7,7 @@ use holdpoint_core::digest::Digest;
 use super::open::is_number_128;
 use super::{Approvals, Attempt, ReviewVerdict, StuckError, TRIES_MAX, entry_of, review, step};
 use crate::keys::Signatures;
+use crate::ledger::clip;
 use crate::store::row::{Approval, ClaimRow, Claiming, Review};
 use crate::store::{Change, Conflict, StoreError, Write};
 
@@ -55,8 +56,9 @@ impl From<StoreError> for ClaimError {
 }
 
 impl Approvals {
-    /// Uses the grant for one hold. The same hold and nonce get the same answer again.
-    pub async fn claim(&self, id: &str, request: &ClaimRequest) -> Result<SignedClaim, ClaimError> {
+    /// Uses the grant for one hold, for the gateway that has the name `by`. The same hold and nonce get the same answer
+    /// again.
+    pub async fn claim(&self, id: &str, request: &ClaimRequest, by: &str) -> Result<SignedClaim, ClaimError> {
         if !is_number_128(&request.nonce) {
             return Err(ClaimError::Nonce);
         }
@@ -93,7 +95,7 @@ impl Approvals {
             }
             let row = self.signed(&approval, &reviews, request, now_ms)?;
             let answer = answer(row.claim.clone(), &row.signature);
-            match self.attempt(claim_change(&approval, request, row, now_ms)).await? {
+            match self.attempt(claim_change(&approval, request, row, by, now_ms)).await? {
                 Attempt::Done => return Ok(answer),
                 Attempt::Lost(Conflict::HoldEnded) => return Err(ClaimError::HoldWithdrawn),
                 Attempt::Lost(_) => {}
@@ -187,12 +189,13 @@ fn judge(approval: &Approval, request: &ClaimRequest) -> Result<(), ClaimError> 
     Ok(())
 }
 
-fn claim_change(approval: &Approval, request: &ClaimRequest, row: ClaimRow, now_ms: u64) -> Change {
+fn claim_change(approval: &Approval, request: &ClaimRequest, row: ClaimRow, by: &str, now_ms: u64) -> Change {
     let mut entry = entry_of(EntryKind::Claim, approval, now_ms);
     entry.hold_id = Some(request.hold_id.clone());
     entry.snapshot_id = Some(request.snapshot_id);
     entry.status = Some(ApprovalStatus::Consumed.as_str().to_owned());
-    entry.by.clone_from(&approval.decided_by);
+    entry.by = Some(by.to_owned());
+    entry.detail = approval.decided_by.as_ref().map(|names| clip(&format!("approved by {names}")));
     let used = step(approval, ApprovalStatus::Consumed, now_ms);
     Change { writes: vec![Write::MoveApproval(Box::new(used)), Write::AddClaim(Box::new(row))], entries: vec![entry] }
 }

@@ -35,6 +35,11 @@ impl<'a> Quorum<'a> {
         self.seat(self.people.len() - 1, &mut vec![false; self.groups.len()])
     }
 
+    /// The group that counts whoever was admitted last, by now.
+    pub fn seat_of_last(&self) -> Option<&'a str> {
+        self.seats.last().copied().flatten().map(|at| self.groups[at].group.as_str())
+    }
+
     /// The groups that still need people, and how many.
     pub fn missing(&self) -> Vec<ApproverGroup> {
         let missing = self.groups.iter().enumerate().map(|(at, group)| ApproverGroup {
@@ -77,9 +82,14 @@ pub fn ways(requirement: &ApprovalRequirement, is_escalated: bool) -> Vec<&[Appr
     [Some(requirement.all_of.as_slice()), escalation.map(|next| next.all_of.as_slice())].into_iter().flatten().collect()
 }
 
-/// Whether any group of these, met or not, takes this person.
-pub fn takes(groups: &[ApproverGroup], person: &BTreeSet<String>) -> bool {
-    groups.iter().any(|group| belongs(person, group))
+/// The first of these groups, met or not, that takes this person.
+pub fn taking<'a>(groups: &'a [ApproverGroup], person: &BTreeSet<String>) -> Option<&'a str> {
+    groups.iter().find(|group| belongs(person, group)).map(|group| group.group.as_str())
+}
+
+/// A group in words.
+pub fn named(group: &str) -> String {
+    if group == ANY_GROUP { "any group".to_owned() } else { format!("group `{group}`") }
 }
 
 fn belongs(person: &BTreeSet<String>, group: &ApproverGroup) -> bool {

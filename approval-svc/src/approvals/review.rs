@@ -156,7 +156,7 @@ impl Approvals {
             let after = after(&approval, &to);
             let given = given(&approval, &reviews, &review, &to);
             let told = self.notify.moved(&approval, &to, review.break_glass);
-            let mut change = review_change(&approval, review, to);
+            let mut change = review_change(&approval, review, authority.group.as_deref(), to);
             change.writes.extend(told);
             if let Some(once) = once {
                 change.writes.push(once.keep(&after, now_ms)?);
@@ -189,6 +189,8 @@ pub fn barrier(dossier: &Dossier, reviewer: &Credential, verdict: ReviewVerdict,
 /// By what right somebody's word counts.
 struct Authority {
     groups: BTreeSet<String>,
+    /// The group of the requirement that counts it when it is said; none where glass is broken.
+    group: Option<String>,
     on_behalf_of: Option<String>,
     break_glass: bool,
 }
@@ -238,22 +240,28 @@ fn judge(
         if reason.is_none() {
             return Err(ReviewError::BreakGlassReason);
         }
-        return Ok(Authority { groups: reviewer.groups.clone(), on_behalf_of: None, break_glass: true });
+        let groups = reviewer.groups.clone();
+        return Ok(Authority { groups, group: None, on_behalf_of: None, break_glass: true });
     }
     let ways = quorum::ways(&approval.asked.requirement, approval.is_escalated(now_ms));
-    let counts = |groups: &BTreeSet<String>| {
-        ways.iter().any(|way| match body.verdict {
-            ReviewVerdict::Approve => Quorum::new(way, approvals(reviews)).admit(groups),
+    let counting = |groups: &BTreeSet<String>| {
+        let group = ways.iter().find_map(|way| match body.verdict {
+            ReviewVerdict::Approve => {
+                let mut quorum = Quorum::new(way, approvals(reviews));
+                if quorum.admit(groups) { quorum.seat_of_last() } else { None }
+            }
             // Somebody of a group that is complete by now may still see what the others did not.
-            ReviewVerdict::Deny => quorum::takes(way, groups),
-        })
+            ReviewVerdict::Deny => quorum::taking(way, groups),
+        });
+        group.map(str::to_owned)
     };
-    if counts(&reviewer.groups) {
-        return Ok(Authority { groups: reviewer.groups.clone(), on_behalf_of: None, break_glass: false });
+    if let Some(group) = counting(&reviewer.groups) {
+        let groups = reviewer.groups.clone();
+        return Ok(Authority { groups, group: Some(group), on_behalf_of: None, break_glass: false });
     }
     for (lender, groups) in lent(reviewer, approval, reviews) {
-        if counts(&groups) {
-            return Ok(Authority { groups, on_behalf_of: Some(lender), break_glass: false });
+        if let Some(group) = counting(&groups) {
+            return Ok(Authority { groups, group: Some(group), on_behalf_of: Some(lender), break_glass: false });
         }
     }
     let needed = ways.iter().flat_map(|way| Quorum::new(way, approvals(reviews)).missing()).collect();
@@ -362,16 +370,20 @@ fn after(approval: &Approval, to: &ApprovalMove) -> ApprovalState {
     }
 }
 
-fn review_change(approval: &Approval, review: Review, to: ApprovalMove) -> Change {
+/// `group` is the one that the word counts for.
+fn review_change(approval: &Approval, review: Review, group: Option<&str>, to: ApprovalMove) -> Change {
     let mut said = entry_of(EntryKind::Review, approval, review.at_ms);
     said.status = Some(review.verdict.as_str().to_owned());
     said.by = Some(name(&review));
-    let reason = review.reason.as_deref().unwrap_or("no reason given");
-    said.detail = match (&review.on_behalf_of, review.break_glass) {
-        (_, true) => Some(clip(&format!("broke the glass: {reason}"))),
-        (Some(lender), false) => Some(clip(&format!("in the place of {lender}: {reason}"))),
-        (None, false) => review.reason.clone(),
+    let right = match (&review.on_behalf_of, group) {
+        (_, None) => "broke the glass".to_owned(),
+        (Some(lender), Some(group)) => format!("for {}, in the place of {lender}", quorum::named(group)),
+        (None, Some(group)) => format!("for {}", quorum::named(group)),
     };
+    said.detail = Some(match &review.reason {
+        Some(reason) => clip(&format!("{right}: {reason}")),
+        None => clip(&right),
+    });
     let mut entries = vec![said];
     if to.to != ApprovalStatus::Pending {
         let mut closed = entry_of(EntryKind::ApprovalClosed, approval, review.at_ms);

@@ -84,7 +84,7 @@ impl Desk {
             snapshot_id: contract::snapshot_id(),
             standing: None,
         };
-        self.approvals.claim(id, &request).await
+        self.approvals.claim(id, &request, "local edge").await
     }
 
     pub async fn withdraw(&self, hold: u128, rejoin_ms: Option<u64>) {
@@ -317,7 +317,7 @@ async fn nothing_but_an_approved_call_is_claimed() {
         snapshot_id: contract::snapshot_id(),
         standing: None,
     };
-    assert!(matches!(desk.approvals.claim(&opened.id, &other).await, Err(ClaimError::DigestChanged)));
+    assert!(matches!(desk.approvals.claim(&opened.id, &other, "local edge").await, Err(ClaimError::DigestChanged)));
 }
 
 #[tokio::test]
@@ -533,9 +533,11 @@ async fn record_of_a_whole_life_says_who_did_what() {
             (EntryKind::ApprovalOpened, Some("pending"), None),
             (EntryKind::Review, Some("approve"), Some("local alice")),
             (EntryKind::ApprovalClosed, Some("approved"), Some("local alice")),
-            (EntryKind::Claim, Some("consumed"), Some("local alice")),
+            (EntryKind::Claim, Some("consumed"), Some("local edge")),
         ]
     );
+    let details: Vec<_> = entries.iter().map(|entry| entry.detail.as_deref()).collect();
+    assert_eq!(details[1..], [Some("for group `sre`: because"), None, Some("approved by local alice")]);
     for entry in entries {
         assert_eq!(entry.approval_id.as_deref(), Some(opened.id.as_str()));
         assert_eq!((entry.call_digest, entry.rule_ids.len()), (Some(opened.call_digest), 1));

@@ -144,7 +144,7 @@ pub fn may_read_arguments(approval: &Approval, reader: &Credential) -> bool {
     let tenant = asked.principal.tenant.as_deref();
     let lent = reader.lent.iter().filter(|delegation| delegation.reaches(tenant)).map(|delegation| &delegation.groups);
     let mut groups = lent.chain([&reader.groups]);
-    let may_decide = groups.any(|groups| ways.iter().any(|way| quorum::takes(way, groups)));
+    let may_decide = groups.any(|groups| ways.iter().any(|way| quorum::taking(way, groups).is_some()));
     reader.sees_tenant(tenant)
         && match reader.role {
             Role::Approver => may_decide || review::is_requester(reader, asked),

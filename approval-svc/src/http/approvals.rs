@@ -154,10 +154,11 @@ pub async fn review(
 /// `POST /v1/approvals/{id}/claim`
 pub async fn claim(
     State(app): State<App>,
+    Extension(caller): Extension<Credential>,
     Path(id): Path<String>,
     Body(body): Body<ClaimRequest>,
 ) -> Result<Json<SignedClaim>, Problem> {
-    Ok(Json(app.approvals.claim(&id, &body).await?))
+    Ok(Json(app.approvals.claim(&id, &body, &caller.name()).await?))
 }
 
 /// `POST /v1/approvals/{id}/revoke`

@@ -75,11 +75,11 @@ async fn claim_under_a_policy_that_its_gateway_has_replaced_is_refused() {
     };
     desk.report(contract::POLICY, 1).await.unwrap();
     desk.report(OTHER, 2).await.unwrap();
-    let refused = desk.approvals.claim(&opened.id, &claim(1)).await;
+    let refused = desk.approvals.claim(&opened.id, &claim(1), "local edge").await;
     assert!(matches!(refused, Err(ClaimError::PolicyReplaced(_))), "{refused:?}");
     // Back to the first policy: who never left it is right again.
     desk.report(contract::POLICY, 3).await.unwrap();
-    desk.approvals.claim(&opened.id, &claim(1)).await.unwrap();
+    desk.approvals.claim(&opened.id, &claim(1), "local edge").await.unwrap();
 }
 
 #[tokio::test]
@@ -97,5 +97,5 @@ async fn claim_under_a_policy_that_the_service_has_not_heard_of_yet_is_taken() {
         snapshot_id: contract::snapshot_id(),
         standing: Some(standing(2)),
     };
-    desk.approvals.claim(&opened.id, &claim).await.unwrap();
+    desk.approvals.claim(&opened.id, &claim, "local edge").await.unwrap();
 }

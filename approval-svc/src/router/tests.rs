@@ -151,6 +151,15 @@ async fn call_is_opened_reviewed_and_claimed_over_http() {
 
     let gone = desk.post(&edge, &format!("/v1/holds/{}/withdraw", number(1)), json!({"cause": "client_gone"})).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
+
+    // Whoever looks is told which gateway let it go, and finds that by its name.
+    let carol = desk.browser("carol", &["sre"]).await;
+    let shown = carol.page(&format!("{}/timeline", path.trim_start_matches("/v1"))).await.text;
+    for part in ["<dt>gateway</dt><dd>local edge</dd>", "approved by local alice", "for group `sre`"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    let found = desk.get(&alice, "/v1/record?kind=claim&who=edge").await.body;
+    assert_eq!(found["entries"][0]["entry"]["by"], "local edge", "{found}");
 }
 
 #[tokio::test]
@@ -384,6 +393,21 @@ async fn health_and_metrics_need_no_token() {
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
+}
+
+#[tokio::test]
+async fn keys_that_cannot_be_read_again_are_said_until_they_can() {
+    let desk = desk().await;
+    let file = desk.bench.dir.join("service-key.hex");
+    let key = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "zz").unwrap();
+    desk.app.ledger.refresh_keys();
+    let ready = desk.get("", "/readyz").await;
+    let said = ready.body["degraded"][0].as_str().unwrap();
+    assert!(ready.body["ready"] == true && said.starts_with("keys from before go on to sign: "), "{ready:?}");
+    std::fs::write(&file, key).unwrap();
+    desk.app.ledger.refresh_keys();
+    assert_eq!(desk.get("", "/readyz").await.body, json!({"ready": true, "degraded": []}));
 }
 
 async fn ended(body: Body) -> bool {

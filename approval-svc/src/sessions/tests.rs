@@ -55,6 +55,20 @@ async fn session_that_was_ended_is_gone() {
 }
 
 #[tokio::test]
+async fn record_says_what_a_link_and_a_session_let_somebody_do() {
+    let bench = contract::open().await;
+    let store = &*bench.store;
+    let session = sign_in(store, &invite(store, bob()).await.unwrap()).await.unwrap();
+    sign_out(store, &session).await.unwrap();
+    let rows = store.entries(0, 10).await.unwrap();
+    let entries = rows.iter().map(|row| serde_json::from_str::<AuditEntry>(&row.body).unwrap());
+    let said: Vec<_> = entries.map(|entry| (entry.status.unwrap(), entry.detail.unwrap())).collect();
+    let whose = "of role approver for `local bob`, groups [sre], tenant acme";
+    let expected = [("created", "sign-in link"), ("signed_in", "browser session"), ("signed_out", "browser session")];
+    assert_eq!(said, expected.map(|(status, what)| (status.to_owned(), format!("{what} {whose}"))));
+}
+
+#[tokio::test]
 async fn neither_the_database_nor_the_record_holds_a_secret() {
     let bench = contract::open().await;
     let store = &*bench.store;

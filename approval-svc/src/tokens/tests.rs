@@ -34,12 +34,15 @@ async fn token_stands_for_its_identity_until_revoked() {
 async fn creation_and_revocation_are_recorded_without_the_secret() {
     let bench = open().await;
     let store = &*bench.store;
-    let (token, text) = create(store, alice()).await.unwrap();
+    let new = NewToken { tenant: Some("acme".to_owned()), ..alice() };
+    let (token, text) = create(store, new).await.unwrap();
     revoke(store, &token.id).await.unwrap();
     let entries = store.entries(0, 10).await.unwrap();
     assert_eq!(entries.len(), 2);
     let secret = text.rsplit('_').next().unwrap();
     for entry in entries {
+        let whose = "of role approver for `local alice`, groups [sre], tenant acme";
+        assert!(entry.body.contains(whose), "{}", entry.body);
         assert!(entry.body.contains(&token.id) && !entry.body.contains(secret), "{}", entry.body);
     }
 }

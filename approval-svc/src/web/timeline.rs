@@ -203,6 +203,11 @@ fn other_notes(entry: &AuditEntry) -> Vec<Note> {
     if entry.kind == EntryKind::ApprovalClosed && is_decision {
         return notes;
     }
+    if entry.kind == EntryKind::Claim {
+        note(&mut notes, "gateway", entry.by.clone());
+        note(&mut notes, "because", entry.detail.clone());
+        return notes;
+    }
     note(&mut notes, "by", entry.by.clone());
     // The rules of an approval stand at the decision; here they are all that is known where that is missing.
     let rules = (entry.kind == EntryKind::ApprovalOpened).then(|| entry.rule_ids.join(", "));

@@ -53,7 +53,7 @@ async fn delegate_decides_in_the_lenders_place_until_the_date_and_no_further() {
     assert_eq!(state.status, ApprovalStatus::Approved);
     let said = desk.entries().await.into_iter().find(|entry| entry.kind == EntryKind::Review).unwrap();
     assert_eq!(said.by.as_deref(), Some("local dora"));
-    assert!(said.detail.unwrap().contains("in the place of local alice"));
+    assert_eq!(said.detail.as_deref(), Some("for group `sre`, in the place of local alice: because"));
     desk.bench.advance(60_000);
     assert_eq!(desk.now(&dora).await.lent, [], "the date has come");
 }

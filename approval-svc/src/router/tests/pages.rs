@@ -379,7 +379,7 @@ async fn pages_say_of_an_approved_call_that_it_ran_only_when_it_did() {
             snapshot_id: contract::snapshot_id(),
             standing: None,
         };
-        desk.app.approvals.claim(id, &request).await.unwrap();
+        desk.app.approvals.claim(id, &request, "local edge").await.unwrap();
         let (page, row) = (path.clone(), format!("{path}/row"));
         for place in [&page, &row] {
             assert!(alice.get(place).await.text.contains(&pill("Approved, used")), "{place}");

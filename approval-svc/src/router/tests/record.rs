@@ -9,7 +9,7 @@ use super::pages::Browser;
 use super::*;
 
 impl Browser<'_> {
-    async fn page(&self, path: &str) -> Answer {
+    pub(super) async fn page(&self, path: &str) -> Answer {
         self.desk.browse(&self.cookie, Method::GET, path, &[], "").await
     }
 }
