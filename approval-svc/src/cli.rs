@@ -232,6 +232,10 @@ impl DataDir {
     }
 }
 
+/// Said to whoever makes an approver of no group.
+const NO_GROUP: &str =
+    "without `--group` they decide only what rules let any group (`*`) decide, and what somebody lends them";
+
 /// How often a command that waits for the database says so.
 const SAID_EVERY: Duration = Duration::from_secs(3);
 

@@ -246,12 +246,12 @@ fn read_key(file: &Path) -> Result<Option<SigningKey>, KeyError> {
 
 /// Why a file of the keys cannot be read, and where that is to be mended.
 fn unreadable(file: &Path, error: io::Error) -> KeyError {
-    match fs::metadata(file) {
-        Ok(known) if error.kind() == io::ErrorKind::PermissionDenied => KeyError::Denied {
-            file: file.to_owned(),
-            folder: file.parent().unwrap_or(file).to_owned(),
-            owner: known.uid(),
-        },
+    let folder = file.parent().unwrap_or(file);
+    // Whoever may not enter the folder sees at most whose that is.
+    match fs::metadata(file).or_else(|_| fs::metadata(folder)) {
+        Ok(known) if error.kind() == io::ErrorKind::PermissionDenied => {
+            KeyError::Denied { file: file.to_owned(), folder: folder.to_owned(), owner: known.uid() }
+        }
         Ok(_) | Err(_) => KeyError::File { file: file.to_owned(), error },
     }
 }

@@ -1,6 +1,7 @@
 //! The real binary as a process of its own: what it acknowledged survives `kill -9`, and SIGTERM leaves nobody hanging.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -70,9 +71,9 @@ fn token(dir: &Path, role: &str, subject: &str) -> String {
     let dir = dir.to_str().unwrap();
     let mut args = vec!["token", "create", "--data-dir", dir, "--role", role, "--subject", subject];
     args.extend(["--group", "sre", "--output", "json"]);
-    let (done, text) = holdpoint(&args);
-    assert!(done, "{text}");
-    serde_json::from_str::<Value>(text.trim()).unwrap()["token"].as_str().unwrap().to_owned()
+    let output = Command::new(BINARY).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice::<Value>(&output.stdout).unwrap()["token"].as_str().unwrap().to_owned()
 }
 
 /// Registers a policy and opens an approval that cites it; the approval as it was answered.
@@ -243,7 +244,7 @@ async fn every_command_prints_json_when_asked() {
     let token_id = tokens[0]["tokens"][0]["id"].as_str().unwrap();
     assert_eq!(local(&["token", "revoke", token_id])[0]["revoked"], true);
     assert!(local(&["keys", "show"])[0]["service_key"].is_string());
-    assert!(local(&["login", "--subject", "alice"])[0]["url"].is_string());
+    assert!(local(&["login", "--subject", "alice", "--group", "sre"])[0]["url"].is_string());
     assert_eq!(local(&["audit", "verify"])[0]["findings"], json!([]));
     assert!(local(&["audit", "tail", "-n", "5"]).iter().all(|line| line["entry"]["kind"].is_string()));
     let policy = dir.0.join("policy.yaml");
@@ -367,7 +368,7 @@ async fn record_is_searched_reported_and_exported_for_others() {
     let data = dir.0.to_str().unwrap();
     let (done, found) = holdpoint(&["audit", "search", "--data-dir", data, "--kind", "review", "--output", "json"]);
     let lines: Vec<Value> = found.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(done && lines.len() == 1 && lines[0]["entry"]["detail"] == "looked at it", "{found}");
+    assert!(done && lines.len() == 1 && lines[0]["entry"]["detail"] == "for group `sre`: looked at it", "{found}");
     let (done, text) = holdpoint(&["audit", "search", "--data-dir", data, "--on", "elsewhere"]);
     assert!(done && text == "no entry fits\n", "{text}");
     let (done, text) = holdpoint(&["audit", "search", "--data-dir", data, "--since", "yesterday"]);
@@ -375,7 +376,7 @@ async fn record_is_searched_reported_and_exported_for_others() {
 
     let (done, report) = holdpoint(&["audit", "report", "--data-dir", data]);
     assert!(done && report.contains("Who approved and denied what"), "{report}");
-    assert!(report.contains("approve  create_issue on github for bob"), "{report}");
+    assert!(report.contains("approved  create_issue on github for bob"), "{report}");
     let (_, page) = holdpoint(&["audit", "report", "--data-dir", data, "--format", "html"]);
     assert!(page.starts_with("<!doctype html>") && page.contains("looked at it"), "{page}");
     let (_, text) = holdpoint(&["audit", "report", "--data-dir", data, "--format", "json"]);
@@ -489,7 +490,7 @@ async fn copy_that_was_changed_or_signed_by_another_key_is_not_put_in_place() {
 
     let mut changed = std::fs::read(&copy).unwrap();
     // The reviewer's words as the entry of the record has them.
-    let words = b"\"detail\":\"looked at it";
+    let words = b"\"detail\":\"for group `sre`: looked at it";
     let at = changed.windows(words.len()).position(|window| window == words).expect("the entry");
     let end = at + words.len();
     changed[end - 12..end - 6].copy_from_slice(b"glance");
@@ -512,4 +513,100 @@ async fn copy_that_was_changed_or_signed_by_another_key_is_not_put_in_place() {
     std::fs::write(&kept, proof.split_once("\n\n").unwrap().1).unwrap();
     let words = ["--checkpoint", kept.to_str().unwrap()];
     refused("old", &copy, &dir.0, &words, "the end was cut off, or an old copy put back");
+}
+
+#[tokio::test]
+async fn what_a_restored_copy_has_open_is_listed_and_revoked_as_the_operators_page_says() {
+    let dir = recorded().await;
+    let service = Service::start(&dir.0);
+    checkpointed(&dir.0);
+    drop(service);
+    let places = Dir::new();
+    let (copy, new) = (places.0.join("copy.db"), places.0.join("new"));
+    let (done, text) = holdpoint(&["backup", copy.to_str().unwrap(), "--data-dir", dir.0.to_str().unwrap()]);
+    assert!(done, "{text}");
+    let (done, text) = restore(&copy, &dir.0, &new, &[]);
+    assert!(done, "{text}");
+    let service = Service::start(&new);
+    let root = token(&new, "admin", "root");
+    let at = ["--server", &service.url, "--token", &root];
+    let (_, waiting) = holdpoint(&[&["approvals", "list"], &at[..]].concat());
+    let (_, all) = holdpoint(&[&["approvals", "list", "--all"], &at[..]].concat());
+    let open: Vec<&str> = all.lines().filter(|line| line.contains("  approved ")).collect();
+    assert!(!waiting.contains("approved") && open.len() == 1, "{waiting}{all}");
+    let id = open[0].split_whitespace().next().unwrap();
+    let (done, text) = holdpoint(&[&["approvals", "revoke", id, "--reason", "restored"], &at[..]].concat());
+    assert!(done && text.contains("is revoked"), "{text}");
+}
+
+#[test]
+fn second_service_on_one_directory_does_not_start_and_commands_go_on() {
+    let dir = Dir::new();
+    let at = dir.0.to_str().unwrap();
+    let service = Service::start(&dir.0);
+    let (done, said) = holdpoint(&["serve", "--listen", "127.0.0.1:0", "--data-dir", at]);
+    let address = service.url.trim_start_matches("http://");
+    let expected = format!("another service (pid {}) serves `{at}` at {address}: ", service.child.id());
+    assert!(!done && said.contains(&expected) && said.contains("PostgreSQL"), "{said}");
+    token(&dir.0, "approver", "alice");
+    let (done, link) = holdpoint(&["login", "--data-dir", at, "--subject", "alice", "--group", "sre"]);
+    assert!(done && link.starts_with(&service.url), "the first one's address stays: {link}");
+    let (done, text) = holdpoint(&["audit", "verify", "--data-dir", at]);
+    assert!(done, "{text}");
+    // As a crash would.
+    drop(service);
+    Service::start(&dir.0);
+}
+
+#[test]
+fn files_that_commands_of_root_make_belong_to_the_user_of_the_service() {
+    let (dir, places) = (Dir::new(), Dir::new());
+    let new = places.0.join("new");
+    std::fs::create_dir(&new).unwrap();
+    if chown(&dir.0, Some(12_345), Some(12_345)).and_then(|()| chown(&new, Some(12_345), Some(12_345))).is_err() {
+        eprintln!("skipped: files that commands of root make, because only root may give files away");
+        return;
+    }
+    let owned = |dir: &Path, after: &str| {
+        for file in std::fs::read_dir(dir).unwrap() {
+            let file = file.unwrap();
+            let known = file.metadata().unwrap();
+            assert_eq!((known.uid(), known.gid()), (12_345, 12_345), "{:?} after {after}", file.file_name());
+        }
+    };
+    token(&dir.0, "approver", "alice");
+    owned(&dir.0, "the first token");
+    let at = dir.0.to_str().unwrap();
+    let (done, text) = holdpoint(&["keys", "rotate", "--data-dir", at]);
+    assert!(done, "{text}");
+    owned(&dir.0, "a rotation");
+    let (done, text) = holdpoint(&["login", "--data-dir", at, "--subject", "alice", "--group", "sre"]);
+    assert!(done, "{text}");
+    owned(&dir.0, "a sign-in link");
+    let service = Service::start(&dir.0);
+    checkpointed(&dir.0);
+    owned(&dir.0, "a service");
+    drop(service);
+    let copy = places.0.join("copy.db");
+    let (done, text) = holdpoint(&["backup", copy.to_str().unwrap(), "--data-dir", at]);
+    assert!(done, "{text}");
+    let (done, text) = restore(&copy, &dir.0, &new, &[]);
+    assert!(done, "{text}");
+    owned(&new, "a restoration");
+}
+
+#[test]
+fn first_token_says_that_it_made_a_database_and_an_approver_of_no_group_what_that_means() {
+    let dir = Dir::new();
+    let make = |group: &[&str]| {
+        let words = ["token", "create", "--data-dir", dir.0.to_str().unwrap(), "--role", "approver", "--subject", "al"];
+        let output = Command::new(BINARY).args(words).args(group).output().unwrap();
+        assert!(output.status.success() && output.stdout.starts_with(b"hp_approver_"), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let (new, group) = (format!("made a new database in `{}`", dir.0.display()), "without `--group`");
+    let said = make(&["--group", "sre"]);
+    assert!(said.contains(&new) && !said.contains(group), "{said}");
+    let said = make(&[]);
+    assert!(!said.contains(&new) && said.contains(group), "{said}");
 }

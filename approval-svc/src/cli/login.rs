@@ -101,6 +101,9 @@ pub async fn run(args: LoginArgs) -> anyhow::Result<ExitCode> {
         groups: args.groups.into_iter().collect(),
         tenant: args.tenant,
     };
+    if visitor.role == Role::Approver && visitor.groups.is_empty() {
+        eprintln!("{}", super::NO_GROUP);
+    }
     let subject = visitor.subject.clone();
     let invited = async { anyhow::Ok(sessions::invite(&args.data_dir.open().await?, visitor).await?) };
     let code = args.data_dir.patiently(invited).await?;

@@ -83,6 +83,9 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                 "a token of the role {role} acts for all tenants: leave `--tenant` away"
             );
             let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect(), tenant };
+            if role == Role::Approver && new.groups.is_empty() {
+                eprintln!("{}", super::NO_GROUP);
+            }
             let created = async { anyhow::Ok(tokens::create(&open_or_create(&data_dir).await?, new).await?) };
             let (token, text) = data_dir.patiently(created).await?;
             match output.output {
@@ -149,6 +152,12 @@ async fn open_or_create(dir: &DataDir) -> anyhow::Result<SqlStore> {
         return Ok(store);
     }
     ServiceSigner::load_or_create(&dir.data_dir)?;
+    let is_new = !data_dir::database(&dir.data_dir).exists();
     data_dir::create_database(&dir.data_dir)?;
-    dir.open().await
+    let store = dir.open().await?;
+    if is_new {
+        // Whoever mistyped the directory of a service would look for the token there.
+        eprintln!("made a new database in `{}`: no service has run there yet", dir.data_dir.display());
+    }
+    Ok(store)
 }

@@ -151,7 +151,7 @@ impl Pill {
 }
 
 /// A status in a word that tells people most.
-pub(super) fn words(status: ApprovalStatus) -> &'static str {
+pub fn words(status: ApprovalStatus) -> &'static str {
     match status {
         ApprovalStatus::Pending => "Waiting",
         ApprovalStatus::Approved => "Approved",

@@ -179,7 +179,7 @@ pub fn words(entry: &AuditEntry) -> String {
 }
 
 /// What became of a call.
-pub(super) fn outcome_words(outcome: Outcome) -> &'static str {
+pub fn outcome_words(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Committed => "the server answered with a result",
         Outcome::Failed => "the server answered with an error",
@@ -188,7 +188,8 @@ pub(super) fn outcome_words(outcome: Outcome) -> &'static str {
     }
 }
 
-fn capital(words: &str) -> String {
+/// The same as the beginning of a sentence.
+pub fn capital(words: &str) -> String {
     let mut characters = words.chars();
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
