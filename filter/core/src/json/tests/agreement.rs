@@ -64,6 +64,19 @@ fn whatever_ends_a_string_is_seen_at_every_place() {
 }
 
 #[test]
+fn every_byte_means_the_same_at_every_place() {
+    for byte in 0..128_u8 {
+        for before in 0..70 {
+            let filler = "x".repeat(before);
+            let byte = char::from(byte);
+            check(format!("[\"{filler}{byte}{filler}\",1]").as_bytes());
+        }
+        check(&[b'[', byte, b']']);
+        check(&[b'[', b'1', byte, b'1', b']']);
+    }
+}
+
+#[test]
 fn white_space_and_numbers_end_at_every_place() {
     for bytes in 0..40 {
         for white_space in [" ", "\n", "\r\n", "\n ", "\t", "\u{b}", "\0", "\u{a0}"] {
