@@ -59,8 +59,8 @@ impl super::Governing {
         let span = result.span();
         let found = found.filter(|found| found.span == span);
         let content = found.map_or_else(|| Digest::of(result.raw().as_bytes()), |found| found.content);
-        let came_again = lists.iter().fold(true, |again, list| self.knows(content, list, around) && again);
-        (came_again || found.is_some()).then_some(Found { span, content, kinds })
+        let news = lists.iter().filter(|list| !self.knows(content, list, around)).count();
+        (news == 0 || found.is_some()).then_some(Found { span, content, kinds })
     }
 
     /// Whether the list is as the last time. Takes it in otherwise.
