@@ -1,8 +1,9 @@
 //! What one allowed call costs in the filter's own code, without any host: `cargo bench -p holdpoint-filter`. The bench
 //! takes four numbers: how many calls, how many bytes of text one of them carries besides, how many tools the answer
 //! lists (with any, the calls are `tools/list`, the first of which a worker has never seen the like of), and how many small
-//! objects a call carries besides. With the word `candidate` every call is judged a second time, by a policy that differs in
-//! what it does not ask for.
+//! objects a call carries besides. With the word `answers` the text stands in the answers, with `events` those are event
+//! streams. With the word `candidate` every call is judged a second time, by a policy that differs in what it does not ask
+//! for.
 #![expect(clippy::panic, reason = "no data path: a measurement without its subject is worth nothing")]
 
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ fn head(metadata: &[u8]) -> RequestHead {
 fn body(text_bytes: usize, objects: usize) -> Vec<u8> {
     let call =
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_issues","arguments":{"project":"core""#;
-    let prose = "as ordinary as arguments are, ".chars().cycle().take(text_bytes).collect::<String>();
+    let prose = prose(text_bytes);
     let text = if prose.is_empty() { prose } else { format!(r#","text":"{prose}""#) };
     let object = |number| {
         let title = format!("Issue {number} of the project");
@@ -105,7 +106,16 @@ fn body(text_bytes: usize, objects: usize) -> Vec<u8> {
     let known = if objects.is_empty() { objects } else { format!(r#","known":[{objects}]"#) };
     format!("{call}{text}{known}}}}}}}").into_bytes()
 }
-const ANSWER: &[u8] = br#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"done"}]}}"#;
+
+/// Its answer, with more text where answers are long.
+fn answer(text_bytes: usize) -> Vec<u8> {
+    let text = if text_bytes > 0 { prose(text_bytes) } else { "done".to_owned() };
+    format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"content":[{{"type":"text","text":"{text}"}}]}}}}"#).into_bytes()
+}
+
+fn prose(text_bytes: usize) -> String {
+    "as ordinary as arguments are, ".chars().cycle().take(text_bytes).collect()
+}
 
 const LIST: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{}}"#;
 
@@ -142,15 +152,21 @@ fn main() {
     let text_bytes = numbers.next().unwrap_or_default();
     let tools = numbers.next().unwrap_or_default();
     let objects = numbers.next().unwrap_or_default();
-    let (body, answer) = match tools {
-        0 => (body(text_bytes as usize, objects as usize), ANSWER.to_vec()),
+    let says = |word: &str| std::env::args().any(|arg| arg == word);
+    let (body, mut answer) = match tools {
+        0 if says("answers") => (body(0, 0), answer(text_bytes as usize)),
+        0 => (body(text_bytes as usize, objects as usize), answer(0)),
         _ => (LIST.to_vec(), list_of_tools(tools as usize)),
     };
+    let mut format = AnswerFormat::Json;
+    if says("events") {
+        answer = [b"event: message\ndata: ", answer.as_slice(), b"\n\n"].concat();
+        format = AnswerFormat::EventStream;
+    }
     let policy = CONFIG
         .split_once("\npolicy:\n")
         .map_or(String::new(), |(_, policy)| policy.replace("max_retries: 1", "max_retries: 2"));
-    let tried = std::env::args().any(|arg| arg == "candidate");
-    let text = if tried { format!("{CONFIG}candidate:\n{policy}") } else { CONFIG.to_owned() };
+    let text = if says("candidate") { format!("{CONFIG}candidate:\n{policy}") } else { CONFIG.to_owned() };
     let config = match FilterConfig::read(text.as_bytes()) {
         Ok(config) => Rc::new(config),
         Err(problems) => panic!("{problems}"),
@@ -175,12 +191,7 @@ fn main() {
         let events = [
             HostEvent::RequestHead(head(&metadata)),
             HostEvent::RequestComplete { body: body.clone(), has_trailers: false },
-            HostEvent::ResponseHead(ResponseHead {
-                status: 200,
-                format: AnswerFormat::Json,
-                has_body: true,
-                ..ResponseHead::default()
-            }),
+            HostEvent::ResponseHead(ResponseHead { status: 200, format, has_body: true, ..ResponseHead::default() }),
             HostEvent::ResponsePart { bytes: answer.clone() },
             HostEvent::ResponseComplete,
             HostEvent::Closed,

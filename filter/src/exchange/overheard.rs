@@ -163,7 +163,7 @@ impl Overheard {
 
     fn note(&mut self, data: Vec<u8>, around: &mut Surroundings<'_>) {
         // Most messages are neither, and need not be read.
-        let says_something = says(&data, b"\"method\"") || says(&data, b"\"taskId\"") || self.answers_task.is_some();
+        let says_something = says_any(&data, &[b"\"method\"", b"\"taskId\""]) || self.answers_task.is_some();
         if !says_something && !self.introduces {
             return;
         }
@@ -256,6 +256,8 @@ fn introduction(result: Value<'_>) -> Introduction {
     }
 }
 
-fn says(data: &[u8], word: &[u8]) -> bool {
-    data.windows(word.len()).any(|part| part == word)
+/// Whether one of these keys, each in its quotes, stands in it.
+fn says_any(data: &[u8], keys: &[&[u8]]) -> bool {
+    let begins = |at: usize| data.get(at..).is_some_and(|rest| keys.iter().any(|key| rest.starts_with(key)));
+    memchr::memchr_iter(b'"', data).any(begins)
 }

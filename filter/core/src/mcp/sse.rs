@@ -10,6 +10,7 @@ use std::fmt;
 mod tests;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const BLOCK_BYTES: usize = 32;
 
 /// One event, or a run of comments that ends in a blank line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +149,10 @@ impl Event {
     /// is the same text, and control characters stand nowhere.
     #[must_use]
     pub fn for_every_reader(self) -> Self {
-        if !self.raw.iter().any(|byte| matches!(byte, 0x0b | 0x0c | 0x1c..=0x1e | 0xc2 | 0xe2 | 0xef)) {
+        // In blocks, for which a processor with vectors has a few comparisons: nearly all texts have none.
+        let (blocks, rest) = self.raw.as_chunks::<BLOCK_BYTES>();
+        let is_plain = |bytes: &[u8]| !bytes.iter().fold(false, |any, byte| any | may_end_line(*byte));
+        if blocks.iter().all(|block| is_plain(block)) && is_plain(rest) {
             return self;
         }
         let mut raw = Vec::with_capacity(self.raw.len());
@@ -285,6 +289,12 @@ pub fn message(data: &[u8]) -> Vec<u8> {
     write_data(data, &mut out);
     out.push(b'\n');
     out
+}
+
+/// Whether some reader may end a line at it, or at the character that it begins, where the standard does not.
+#[inline(always)]
+fn may_end_line(byte: u8) -> bool {
+    (byte.wrapping_sub(0x0b) < 2) | (byte.wrapping_sub(0x1c) < 3) | (byte == 0xc2) | (byte == 0xe2) | (byte == 0xef)
 }
 
 /// The value of a `data` line.

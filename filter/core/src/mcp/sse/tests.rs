@@ -173,3 +173,28 @@ fn mark_that_opens_no_stream_never_comes_to_open_one() {
     }
     assert_eq!(events.len(), 3);
 }
+
+#[test]
+fn a_line_end_that_only_some_readers_know_is_found_wherever_it_stands() {
+    let ends = [
+        ("\u{b}", " "),
+        ("\u{c}", " "),
+        ("\u{1c}", " "),
+        ("\u{1d}", " "),
+        ("\u{1e}", " "),
+        ("\u{85}", r"\u0085"),
+        ("\u{2028}", r"\u2028"),
+        ("\u{2029}", r"\u2029"),
+        ("\u{1b}\u{1f}\u{a}: é\u{2027}\u{7f}", "\u{1b}\u{1f}\u{a}: é\u{2027}\u{7f}"),
+    ];
+    for before in 0..=2 * BLOCK_BYTES {
+        for (end, written) in ends {
+            let text = |inside: &str| {
+                format!("data: {}{inside}{}\n\n", "x".repeat(before), "x".repeat(2 * BLOCK_BYTES - before))
+            };
+            let mut events = Splitter::new(1_000).push(text(end).as_bytes()).expect("short");
+            let event = events.pop().expect("one event").for_every_reader();
+            assert_eq!(event.into_raw(), text(written).into_bytes(), "{before} {end:?}");
+        }
+    }
+}
