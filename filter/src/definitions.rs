@@ -99,10 +99,11 @@ pub fn version(shared: &mut dyn SharedData, server: &str) -> u64 {
 /// Keeps what a server has just said of its tools; answers the version afterwards, if all of it was kept.
 pub fn learn(shared: &mut dyn SharedData, server: &str, tools: &[Definition], now_ms: u64) -> Option<u64> {
     let mut by_part: BTreeMap<u16, Vec<Row>> = BTreeMap::new();
+    let mark = server_mark(server);
     for tool in tools {
         let key = key_of(server, &tool.name);
         let learned = Learned { definition: tool.digest, annotations: tool.annotations };
-        let row = Row { key, server: server_mark(server), learned, said_at_ms: now_ms };
+        let row = Row { key, server: mark, learned, said_at_ms: now_ms };
         by_part.entry(part_of(&key)).or_default().push(row);
     }
     let mut is_whole = true;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::envelope::Annotations;
-use crate::json::canonical::{self, ObjectWriter};
+use crate::json::canonical;
 use crate::json::{Kind, Value};
 
 #[cfg(test)]
@@ -84,8 +84,8 @@ impl Definition {
 
 /// The digest of a definition's canonical text.
 pub fn digest(kind: DefinitionKind, text: &str) -> Digest {
-    let named = ObjectWriter::new().fragment("definition", text.to_owned()).string("kind", kind.as_str()).finish();
-    Digest::tagged(DEFINITION_TAG, named.as_bytes())
+    let parts = [r#"{"definition":"#, text, r#","kind":""#, kind.as_str(), r#""}"#];
+    Digest::tagged_all(DEFINITION_TAG, &parts.map(str::as_bytes))
 }
 
 fn annotations(entry: Value<'_>) -> Annotations {
