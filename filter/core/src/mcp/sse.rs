@@ -151,8 +151,9 @@ impl Event {
     pub fn for_every_reader(self) -> Self {
         // In blocks, for which a processor with vectors has a few comparisons: nearly all texts have none.
         let (blocks, rest) = self.raw.as_chunks::<BLOCK_BYTES>();
-        let is_plain = |bytes: &[u8]| !bytes.iter().fold(false, |any, byte| any | may_end_line(*byte));
-        if blocks.iter().all(|block| is_plain(block)) && is_plain(rest) {
+        let is_plain =
+            |block: &[u8; BLOCK_BYTES]| block.iter().fold(0, |any, byte| any | u8::from(may_end_line(*byte))) == 0;
+        if blocks.iter().all(is_plain) && !rest.iter().any(|byte| may_end_line(*byte)) {
             return self;
         }
         let mut raw = Vec::with_capacity(self.raw.len());
