@@ -1,6 +1,7 @@
 //! A gateway's side of the service, without a gateway: calls that are held because this file says so. The near side of step 8.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use holdpoint_core::approval::CALL_DIGEST_TAG;
@@ -75,7 +76,8 @@ impl Asker {
                         {"rule_id": "mcp-prod-constraints", "text": "Production writes must be bounded"}],
             "requirement": {"all_of": [{"group": "sre", "min": 1}], "decide_within_ms": 900_000,
                             "claim_within_ms": 300_000},
-            "constraints": {"max_runtime_ms": 30_000, "max_retries": 1},
+            "constraints": {"max_runtime_ms": 30_000, "max_retries": 1, "limited_by":
+                            {"max_runtime_ms": "mcp-prod-constraints", "max_retries": "mcp-prod-constraints"}},
             "snapshot_id": snapshot_id(), "basis": snapshot_id(),
         });
         change(&mut body);
@@ -94,8 +96,11 @@ impl Asker {
         let url = format!("{}/v1/approvals/{id}/claim", self.base);
         let answer = self.http.post(url).bearer_auth(&self.token).json(&claim).send().await?;
         ensure!(answer.status().is_success(), "{}", answer.text().await?);
-        let entry = json!({"schema": holdpoint_core::audit::AUDIT_SCHEMA, "kind": "outcome", "at_ms": 1,
-                           "approval_id": id, "hold_id": hold_id, "outcome": outcome});
+        let at_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+        let caller = json!({"issuer": "https://idp.example.com", "subject": "carol", "agent_id": "agent-7", "actor_type": "agent"});
+        let entry = json!({"schema": holdpoint_core::audit::AUDIT_SCHEMA, "kind": "outcome", "at_ms": at_ms,
+                           "principal": caller, "server": "tracker", "method": "tools/call", "target": "create_issue",
+                           "approval_id": id, "hold_id": hold_id, "outcome": outcome, "latency_ms": 42});
         let batch = json!({"source": format!("gateway-1/{hold}"), "first_counter": 0, "entries": [entry]});
         let url = format!("{}/v1/audit/entries", self.base);
         let answer = self.http.post(url).bearer_auth(&self.token).json(&batch).send().await?;
