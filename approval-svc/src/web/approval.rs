@@ -285,7 +285,8 @@ impl ApprovalPage {
             ask: Ask::of(&view.principal, &view.method, view.target.as_deref(), &view.server),
             reasons: reasons.collect(),
             risk_tags: view.envelope.meta.risk_tags.iter().map(|tag| shown(tag)).collect(),
-            constraints: shown(&view.constraints.to_string()),
+            // A page has no marks for what is a name.
+            constraints: shown(&view.constraints.to_string().replace('`', "")),
             call_text,
             withheld: view.arguments_withheld.as_deref().map(shown),
             definition: view.definition.as_ref().map(|view| Defined {
