@@ -12,6 +12,7 @@ use crate::delegations::{self, Delegation, Person};
 use crate::ledger::clip;
 use crate::store::row::Token;
 use crate::store::{Change, CommitError, Store, StoreError, Write};
+use crate::text::time;
 
 #[cfg(test)]
 mod tests;
@@ -78,7 +79,10 @@ impl Proof {
     pub async fn holds(&self, store: &dyn Store) -> Result<bool, StoreError> {
         Ok(match self {
             Self::Nothing => true,
-            Self::Token(hash) => store.token(*hash).await?.is_some_and(|token| token.revoked_at_ms.is_none()),
+            Self::Token(hash) => match store.token(*hash).await? {
+                Some(token) => is_good(store, &token).await?,
+                None => false,
+            },
             Self::Jwt { expires_at_ms } => store.now_ms().await? < *expires_at_ms,
             Self::Session(hash) => {
                 let now_ms = store.now_ms().await?;
@@ -129,6 +133,8 @@ pub struct NewToken {
     pub subject: String,
     pub groups: BTreeSet<String>,
     pub tenant: Option<String>,
+    /// How long it is good for; `None` until it is revoked.
+    pub lasts_ms: Option<u64>,
 }
 
 /// Why no token was made.
@@ -157,6 +163,7 @@ pub async fn create(store: &dyn Store, new: NewToken) -> Result<(Token, String),
         groups: new.groups,
         tenant: new.tenant,
         created_at_ms,
+        expires_at_ms: new.lasts_ms.map(|lasts_ms| created_at_ms.saturating_add(lasts_ms)),
         revoked_at_ms: None,
     };
     let entry = change_entry(created_at_ms, "created", &described(&token));
@@ -176,13 +183,13 @@ pub async fn revoke(store: &dyn Store, id: &str) -> Result<(), CommitError> {
     Ok(())
 }
 
-/// Whom the presented text stands for; `None` when it is no token, or a revoked one.
+/// Whom the presented text stands for; `None` when it is no token, a revoked one, or one whose time is over.
 pub async fn authenticate(store: &dyn Store, text: &str) -> Result<Option<Credential>, StoreError> {
     let hash = hash_of(text);
     let Some(token) = store.token(hash).await? else { return Ok(None) };
     // The database finds the row by an index, whose timing can tell at most something about the hash of a guess.
     let same: bool = token.hash.as_bytes().ct_eq(hash.as_bytes()).into();
-    if !same || token.revoked_at_ms.is_some() {
+    if !same || !is_good(store, &token).await? {
         return Ok(None);
     }
     let Token { role, issuer, subject, groups, tenant, .. } = token;
@@ -194,13 +201,23 @@ pub async fn authenticate(store: &dyn Store, text: &str) -> Result<Option<Creden
     Ok(Some(credential))
 }
 
+/// Whether it is neither revoked nor over. The store's clock is asked only about those that end.
+async fn is_good(store: &dyn Store, token: &Token) -> Result<bool, StoreError> {
+    Ok(token.revoked_at_ms.is_none()
+        && match token.expires_at_ms {
+            Some(at_ms) => store.now_ms().await? < at_ms,
+            None => true,
+        })
+}
+
 fn hash_of(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
 fn described(token: &Token) -> String {
     let whose = standing(token.role, &token.issuer, &token.subject, &token.groups, token.tenant.as_deref());
-    format!("token {} {whose}", token.id)
+    let until = token.expires_at_ms.map(|at_ms| format!(", until {}", time(at_ms))).unwrap_or_default();
+    format!("token {} {whose}{until}", token.id)
 }
 
 /// For whom a token, a link or a session stands and what they may do, as the record says it.

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 mod erase;
 mod export;
-mod filter;
+pub(super) mod filter;
 mod prove;
 mod record;
 mod report;

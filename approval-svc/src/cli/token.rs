@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::audit::filter::ago;
 use super::{DataDir, Form, Output};
 use crate::data_dir;
 use crate::keys::ServiceSigner;
@@ -18,7 +19,8 @@ pub enum TokenCommand {
     /// Make a token and show it, this once
     #[command(after_help = "Examples:
   holdpoint token create --data-dir data --role enforcer --subject edge-gateway
-  holdpoint token create --data-dir data --role approver --subject alice --group sre --group oncall")]
+  holdpoint token create --data-dir data --role approver --subject alice --group sre --group oncall
+  holdpoint token create --data-dir data --role auditor --subject visitor --expires-in 14d")]
     Create {
         #[command(flatten)]
         data_dir: DataDir,
@@ -37,6 +39,9 @@ pub enum TokenCommand {
         /// Show its holder only what belongs to this tenant; not for enforcers and administrators
         #[arg(long, value_name = "TENANT")]
         tenant: Option<String>,
+        /// How long it is good for, such as `12h` or `90d`; without it, until it is revoked
+        #[arg(long, value_name = "TIME", value_parser = length_ms)]
+        expires_in: Option<u64>,
         #[command(flatten)]
         output: Output,
     },
@@ -64,7 +69,7 @@ pub enum TokenCommand {
 
 pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     match command {
-        TokenCommand::Create { data_dir, role, subject, issuer, groups, tenant, output } => {
+        TokenCommand::Create { data_dir, role, subject, issuer, groups, tenant, expires_in, output } => {
             for (option, name) in [("--subject", &subject), ("--issuer", &issuer)]
                 .into_iter()
                 .chain(groups.iter().map(|one| ("--group", one)))
@@ -82,7 +87,8 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                 tenant.is_none() || !matches!(role, Role::Enforcer | Role::Admin),
                 "a token of the role {role} acts for all tenants: leave `--tenant` away"
             );
-            let new = NewToken { role, issuer, subject, groups: groups.into_iter().collect(), tenant };
+            let new =
+                NewToken { role, issuer, subject, groups: groups.into_iter().collect(), tenant, lasts_ms: expires_in };
             if role == Role::Approver && new.groups.is_empty() {
                 eprintln!("{}", super::NO_GROUP);
             }
@@ -93,18 +99,23 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                     println!("{text}");
                     eprintln!("token {} for {}: keep it now, it is not shown again", token.id, visible(&token.subject));
                 }
-                Form::Json => println!("{}", json!({ "id": token.id, "token": text })),
+                Form::Json => {
+                    println!("{}", json!({ "id": token.id, "token": text, "expires_at_ms": token.expires_at_ms }));
+                }
             }
         }
         TokenCommand::List { data_dir, output } => {
-            let tokens = data_dir.open().await?.tokens().await?;
+            let store = data_dir.open().await?;
+            let (tokens, now_ms) = (store.tokens().await?, store.now_ms().await?);
             match output.output {
                 Form::Text => {
                     for token in tokens {
                         let groups: Vec<&str> = token.groups.iter().map(String::as_str).collect();
-                        let state = match token.revoked_at_ms {
-                            Some(at_ms) => format!("revoked {}", time(at_ms)),
-                            None => format!("since {}", time(token.created_at_ms)),
+                        let state = match (token.revoked_at_ms, token.expires_at_ms) {
+                            (Some(at_ms), _) => format!("revoked {}", time(at_ms)),
+                            (None, Some(at_ms)) if at_ms <= now_ms => format!("ended {}", time(at_ms)),
+                            (None, Some(at_ms)) => format!("since {} until {}", time(token.created_at_ms), time(at_ms)),
+                            (None, None) => format!("since {}", time(token.created_at_ms)),
                         };
                         let name = visible(&format!("{} {}", token.issuer, token.subject));
                         println!("{}  {:<8}  {name}  [{}]  {state}", token.id, token.role, visible(&groups.join(", ")));
@@ -115,7 +126,7 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
                         json!({
                             "id": token.id, "role": token.role, "issuer": token.issuer, "subject": token.subject,
                             "groups": token.groups, "tenant": token.tenant, "created_at_ms": token.created_at_ms,
-                            "revoked_at_ms": token.revoked_at_ms,
+                            "expires_at_ms": token.expires_at_ms, "revoked_at_ms": token.revoked_at_ms,
                         })
                     });
                     println!("{}", json!({ "tokens": rows.collect::<Vec<_>>() }));
@@ -134,6 +145,12 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A length of time, in milliseconds.
+fn length_ms(text: &str) -> Result<u64, String> {
+    let length = ago(text).and_then(|(number, unit_ms)| number.checked_mul(unit_ms));
+    length.filter(|ms| *ms > 0).ok_or_else(|| format!("`{text}` is no length of time: write `90m`, `12h` or `90d`"))
 }
 
 async fn revoke(data_dir: &DataDir, id: &str) -> anyhow::Result<Result<(), CommitError>> {

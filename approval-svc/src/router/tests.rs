@@ -67,7 +67,14 @@ impl Desk {
 
     async fn token(&self, role: Role, subject: &str, groups: &[&str]) -> String {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
-        let new = NewToken { role, issuer: "local".to_owned(), subject: subject.to_owned(), groups, tenant: None };
+        let new = NewToken {
+            role,
+            issuer: "local".to_owned(),
+            subject: subject.to_owned(),
+            groups,
+            tenant: None,
+            lasts_ms: None,
+        };
         create(&*self.bench.store, new).await.unwrap().1
     }
 
@@ -322,6 +329,7 @@ async fn auditor_of_a_tenant_reads_nobody_elses_approval_entry_or_tile() {
         subject: "eve".to_owned(),
         groups: Default::default(),
         tenant: Some("acme".to_owned()),
+        lasts_ms: None,
     };
     let acmes = create(&*desk.bench.store, new).await.unwrap().1;
     let entry = |tenant: &str| {

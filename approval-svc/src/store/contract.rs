@@ -545,6 +545,7 @@ async fn what_was_seen_is_what_is_changed(store: &dyn Store) {
         groups: BTreeSet::new(),
         tenant: None,
         created_at_ms: START_MS,
+        expires_at_ms: Some(START_MS + 1_000),
         revoked_at_ms: None,
     };
     store.commit(one(Write::AddToken(token))).await.unwrap();

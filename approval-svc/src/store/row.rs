@@ -274,6 +274,8 @@ pub struct Token {
     pub groups: BTreeSet<String>,
     pub tenant: Option<String>,
     pub created_at_ms: u64,
+    /// From then on it is worth nothing; `None` for as long as it is not revoked.
+    pub expires_at_ms: Option<u64>,
     pub revoked_at_ms: Option<u64>,
 }
 

@@ -11,6 +11,7 @@ fn alice() -> NewToken {
         subject: "alice".to_owned(),
         groups,
         tenant: None,
+        lasts_ms: None,
     }
 }
 
@@ -28,6 +29,23 @@ async fn token_stands_for_its_identity_until_revoked() {
     revoke(store, &token.id).await.unwrap();
     assert!(authenticate(store, &text).await.unwrap().is_none());
     assert!(revoke(store, &token.id).await.is_err());
+}
+
+#[tokio::test]
+async fn token_that_ends_is_good_until_then_and_whoever_waits_by_it_is_sent_away() {
+    let bench = open().await;
+    let store = &*bench.store;
+    let (token, text) = create(store, NewToken { lasts_ms: Some(60_000), ..alice() }).await.unwrap();
+    assert_eq!(token.expires_at_ms, Some(token.created_at_ms + 60_000));
+    assert_eq!(store.tokens().await.unwrap(), [token.clone()], "the database knows when it ends");
+    bench.advance(59_999);
+    let credential = authenticate(store, &text).await.unwrap().unwrap();
+    assert!(credential.proof.holds(store).await.unwrap());
+    bench.advance(1);
+    assert!(authenticate(store, &text).await.unwrap().is_none());
+    assert!(!credential.proof.holds(store).await.unwrap());
+    let entries = store.entries(0, 10).await.unwrap();
+    assert!(entries[0].body.contains(", until "), "{}", entries[0].body);
 }
 
 #[tokio::test]

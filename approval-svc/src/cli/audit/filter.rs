@@ -35,7 +35,8 @@ impl FromStr for When {
     }
 }
 
-fn ago(text: &str) -> Option<(u64, u64)> {
+/// The number and the unit, in milliseconds, of a length of time such as `90m`, `24h` or `7d`.
+pub(in crate::cli) fn ago(text: &str) -> Option<(u64, u64)> {
     let unit_ms = match text.chars().last()? {
         's' => 1_000,
         'm' => 60_000,

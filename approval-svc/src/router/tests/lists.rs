@@ -89,6 +89,7 @@ async fn auditor_of_one_tenant_walks_over_what_is_others() {
         subject: "dan".to_owned(),
         groups: Default::default(),
         tenant: Some("acme".to_owned()),
+        lasts_ms: None,
     };
     let dan = create(&*desk.bench.store, new).await.unwrap().1;
     assert_eq!(walk(&desk, &dan, "/v1/audit", "entries", "seq", 1).await.len(), 2, "a page of others' is no end");

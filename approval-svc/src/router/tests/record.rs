@@ -119,6 +119,7 @@ async fn pages_of_one_tenant_show_no_entry_of_another() {
         subject: "ann".to_owned(),
         groups: Default::default(),
         tenant: Some("acme".to_owned()),
+        lasts_ms: None,
     };
     let bound = create(&*desk.bench.store, bound).await.unwrap().1;
     let ann = desk.token(Role::Auditor, "ann", &[]).await;
@@ -191,8 +192,14 @@ async fn what_stands_beside_an_entry_is_shown_to_auditors_of_its_tenant_and_wher
     let path = format!("/v1/audit/{before}");
     let bound = async |role, tenant: Option<&str>| {
         let tenant = tenant.map(str::to_owned);
-        let new =
-            NewToken { role, issuer: "local".to_owned(), subject: "x".to_owned(), groups: Default::default(), tenant };
+        let new = NewToken {
+            role,
+            issuer: "local".to_owned(),
+            subject: "x".to_owned(),
+            groups: Default::default(),
+            tenant,
+            lasts_ms: None,
+        };
         create(&*desk.bench.store, new).await.unwrap().1
     };
     for (role, tenant, status, sees) in [

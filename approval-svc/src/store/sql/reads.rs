@@ -394,6 +394,7 @@ fn token_of(row: &Row) -> Answer<Token> {
         groups: from_json(row.try_get("groups")?, "groups")?,
         tenant: row.try_get("tenant")?,
         created_at_ms: nat(row.try_get("created_at_ms")?),
+        expires_at_ms: row.try_get::<Option<i64>, _>("expires_at_ms")?.map(nat),
         revoked_at_ms: row.try_get::<Option<i64>, _>("revoked_at_ms")?.map(nat),
     })
 }

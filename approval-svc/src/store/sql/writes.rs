@@ -81,13 +81,13 @@ pub(super) async fn write(connection: &mut Connection, write: &Write) -> Result<
         Write::PutInForce { row, forget_before_ms } => in_force::put(connection, row, *forget_before_ms).await,
         Write::AddToken(token) => {
             let add = query(
-                "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms, tenant) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                "INSERT INTO tokens (id, hash, role, issuer, subject, groups, created_at_ms, tenant, expires_at_ms) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
             );
             let groups = to_json(&token.groups, "groups")?;
             let add = add.bind(&token.id).bind(&token.hash.as_bytes()[..]).bind(token.role.as_str());
             let add = add.bind(&token.issuer).bind(&token.subject).bind(groups).bind(int(token.created_at_ms));
-            let add = add.bind(&token.tenant);
+            let add = add.bind(&token.tenant).bind(token.expires_at_ms.map(int));
             touch(connection, add, Conflict::Exists).await
         }
         Write::RevokeToken { id, at_ms } => {
