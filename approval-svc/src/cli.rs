@@ -253,6 +253,18 @@ enum Form {
     Json,
 }
 
+/// A length of time such as `90s`, `90m`, `24h` or `7d`, in milliseconds.
+fn length_ms(text: &str) -> Option<u64> {
+    let unit_ms: u64 = match text.chars().last()? {
+        's' => 1_000,
+        'm' => 60_000,
+        'h' => 3_600_000,
+        'd' => 86_400_000,
+        _ => return None,
+    };
+    text.get(..text.len() - 1)?.parse::<u64>().ok()?.checked_mul(unit_ms)
+}
+
 /// Whether standard output is a person's terminal: only there is anything coloured.
 fn is_terminal() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()

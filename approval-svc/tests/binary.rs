@@ -610,3 +610,42 @@ fn first_token_says_that_it_made_a_database_and_an_approver_of_no_group_what_tha
     let said = make(&[]);
     assert!(!said.contains(&new) && said.contains(group), "{said}");
 }
+
+#[tokio::test]
+async fn what_was_typed_wrong_is_answered_by_what_to_type() {
+    let dir = Dir::new();
+    let service = Service::start(&dir.0);
+    let admin = token_of_admin(&dir.0);
+    let at = ["--server", &service.url, "--token", &admin];
+    let data = dir.0.to_str().unwrap();
+    let host = service.url.trim_start_matches("http://");
+    let to_type = |args: &[&str], expected: &str| {
+        let (done, said) = holdpoint(args);
+        assert!(!done && said.contains(expected), "{args:?}: {expected} in {said}");
+    };
+    to_type(&["approvals", "list", "--server", host, "--token", &admin], &format!("write `http://{host}`"));
+    to_type(
+        &[&["freeze", "add", "--reason", "x"], &at[..]].concat(),
+        "`--for-server`, `--for-tool` or `--for-principal`",
+    );
+    to_type(&["audit", "search", "--data-dir", data, "--kind", "descision"], "expected one of `decision`");
+    let make = ["token", "create", "--data-dir", data, "--role", "auditor", "--subject", "eve", "--expires-in"];
+    to_type(&[&make[..], &["soon"]].concat(), "write `90m`, `12h` or `90d`");
+    let (done, _) = holdpoint(&[&make[..], &["14d"]].concat());
+    let (_, listed) = holdpoint(&["token", "list", "--data-dir", data]);
+    assert!(done && listed.lines().any(|line| line.contains("eve") && line.contains(" until ")), "{listed}");
+
+    let (_, none) = holdpoint(&[&["freeze", "list"], &at[..]].concat());
+    assert!(none.contains("nothing is stopped"), "{none}");
+    let add = ["freeze", "add", "--for-server", "trakcer", "--reason", "x"];
+    let (done, said) = holdpoint(&[&add[..], &at[..]].concat());
+    let doubt = "no gateway has told of a server `trakcer` (known: none yet); is it spelt so?";
+    assert!(done && said.contains("stopped: ") && said.contains(doubt), "{said}");
+}
+
+fn token_of_admin(dir: &Path) -> String {
+    let at = dir.to_str().unwrap();
+    let (done, text) = holdpoint(&["token", "create", "--data-dir", at, "--role", "admin", "--subject", "root"]);
+    assert!(done, "{text}");
+    text.split_whitespace().next().unwrap().to_owned()
+}

@@ -70,6 +70,26 @@ async fn calls_are_seen_live_approved_and_denied_by_keyboard() -> anyhow::Result
 }
 
 #[tokio::test]
+async fn one_call_is_shown_whole_before_it_is_approved_on_a_terminal() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let asker = Asker::new(&service).await?;
+    let bob = service.token("approver", "bob", &["sre"])?;
+    let alice = Person::approver(&service, "alice", &["sre"])?;
+    let id = asker.hold("create_issue", json!({"title": "one"})).await?;
+    for (key, status) in [("\r", "pending"), ("n\r", "pending"), ("y\r", "approved")] {
+        let mut command = Command::new(service_binary::holdpoint()?);
+        command.args(["approvals", "approve", &id, "--server", &service.url("")]).env("HOLDPOINT_TOKEN", &bob);
+        let mut terminal = Terminal::start(command, 120, 60)?;
+        let shown = terminal.shows("Approve exactly this call, once? [y/N]").await?;
+        assert!(shown.contains("\"title\": \"one\""), "{shown}");
+        terminal.keys(key)?;
+        assert_eq!(terminal.ended().await?.success(), status == "approved", "{key:?}");
+        assert_eq!(alice.show(&id).await?["status"], status, "{key:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn terminal_is_given_back_however_the_watch_ends() -> anyhow::Result<()> {
     let service = Service::start().await?;
     let bob = service.token("approver", "bob", &["sre"])?;

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 mod erase;
 mod export;
-pub(super) mod filter;
+mod filter;
 mod prove;
 mod record;
 mod report;

@@ -98,6 +98,10 @@ async fn doubt(client: &Client, scope: &FreezeScope) -> Option<String> {
     let name = scope.server.as_deref()?;
     let known: ServersView = client.get("/v1/inventory/servers?limit=200").await.ok()?;
     if !known.servers.iter().any(|line| line.server == name) {
+        // There are more than one page of them.
+        if known.next_cursor.is_some() {
+            return None;
+        }
         let names: Vec<String> = known.servers.iter().map(|line| visible(&line.server)).collect();
         let names = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
         return Some(format!("no gateway has told of a server `{}` (known: {names}); is it spelt so?", visible(name)));

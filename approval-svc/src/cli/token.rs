@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::audit::filter::ago;
-use super::{DataDir, Form, Output};
+use super::{DataDir, Form, Output, length_ms};
 use crate::data_dir;
 use crate::keys::ServiceSigner;
 use crate::store::sql::SqlStore;
@@ -40,7 +39,7 @@ pub enum TokenCommand {
         #[arg(long, value_name = "TENANT")]
         tenant: Option<String>,
         /// How long it is good for, such as `12h` or `90d`; without it, until it is revoked
-        #[arg(long, value_name = "TIME", value_parser = length_ms)]
+        #[arg(long, value_name = "TIME", value_parser = lasting)]
         expires_in: Option<u64>,
         #[command(flatten)]
         output: Output,
@@ -147,10 +146,10 @@ pub async fn run(command: TokenCommand) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A length of time, in milliseconds.
-fn length_ms(text: &str) -> Result<u64, String> {
-    let length = ago(text).and_then(|(number, unit_ms)| number.checked_mul(unit_ms));
-    length.filter(|ms| *ms > 0).ok_or_else(|| format!("`{text}` is no length of time: write `90m`, `12h` or `90d`"))
+/// How long a token is good for, in milliseconds.
+fn lasting(text: &str) -> Result<u64, String> {
+    let length = length_ms(text).filter(|ms| *ms > 0);
+    length.ok_or_else(|| format!("`{text}` is no length of time: write `90m`, `12h` or `90d`"))
 }
 
 async fn revoke(data_dir: &DataDir, id: &str) -> anyhow::Result<Result<(), CommitError>> {

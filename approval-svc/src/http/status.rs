@@ -43,8 +43,10 @@ pub async fn ready(State(app): State<App>) -> Response {
         let mut degraded = degraded.unwrap_or_default();
         // Without keys nobody signs in by their provider; who has a token of ours still decides.
         degraded.extend(app.oidc.troubles());
-        // The keys from before sign on, and a start would fail.
-        degraded.extend(app.approvals.signer.trouble().map(|why| format!("keys from before go on to sign: {why}")));
+        // The keys from before sign on, and a start would fail. Anybody may ask here: which file it is, the log says.
+        let keys = app.approvals.signer.trouble();
+        degraded
+            .extend(keys.map(|_| "the keys cannot be read, those from before go on to sign: see the log".to_owned()));
         return Json(Readiness { ready: true, degraded }).into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, Json(Readiness { ready: false, degraded: troubles })).into_response()

@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use serde::de::value::StrDeserializer;
 use serde::de::{self, IntoDeserializer as _};
 
+use crate::cli::length_ms;
+
 /// A point in time: `2026-11-01T08:00:00Z`, `2026-11-01` (its beginning, UTC), or how long ago: `90m`, `24h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct When {
@@ -24,8 +26,7 @@ impl FromStr for When {
                 "`{text}` is no time: write `2026-11-01T08:00:00Z`, `2026-11-01`, or how long ago, such as `90m`, `24h` or `7d`"
             )
         };
-        if let Some((number, unit_ms)) = ago(text) {
-            let before_ms = number.checked_mul(unit_ms).ok_or_else(expected)?;
+        if let Some(before_ms) = length_ms(text) {
             let now_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
             return Ok(Self { at_ms: now_ms.saturating_sub(before_ms) });
         }
@@ -33,19 +34,6 @@ impl FromStr for When {
         let at = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>()).map_err(|_| expected())?;
         u64::try_from(at.as_millisecond()).map(|at_ms| Self { at_ms }).map_err(|_| expected())
     }
-}
-
-/// The number and the unit, in milliseconds, of a length of time such as `90m`, `24h` or `7d`.
-pub(in crate::cli) fn ago(text: &str) -> Option<(u64, u64)> {
-    let unit_ms = match text.chars().last()? {
-        's' => 1_000,
-        'm' => 60_000,
-        'h' => 3_600_000,
-        'd' => 86_400_000,
-        _ => return None,
-    };
-    let number = text.get(..text.len() - 1)?.parse().ok()?;
-    Some((number, unit_ms))
 }
 
 /// A period.
